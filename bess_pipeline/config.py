@@ -1,0 +1,68 @@
+"""The settings of one deployment; the only reader of the environment."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where a deployment lives and how it behaves; each field is read from ``BESS_<FIELD>``.
+
+    Examples:
+        >>> Settings(home="/srv/bess").landing.as_posix()
+        '/srv/bess/landing'
+    """
+
+    model_config = SettingsConfigDict(env_prefix="BESS_", frozen=True, extra="ignore")
+
+    home: Path = Field(default=Path("data"), description="Folder that holds everything of a deployment.")
+    lake_uri: str | None = Field(default=None, description="Where the lake is, when not below the home.")
+    first_day: date = Field(default=date(2020, 1, 1), description="First UTC day that telemetry may have.")
+    days_per_run: int = Field(default=30, ge=1, description="Longest range of days one run works on.")
+    rows_per_batch: int = Field(
+        default=2_000_000, ge=1, description="Raw rows held in memory at once, beyond a single day."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="What the pipeline writes to its log."
+    )
+
+    @cached_property
+    def root(self) -> Path:
+        """The home as an absolute path."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def fleets(self) -> Path:
+        """The fleet register: one YAML file per fleet."""
+        return self.root / "fleets"
+
+    @property
+    def landing(self) -> Path:
+        """The landing zone: one folder of telemetry files per fleet."""
+        return self.root / "landing"
+
+    @property
+    def lake(self) -> str:
+        """The address of the lake."""
+        return self.lake_uri or str(self.root / "lake")
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file that analysts open."""
+        return self.root / "warehouse" / "bess.duckdb"
+
+    @property
+    def truth(self) -> Path:
+        """The known truth of simulated fleets."""
+        return self.root / "truth"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's own records: runs, events, schedules."""
+        return self.root / "dagster_home"

@@ -1,0 +1,1 @@
+"""Delta Lake and DuckDB, all of it: store, ledger, warehouse."""

@@ -1,0 +1,1 @@
+"""What a row is: one contract per table, one file per noun."""

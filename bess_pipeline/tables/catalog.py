@@ -1,0 +1,116 @@
+"""The whole lakehouse on one page: every table with its contract, layer, grain and place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import dataframely as dy
+
+from bess_pipeline.tables import anomalies, cycles, energy, fleet, health, landing, quality, telemetry
+from bess_pipeline.tables.columns import label
+
+Layer = Literal["landing", "bronze", "silver", "evidence", "gold"]
+Per = Literal["fleet_day", "fleet"]
+
+
+class Provenance(dy.Schema):
+    """Where a gold row comes from."""
+
+    run_id = label("Run that computed the row")
+    code_version = label("Version of the pipeline that computed the row")
+    register_version = label("Fingerprint of the fleet's register entry that the row rests on")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the lake.
+
+    Attributes:
+        name: Name in the lake, in Dagster and in the warehouse.
+        contract: What a row is.
+        layer: Place in the flow of data.
+        per: What one partition of its asset covers.
+        sort: Order of rows within a slice.
+        by_day: Whether the Delta table is also partitioned by UTC day.
+    """
+
+    name: str
+    contract: type[dy.Schema]
+    layer: Layer
+    per: Per
+    sort: tuple[str, ...]
+    by_day: bool = False
+
+    @property
+    def grain(self) -> str:
+        """What one row is, in one sentence."""
+        return (self.contract.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def partition_by(self) -> list[str]:
+        """Columns that the Delta table is partitioned by."""
+        return ["fleet_id", "date"] if self.by_day else ["fleet_id"]
+
+    @property
+    def columns(self) -> dict[str, dy.Column]:
+        """Columns as stored: the contract's and, for gold tables, the provenance."""
+        own = dict(self.contract.columns())
+        return own | dict(Provenance.columns()) if self.layer == "gold" else own
+
+
+_BATTERY_TIME = ("battery_id", "timestamp")
+_BATTERY_DAY = ("battery_id", "date")
+
+LANDING_FILES = Table("landing_files", landing.LandingFile, "landing", "fleet", ("path",))
+LANDING_DAYS = Table("landing_days", landing.LandingDay, "landing", "fleet", ("path", "date", "battery_id"))
+LEDGER = Table("ledger", landing.LedgerEntry, "landing", "fleet_day", ("step", "date"), by_day=True)
+
+RAW_TELEMETRY = Table(
+    "raw_telemetry", telemetry.RawTelemetry, "bronze", "fleet_day", _BATTERY_TIME, by_day=True
+)
+QUARANTINE = Table(
+    "quarantine", quality.QuarantinedRow, "bronze", "fleet_day", ("path", "row_number"), by_day=True
+)
+ROW_ACCOUNTS = Table(
+    "row_accounts", quality.RowAccount, "bronze", "fleet_day", ("battery_id", "outcome"), by_day=True
+)
+CLEAN_TELEMETRY = Table(
+    "clean_telemetry", telemetry.CleanTelemetry, "silver", "fleet_day", _BATTERY_TIME, by_day=True
+)
+INTERVALS_5MIN = Table(
+    "intervals_5min", telemetry.Interval5min, "evidence", "fleet_day", _BATTERY_TIME, by_day=True
+)
+DAY_EVIDENCE = Table(
+    "day_evidence", telemetry.DayEvidence, "evidence", "fleet_day", _BATTERY_DAY, by_day=True
+)
+
+BATTERIES = Table("batteries", fleet.Battery, "gold", "fleet", ("battery_id",))
+CHARGE_ANCHORS = Table("charge_anchors", health.ChargeAnchor, "gold", "fleet", _BATTERY_TIME)
+CAPACITY_OBSERVATIONS = Table(
+    "capacity_observations", health.CapacityObservation, "gold", "fleet", ("battery_id", "ended_at")
+)
+STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet", _BATTERY_DAY)
+TELEMETRY_5MIN = Table("telemetry_5min", telemetry.Telemetry5min, "gold", "fleet", _BATTERY_TIME, by_day=True)
+CYCLES = Table("cycles", cycles.Cycle, "gold", "fleet", ("battery_id", "started_at"))
+BATTERY_DAILY = Table("battery_daily", energy.BatteryDaily, "gold", "fleet", _BATTERY_DAY)
+DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
+ANOMALY_SCORES = Table("anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"))
+ANOMALY_EVENTS = Table("anomaly_events", anomalies.AnomalyEvent, "gold", "fleet", ("detected_at", "event_id"))
+BATTERY_LATEST = Table("battery_latest", fleet.BatteryLatest, "gold", "fleet", ("battery_id",))
+FLEET_DAILY = Table("fleet_daily", fleet.FleetDaily, "gold", "fleet", ("date",))
+BATTERY_DATA_QUALITY_DAILY = Table(
+    "battery_data_quality_daily", quality.BatteryDataQualityDaily, "gold", "fleet", _BATTERY_DAY
+)
+DATA_QUALITY_DAILY = Table("data_quality_daily", quality.DataQualityDaily, "gold", "fleet", ("date",))
+
+TABLES: dict[str, Table] = {
+    value.name: value for value in list(globals().values()) if isinstance(value, Table)
+}
+
+#: What analysts see in the warehouse.
+PUBLISHED: tuple[Table, ...] = (
+    *(table for table in TABLES.values() if table.layer == "gold"),
+    QUARANTINE,
+    LANDING_FILES,
+)

@@ -1,0 +1,51 @@
+"""State of health: what was observed of the capacity, and what follows from it."""
+
+import dataframely as dy
+
+from bess_pipeline.tables.columns import choice, count, day, instant, key, label, quantity
+
+OBSERVABILITY = ("full", "wide", "narrow")
+
+
+class ChargeAnchor(dy.Schema):
+    """One row per battery and instant at which the state of charge is known without counting."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    timestamp = instant("Instant of the anchor", primary_key=True)
+    kind = choice(["full", "empty", "rest"], "What makes the state of charge known.")
+    soc_percent = quantity("%", "State of charge", nullable=False)
+    soc_sigma_percent = quantity("%", "Standard error of that state of charge", low=0, nullable=False)
+
+
+class CapacityObservation(dy.Schema):
+    """One row per battery and pair of anchors between which charge was counted without a gap."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    started_at = instant("Instant of the first anchor", primary_key=True)
+    ended_at = instant("Instant of the second anchor", primary_key=True)
+    capacity_ah = quantity("Ah", "Charge over change of state of charge", low=0, nullable=False)
+    capacity_sigma_ah = quantity("Ah", "Standard error of that capacity", low=0, nullable=False)
+    soc_change_percent = quantity("%", "Change of the state of charge between the anchors", nullable=False)
+    method = label("Kinds of the two anchors")
+
+
+class StateOfHealth(dy.Schema):
+    """One row per battery and UTC day from the first estimate on, from data up to the end of that day only."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    capacity_ah = quantity("Ah", "Capacity, average of the string", low=0)
+    soh_percent = quantity("%", "Capacity over rated capacity", low=0)
+    soh_lower_percent = quantity("%", "Lower end of the 90 % interval")
+    soh_upper_percent = quantity("%", "Upper end of the 90 % interval")
+    soh_usable_percent = quantity("%", "Usable capacity, limited by the weakest cells, over rated capacity")
+    resistance_ohm = quantity("Ω", "Resistance at 25 °C", low=0)
+    resistance_increase_percent = quantity("%", "Increase over the battery's first 30 days")
+    observability = choice(
+        OBSERVABILITY, "full: reaches 98.5 % in most 30-day windows; wide: swings by 60 points; narrow: less."
+    )
+    observations = count("Capacity observations the estimate rests on")
+    method = label("How the capacity was found")

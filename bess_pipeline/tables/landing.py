@@ -1,0 +1,50 @@
+"""The landing zone by content: which file holds which days, and what has been made of it."""
+
+import dataframely as dy
+
+from bess_pipeline.tables.columns import choice, count, day, duration, flag, instant, key, label
+
+
+class LandingFile(dy.Schema):
+    """One row per fleet and file ever seen in its landing folder, as of the file's current version."""
+
+    fleet_id = key("Fleet whose landing folder holds the file")
+    path = key("Path below the fleet's landing folder, with forward slashes")
+    size_bytes = count("Size of the file as it lies there")
+    modified_ns = count("Modification time of the file, nanoseconds since 1970")
+    checksum = label("XXH3-128 of the file's bytes")
+    first_seen = count("Number of the landing scan that first saw this path; earlier files lose conflicts")
+    source_version = label("Fingerprint of the fleet file's source section the file was read with")
+    rows_received = count("Rows in the file")
+    rows_without_day = count("Rows whose time is unreadable, or outside the days that telemetry may have")
+    first_timestamp = instant("Earliest usable time in the file", nullable=True)
+    last_timestamp = instant("Latest usable time in the file", nullable=True)
+    usual_interval_us = duration("Median time from one sample of a battery to its next", nullable=True)
+    unmapped_columns = label("Columns of the file that the fleet file does not map, separated by commas")
+    awaits = day(
+        "First day after today in the file: it becomes usable then", primary_key=False, nullable=True
+    )
+    status = choice(["ok", "unreadable"], "Whether the file could be read.")
+    error = label("Why the file could not be read, and what to do", nullable=True)
+    present = flag("Whether the file was there at the last scan; a vanished file keeps its rows")
+
+
+class LandingDay(dy.Schema):
+    """One row per fleet, file, UTC day and battery: how many rows the file's current version brings."""
+
+    fleet_id = key("Fleet whose landing folder holds the file")
+    path = key("Path below the fleet's landing folder")
+    date = day("UTC day of the rows' own timestamps")
+    battery_id = key("Battery the rows name; empty where they name none")
+    checksum = label("Version of the file that was counted")
+    rows = count("Rows of that day and battery in the file")
+
+
+class LedgerEntry(dy.Schema):
+    """One row per fleet, step and day: the inputs from which the step's tables were last made."""
+
+    fleet_id = key("Fleet")
+    step = key("Step of the pipeline")
+    date = day("UTC day; 1970-01-01 for a step that works on a whole fleet")
+    signature = label("Fingerprint of everything the step read")
+    run_id = label("Run that wrote the tables")

@@ -1,0 +1,82 @@
+"""Data quality: rows that were rejected and why, and the account of every row received."""
+
+import dataframely as dy
+
+from bess_pipeline.tables.columns import choice, count, day, duration, instant, key, label, quantity
+
+#: Why a row is in the quarantine.
+REASONS = (
+    "unreadable_time",
+    "outside_days",
+    "no_battery",
+    "unreadable_value",
+    "ragged_row",
+    "conflict",
+)
+
+
+class QuarantinedRow(dy.Schema):
+    """One row per rejected row: where it came from, why it was rejected, and the row as it came."""
+
+    fleet_id = key("Fleet whose landing folder holds the file")
+    date = day(
+        "UTC day of the row's own timestamp; null without a usable time", primary_key=False, nullable=True
+    )
+    path = key("File that brought the row, below the fleet's landing folder")
+    row_number = dy.Int64(primary_key=True, min=0, description="Number of the row in the file, from 0")
+    battery_id = label("Battery the row names, if it names one", nullable=True)
+    timestamp = instant("Time of the row, if it has a usable one", nullable=True)
+    reason = choice(REASONS, "Why the row was rejected.")
+    detail = label("The column and value that led to it", nullable=True)
+    original = label("The row as it came, as JSON")
+
+
+class RowAccount(dy.Schema):
+    """One row per fleet, UTC day, battery and outcome: how many received rows ended there."""
+
+    fleet_id = key("Fleet")
+    date = day("UTC day of the rows' own timestamps; 1970-01-01 for rows without a usable time")
+    battery_id = key("Battery the rows name; empty where they name none")
+    outcome = choice(
+        ["accepted", "duplicate", *REASONS],
+        "Accepted, duplicate, or the reason of the quarantine.",
+        primary_key=True,
+    )
+    rows = count("Received rows with this outcome")
+
+
+class DataQualityDaily(dy.Schema):
+    """One row per fleet and UTC day: what became of every row received."""
+
+    fleet_id = label("Fleet")
+    date = day("UTC day; null for rows without a usable time", primary_key=False, nullable=True)
+    rows_received = count("Rows in the current versions of all files, counted when the files were indexed")
+    rows_accepted = count("Rows that became samples")
+    rows_quarantined = count("Rows in the quarantine")
+    rows_duplicate = count("Rows equal to one that was accepted")
+    unreadable_time = count("Quarantined: no time could be read")
+    outside_days = count("Quarantined: outside the days that telemetry may have")
+    no_battery = count("Quarantined: the row names no battery")
+    unreadable_value = count("Quarantined: a value is no number")
+    ragged_row = count("Quarantined: more or fewer fields than the header")
+    conflict = count("Quarantined: another row gives other values for the same battery and instant")
+
+
+class BatteryDataQualityDaily(dy.Schema):
+    """One row per battery and UTC day: how much was seen, and what was wrong with it."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    coverage_fraction = quantity("1", "Share of the day observed", low=0, high=1, nullable=False)
+    longest_gap_us = duration("Longest silence between two samples of the day")
+    rows_accepted = count("Rows that became samples")
+    rows_quarantined = count("Rows of this battery in the quarantine")
+    rows_duplicate = count("Rows equal to one that was accepted")
+    voltage_out_of_range = count("Samples with this flag")
+    current_out_of_range = count("Samples with this flag")
+    power_out_of_range = count("Samples with this flag")
+    temperature_out_of_range = count("Samples with this flag")
+    cell_voltage_out_of_range = count("Samples with this flag")
+    cell_voltage_in_millivolt = count("Samples with this repair")
+    soc_out_of_range = count("Samples with this flag")

@@ -1,0 +1,197 @@
+"""Telemetry: raw as received, clean with flags, condensed to 5 minutes, and the evidence of each day."""
+
+import dataframely as dy
+
+from bess_pipeline.tables.columns import choice, count, day, duration, flag, instant, key, label, quantity
+
+#: Measured columns that a source may bring, in the order of the tables.
+MEASUREMENTS = (
+    "voltage_volt",
+    "current_ampere",
+    "power_watt",
+    "temperature_celsius",
+    "temperature_min_celsius",
+    "temperature_max_celsius",
+    "cell_voltage_min_volt",
+    "cell_voltage_max_volt",
+    "soc_bms_percent",
+    "soh_bms_percent",
+    "ambient_temperature_celsius",
+    "power_ac_watt",
+    "auxiliary_power_watt",
+)
+
+#: What becomes of a received row that has a usable time and a battery.
+VERDICTS = ("accepted", "duplicate", "conflict")
+
+
+class Measured(dy.Schema):
+    """One row per sample of a battery: the measurements, in house units, as the source gave them."""
+
+    voltage_volt = quantity("V", "Voltage at the battery's terminals")
+    current_ampere = quantity("A", "Current; positive charges the battery")
+    power_watt = quantity("W", "Power at the battery's terminals; positive charges the battery")
+    temperature_celsius = quantity("°C", "Mean temperature of the cells")
+    temperature_min_celsius = quantity("°C", "Temperature of the coldest probe")
+    temperature_max_celsius = quantity("°C", "Temperature of the hottest probe")
+    cell_voltage_min_volt = quantity("V", "Voltage of the lowest cell")
+    cell_voltage_max_volt = quantity("V", "Voltage of the highest cell")
+    soc_bms_percent = quantity("%", "State of charge as the battery management system reports it")
+    soh_bms_percent = quantity("%", "State of health as the battery management system reports it")
+    ambient_temperature_celsius = quantity("°C", "Temperature around the battery")
+    power_ac_watt = quantity("W", "Power on the AC side of the converter; positive charges the battery")
+    auxiliary_power_watt = quantity("W", "Power drawn by cooling, heating and controls")
+    status = label("State of the battery in the maker's words", nullable=True)
+
+
+class RawTelemetry(Measured):
+    """One row per received row with a usable time and a battery, mapped to house names and units, unaltered."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    date = day("UTC day of the timestamp", primary_key=False)
+    path = key("File that brought the row, below the fleet's landing folder")
+    row_number = dy.Int64(primary_key=True, min=0, description="Number of the row in the file, from 0")
+    battery_id = label("Battery within the fleet")
+    timestamp = instant("Instant of the sample")
+    first_seen = count("Number of the landing scan that first saw the file")
+    verdict = choice(VERDICTS, "What becomes of the row.")
+
+
+class CleanTelemetry(Measured):
+    """One row per battery and instant: one of the accepted rows, values untouched, flaws flagged beside them."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    date = day("UTC day of the timestamp", primary_key=False)
+    battery_id = key("Battery within the fleet")
+    timestamp = instant("Instant of the sample", primary_key=True)
+    voltage_out_of_range = flag("The voltage is none that this battery can have")
+    current_out_of_range = flag("The current is none that this battery can carry")
+    power_out_of_range = flag("The power is none that this battery can carry")
+    temperature_out_of_range = flag("A cell temperature is outside −60 to 200 °C")
+    cell_voltage_out_of_range = flag("A cell voltage is none that this chemistry can have")
+    cell_voltage_in_millivolt = flag("The cell voltages came in millivolts and are divided by 1000 here")
+    soc_out_of_range = flag("The reported state of charge is outside −5 to 105 %")
+
+
+#: Flag columns of `CleanTelemetry`; each is counted per battery and day.
+FLAGS = (
+    "voltage_out_of_range",
+    "current_out_of_range",
+    "power_out_of_range",
+    "temperature_out_of_range",
+    "cell_voltage_out_of_range",
+    "cell_voltage_in_millivolt",
+    "soc_out_of_range",
+)
+
+
+class Interval5min(dy.Schema):
+    """One row per battery and 5 minutes in which anything was measured, from the samples of that day alone.
+
+    What happens between the day's last sample and the next day's first is not in
+    here: the fleet level adds it from the edges that `DayEvidence` keeps.
+    """
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day of the interval", primary_key=False)
+    timestamp = instant("Start of the interval", primary_key=True)
+    samples = count("Accepted samples in the interval")
+    charging_capacity_ah = quantity("Ah", "Charge into the battery", low=0)
+    discharging_capacity_ah = quantity("Ah", "Charge out of the battery", low=0)
+    charging_energy_wh = quantity("Wh", "Energy into the battery", low=0)
+    discharging_energy_wh = quantity("Wh", "Energy out of the battery", low=0)
+    voltage_volt = quantity("V", "Voltage, time-weighted mean")
+    current_ampere = quantity("A", "Current, time-weighted mean; positive charges")
+    power_watt = quantity("W", "Power, time-weighted mean; positive charges")
+    temperature_celsius = quantity("°C", "Mean cell temperature, time-weighted")
+    ambient_temperature_celsius = quantity("°C", "Ambient temperature, time-weighted mean")
+    voltage_observed_us = duration("Time over which the voltage is known")
+    current_observed_us = duration("Time over which the current is known")
+    power_observed_us = duration("Time over which the power is known")
+    temperature_observed_us = duration("Time over which the temperature is known")
+    ambient_temperature_observed_us = duration("Time over which the ambient temperature is known")
+    current_abs_max_ampere = quantity("A", "Largest magnitude of the current among the samples", low=0)
+    voltage_min_volt = quantity("V", "Lowest battery voltage among the samples")
+    voltage_max_volt = quantity("V", "Highest battery voltage among the samples")
+    cell_voltage_min_volt = quantity("V", "Lowest cell voltage among the samples")
+    cell_voltage_max_volt = quantity("V", "Highest cell voltage among the samples")
+    cell_voltage_spread_volt = quantity("V", "Highest minus lowest cell voltage, mean of the samples")
+    temperature_min_celsius = quantity("°C", "Coldest probe among the samples")
+    temperature_max_celsius = quantity("°C", "Hottest probe among the samples")
+    soc_bms_percent = quantity("%", "Reported state of charge, first sample of the interval")
+    soh_bms_percent = quantity("%", "Reported state of health, first sample of the interval")
+
+
+class DayEvidence(dy.Schema):
+    """One row per battery and UTC day: what the fleet level needs of the day beyond its 5-minute rows."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    samples = count("Accepted samples")
+    usual_interval_us = duration("Usual time from one sample to the next: the median, at most 15 minutes")
+    max_gap_us = duration("Longest silence that is bridged")
+    longest_gap_us = duration("Longest silence between two samples of the day")
+    edges = dy.List(
+        dy.Struct(
+            {
+                "channel": dy.String(nullable=False),
+                "first_timestamp": dy.Datetime(time_unit="us", time_zone="UTC", nullable=False),
+                "first_value": dy.Float64(nullable=False),
+                "last_timestamp": dy.Datetime(time_unit="us", time_zone="UTC", nullable=False),
+                "last_value": dy.Float64(nullable=False),
+            },
+        ),
+        description="First and last known value of each integrated channel, to close the interval across midnight",
+    )
+    step_count = count("Current steps of at least 0.05 C between neighbouring samples at most 60 s apart")
+    step_current_voltage_sum = dy.Float64(nullable=False, description="Sum of ΔI·ΔV over those steps [AV]")
+    step_current_square_sum = dy.Float64(
+        nullable=False, min=0, description="Sum of ΔI² over those steps [A²]"
+    )
+    step_voltage_square_sum = dy.Float64(
+        nullable=False, min=0, description="Sum of ΔV² over those steps [V²]"
+    )
+    step_temperature_celsius = quantity("°C", "Mean cell temperature over those steps")
+    cell_voltage_spread_p95_volt = quantity(
+        "V", "Highest minus lowest cell voltage, 95th percentile of the samples"
+    )
+    temperature_spread_p95_kelvin = quantity(
+        "K", "Hottest probe minus mean temperature, 95th percentile of the samples"
+    )
+    voltage_out_of_range = count("Samples with this flag")
+    current_out_of_range = count("Samples with this flag")
+    power_out_of_range = count("Samples with this flag")
+    temperature_out_of_range = count("Samples with this flag")
+    cell_voltage_out_of_range = count("Samples with this flag")
+    cell_voltage_in_millivolt = count("Samples with this flag")
+    soc_out_of_range = count("Samples with this flag")
+
+
+class Telemetry5min(dy.Schema):
+    """One row per battery and 5 minutes in which anything was measured, midnights closed, with our state of charge."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day of the interval", primary_key=False)
+    timestamp = instant("Start of the interval", primary_key=True)
+    voltage_volt = quantity("V", "Voltage, time-weighted mean")
+    current_ampere = quantity("A", "Current, time-weighted mean; positive charges")
+    power_watt = quantity("W", "Power, time-weighted mean; positive charges")
+    temperature_celsius = quantity("°C", "Mean cell temperature, time-weighted")
+    ambient_temperature_celsius = quantity("°C", "Ambient temperature, time-weighted mean")
+    cell_voltage_min_volt = quantity("V", "Lowest cell voltage among the samples")
+    cell_voltage_max_volt = quantity("V", "Highest cell voltage among the samples")
+    temperature_min_celsius = quantity("°C", "Coldest probe among the samples")
+    temperature_max_celsius = quantity("°C", "Hottest probe among the samples")
+    charging_capacity_ah = quantity("Ah", "Charge into the battery", low=0)
+    discharging_capacity_ah = quantity("Ah", "Charge out of the battery", low=0)
+    charging_energy_wh = quantity("Wh", "Energy into the battery", low=0)
+    discharging_energy_wh = quantity("Wh", "Energy out of the battery", low=0)
+    soc_percent = quantity("%", "State of charge at the start of the interval, relative to today's capacity")
+    soc_lower_percent = quantity("%", "Lower end of its 90 % interval")
+    soc_upper_percent = quantity("%", "Upper end of its 90 % interval")
+    soc_method = label("How the state of charge was found", nullable=True)
+    soc_bms_percent = quantity("%", "State of charge as the battery management system reports it")
+    coverage_fraction = quantity("1", "Share of the interval observed", low=0, high=1, nullable=False)

@@ -1,0 +1,1 @@
+"""Makers' units turned into house units."""

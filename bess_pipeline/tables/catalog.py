@@ -66,24 +66,12 @@ LANDING_FILES = Table("landing_files", landing.LandingFile, "landing", "fleet", 
 LANDING_DAYS = Table("landing_days", landing.LandingDay, "landing", "fleet", ("path", "date", "battery_id"))
 LEDGER = Table("ledger", landing.LedgerEntry, "landing", "fleet_day", ("step", "date"), by_day=True)
 
-RAW_TELEMETRY = Table(
-    "raw_telemetry", telemetry.RawTelemetry, "bronze", "fleet_day", _BATTERY_TIME, by_day=True
-)
-QUARANTINE = Table(
-    "quarantine", quality.QuarantinedRow, "bronze", "fleet_day", ("path", "row_number"), by_day=True
-)
-ROW_ACCOUNTS = Table(
-    "row_accounts", quality.RowAccount, "bronze", "fleet_day", ("battery_id", "outcome"), by_day=True
-)
-CLEAN_TELEMETRY = Table(
-    "clean_telemetry", telemetry.CleanTelemetry, "silver", "fleet_day", _BATTERY_TIME, by_day=True
-)
-INTERVALS_5MIN = Table(
-    "intervals_5min", telemetry.Interval5min, "evidence", "fleet_day", _BATTERY_TIME, by_day=True
-)
-DAY_EVIDENCE = Table(
-    "day_evidence", telemetry.DayEvidence, "evidence", "fleet_day", _BATTERY_DAY, by_day=True
-)
+RAW_TELEMETRY = Table("raw_telemetry", telemetry.RawTelemetry, "bronze", "fleet_day", _BATTERY_TIME, by_day=True)
+QUARANTINE = Table("quarantine", quality.QuarantinedRow, "bronze", "fleet_day", ("path", "row_number"), by_day=True)
+ROW_ACCOUNTS = Table("row_accounts", quality.RowAccount, "bronze", "fleet_day", ("battery_id", "outcome"), by_day=True)
+CLEAN_TELEMETRY = Table("clean_telemetry", telemetry.CleanTelemetry, "silver", "fleet_day", _BATTERY_TIME, by_day=True)
+INTERVALS_5MIN = Table("intervals_5min", telemetry.Interval5min, "evidence", "fleet_day", _BATTERY_TIME, by_day=True)
+DAY_EVIDENCE = Table("day_evidence", telemetry.DayEvidence, "evidence", "fleet_day", _BATTERY_DAY, by_day=True)
 
 BATTERIES = Table("batteries", fleet.Battery, "gold", "fleet", ("battery_id",))
 CHARGE_ANCHORS = Table("charge_anchors", health.ChargeAnchor, "gold", "fleet", _BATTERY_TIME)
@@ -104,9 +92,7 @@ BATTERY_DATA_QUALITY_DAILY = Table(
 )
 DATA_QUALITY_DAILY = Table("data_quality_daily", quality.DataQualityDaily, "gold", "fleet", ("date",))
 
-TABLES: dict[str, Table] = {
-    value.name: value for value in list(globals().values()) if isinstance(value, Table)
-}
+TABLES: dict[str, Table] = {value.name: value for value in list(globals().values()) if isinstance(value, Table)}
 
 #: What analysts see in the warehouse.
 PUBLISHED: tuple[Table, ...] = (

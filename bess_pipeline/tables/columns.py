@@ -75,9 +75,7 @@ def label(description: str, *, nullable: bool = False) -> dy.String:
     return dy.String(nullable=nullable, description=description)
 
 
-def choice(
-    options: Sequence[str], description: str, *, nullable: bool = False, primary_key: bool = False
-) -> dy.String:
+def choice(options: Sequence[str], description: str, *, nullable: bool = False, primary_key: bool = False) -> dy.String:
     """One of a few words."""
     allowed = list(options)
 

@@ -19,16 +19,12 @@ class Battery(dy.Schema):
     rated_energy_wh = quantity("Wh", "Rated energy", low=0, nullable=False)
     cells_in_series = count("Cells in series")
     resistance_ohm = quantity("Ω", "Resistance at 25 °C when new: a prior only", low=0)
-    initial_equivalent_full_cycles = number(
-        "Equivalent full cycles before the first data", low=0, nullable=False
-    )
+    initial_equivalent_full_cycles = number("Equivalent full cycles before the first data", low=0, nullable=False)
     cell_voltage_low_volt = quantity("V", "Lowest cell voltage in operation", nullable=False)
     cell_voltage_high_volt = quantity("V", "Highest cell voltage in operation", nullable=False)
     temperature_low_celsius = quantity("°C", "Lowest cell temperature in operation", nullable=False)
     temperature_high_celsius = quantity("°C", "Highest cell temperature in operation", nullable=False)
-    sampling = choice(
-        ["instant", "mean"], "Whether a value is that of its instant or the mean of its interval."
-    )
+    sampling = choice(["instant", "mean"], "Whether a value is that of its instant or the mean of its interval.")
 
 
 class OcvPoint(dy.Schema):
@@ -36,9 +32,7 @@ class OcvPoint(dy.Schema):
 
     fleet_id = key("Fleet the battery belongs to")
     battery_id = key("Battery within the fleet")
-    soc_percent = dy.Float64(
-        primary_key=True, min=0, max=100, description="State of charge", metadata={"unit": "%"}
-    )
+    soc_percent = dy.Float64(primary_key=True, min=0, max=100, description="State of charge", metadata={"unit": "%"})
     ocv_volt = quantity("V", "Open-circuit voltage of one cell", nullable=False)
 
 
@@ -70,9 +64,7 @@ class FleetDaily(dy.Schema):
     charging_capacity_ah = quantity("Ah", "Charge into the batteries", low=0)
     discharging_capacity_ah = quantity("Ah", "Charge out of the batteries", low=0)
     equivalent_full_cycles = number("Equivalent full cycles, mean weighted by rated energy", low=0)
-    round_trip_efficiency_percent = quantity(
-        "%", "Energy out over energy in, of the batteries that cycled that day"
-    )
+    round_trip_efficiency_percent = quantity("%", "Energy out over energy in, of the batteries that cycled that day")
     temperature_mean_celsius = quantity("°C", "Cell temperature, mean over the batteries")
     temperature_max_celsius = quantity("°C", "Hottest probe of the fleet")
     coverage_fraction = quantity(

@@ -19,9 +19,7 @@ class QuarantinedRow(dy.Schema):
     """One row per rejected row: where it came from, why it was rejected, and the row as it came."""
 
     fleet_id = key("Fleet whose landing folder holds the file")
-    date = day(
-        "UTC day of the row's own timestamp; null without a usable time", primary_key=False, nullable=True
-    )
+    date = day("UTC day of the row's own timestamp; null without a usable time", primary_key=False, nullable=True)
     path = key("File that brought the row, below the fleet's landing folder")
     row_number = dy.Int64(primary_key=True, min=0, description="Number of the row in the file, from 0")
     battery_id = label("Battery the row names, if it names one", nullable=True)

@@ -147,16 +147,10 @@ class DayEvidence(dy.Schema):
     )
     step_count = count("Current steps of at least 0.05 C between neighbouring samples at most 60 s apart")
     step_current_voltage_sum = dy.Float64(nullable=False, description="Sum of ΔI·ΔV over those steps [AV]")
-    step_current_square_sum = dy.Float64(
-        nullable=False, min=0, description="Sum of ΔI² over those steps [A²]"
-    )
-    step_voltage_square_sum = dy.Float64(
-        nullable=False, min=0, description="Sum of ΔV² over those steps [V²]"
-    )
+    step_current_square_sum = dy.Float64(nullable=False, min=0, description="Sum of ΔI² over those steps [A²]")
+    step_voltage_square_sum = dy.Float64(nullable=False, min=0, description="Sum of ΔV² over those steps [V²]")
     step_temperature_celsius = quantity("°C", "Mean cell temperature over those steps")
-    cell_voltage_spread_p95_volt = quantity(
-        "V", "Highest minus lowest cell voltage, 95th percentile of the samples"
-    )
+    cell_voltage_spread_p95_volt = quantity("V", "Highest minus lowest cell voltage, 95th percentile of the samples")
     temperature_spread_p95_kelvin = quantity(
         "K", "Hottest probe minus mean temperature, 95th percentile of the samples"
     )

@@ -33,6 +33,7 @@ class Table:
         per: What one partition of its asset covers.
         sort: Order of rows within a slice.
         by_day: Whether the Delta table is also partitioned by UTC day.
+        at_raw_rate: Whether rows are samples: their rules are checked where they are made, not again at the door.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Table:
     per: Per
     sort: tuple[str, ...]
     by_day: bool = False
+    at_raw_rate: bool = False
 
     @property
     def grain(self) -> str:
@@ -66,10 +68,14 @@ LANDING_FILES = Table("landing_files", landing.LandingFile, "landing", "fleet", 
 LANDING_DAYS = Table("landing_days", landing.LandingDay, "landing", "fleet", ("path", "date", "battery_id"))
 LEDGER = Table("ledger", landing.LedgerEntry, "landing", "fleet_day", ("step", "date"), by_day=True)
 
-RAW_TELEMETRY = Table("raw_telemetry", telemetry.RawTelemetry, "bronze", "fleet_day", _BATTERY_TIME, by_day=True)
+RAW_TELEMETRY = Table(
+    "raw_telemetry", telemetry.RawTelemetry, "bronze", "fleet_day", _BATTERY_TIME, by_day=True, at_raw_rate=True
+)
 QUARANTINE = Table("quarantine", quality.QuarantinedRow, "bronze", "fleet_day", ("path", "row_number"), by_day=True)
 ROW_ACCOUNTS = Table("row_accounts", quality.RowAccount, "bronze", "fleet_day", ("battery_id", "outcome"), by_day=True)
-CLEAN_TELEMETRY = Table("clean_telemetry", telemetry.CleanTelemetry, "silver", "fleet_day", _BATTERY_TIME, by_day=True)
+CLEAN_TELEMETRY = Table(
+    "clean_telemetry", telemetry.CleanTelemetry, "silver", "fleet_day", _BATTERY_TIME, by_day=True, at_raw_rate=True
+)
 INTERVALS_5MIN = Table("intervals_5min", telemetry.Interval5min, "evidence", "fleet_day", _BATTERY_TIME, by_day=True)
 DAY_EVIDENCE = Table("day_evidence", telemetry.DayEvidence, "evidence", "fleet_day", _BATTERY_DAY, by_day=True)
 

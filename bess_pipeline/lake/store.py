@@ -1,0 +1,315 @@
+"""The lake: Delta tables that are scanned lazily and replaced slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+
+import dataframely as dy
+import deltalake
+import polars as pl
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+
+from bess_pipeline.tables import catalog
+from bess_pipeline.tables.catalog import Table
+from bess_pipeline.window import Window, contiguous
+
+#: A lost race for the same slice is an error; disjoint slices commit after at most this many tries.
+_COMMITS = deltalake.CommitProperties(max_commit_retries=50)
+_PARQUET = deltalake.WriterProperties(compression="ZSTD", compression_level=1)
+_PROVENANCE = tuple(catalog.Provenance.column_names())
+
+
+class ContractError(ValueError):
+    """A frame is not what its table's contract says, or lies outside the slice it is written to."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of a table: one fleet, in all its days, in a window of days, or its rows without a day.
+
+    Raises:
+        ValueError: If both a window and ``no_day`` are given.
+    """
+
+    fleet_id: str
+    window: Window | None = None
+    no_day: bool = False
+
+    def __post_init__(self) -> None:
+        if self.window is not None and self.no_day:
+            raise ValueError("a slice has a window of days or none, not both")
+
+    def __str__(self) -> str:
+        part = "rows without a day" if self.no_day else str(self.window or "all days")
+        return f"{self.fleet_id}, {part}"
+
+    def rows(self) -> pl.Expr:
+        """Whether a row lies in the slice, for Polars."""
+        fleet = pl.col("fleet_id") == self.fleet_id
+        if self.no_day:
+            return fleet & pl.col("date").is_null()
+        return fleet & self.window.days() if self.window else fleet
+
+    def delta_predicate(self) -> str:
+        """Whether a row lies in the slice, for Delta."""
+        fleet = "fleet_id = '{}'".format(self.fleet_id.replace("'", "''"))
+        if self.no_day:
+            return f"{fleet} AND date IS NULL"
+        return f"{fleet} AND {self.window.delta_predicate()}" if self.window else fleet
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one replacement did: rows in the slice now, and the table's version."""
+
+    rows: int
+    version: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of a table, and the addresses of its Parquet files."""
+
+    version: int
+    files: list[str]
+
+
+@cache
+def stored_contract(table: Table) -> type[dy.Schema]:
+    """The contract of the rows as stored: the table's own and, for gold, the provenance."""
+    if table.layer != "gold":
+        return table.contract
+    return type(f"Stored{table.contract.__name__}", (table.contract, catalog.Provenance), {})
+
+
+@cache
+def stored_schema(table: Table) -> pl.Schema:
+    """Names and Polars types of the columns as stored."""
+    return stored_contract(table).create_empty().schema
+
+
+def _arrow_schema(table: Table) -> pa.Schema:
+    return stored_contract(table).create_empty().to_arrow().schema
+
+
+class Lake:
+    """All Delta tables of one deployment.
+
+    A write always names its slice and replaces it whole, in one commit: written
+    twice is written once. Rows that break the contract or lie outside the slice
+    are refused before anything is written.
+
+    Args:
+        uri: Folder or object-store address; credentials come from the standard variables of that cloud.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+        self._open: dict[str, deltalake.DeltaTable] = {}
+
+    def __repr__(self) -> str:
+        return f"Lake({self.uri!r})"
+
+    def address(self, table: Table) -> str:
+        """Where a table lies."""
+        return f"{self.uri}/{table.name}"
+
+    def create(self) -> None:
+        """Create every table that is not there yet; safe to call from many processes."""
+        for table in catalog.TABLES.values():
+            if not deltalake.DeltaTable.is_deltatable(self.address(table)):
+                deltalake.DeltaTable.create(
+                    self.address(table),
+                    schema=_arrow_schema(table),
+                    mode="ignore",
+                    partition_by=table.partition_by,
+                    name=table.name,
+                    description=table.grain,
+                )
+
+    def _delta(self, table: Table) -> deltalake.DeltaTable:
+        known = self._open.get(table.name)
+        if known is None:
+            if not deltalake.DeltaTable.is_deltatable(self.address(table)):
+                self.create()
+            known = self._open[table.name] = deltalake.DeltaTable(self.address(table))
+        else:
+            known.update_incremental()
+        return known
+
+    def version(self, table: Table) -> int:
+        """The number of the table's last commit."""
+        return self._delta(table).version()
+
+    def snapshot(self, table: Table) -> Snapshot:
+        """The table's current version, and the Parquet files that make it up."""
+        delta = self._delta(table)
+        return Snapshot(delta.version(), delta.file_uris())
+
+    def scan(self, table: Table, part: Slice | None = None) -> pl.LazyFrame:
+        """The rows of a slice, or of the whole table, lazily, as of now.
+
+        Returns:
+            Columns as stored; order within the slice is that of the files: sort if it matters.
+        """
+        frame = pl.scan_delta(self._delta(table)).select(stored_schema(table).names())
+        return frame if part is None else frame.filter(part.rows())
+
+    def read(self, table: Table, part: Slice | None = None) -> pl.DataFrame:
+        """The rows of a slice, or of the whole table, in the table's order."""
+        return self.scan(table, part).collect().sort("fleet_id", *table.sort, maintain_order=True)
+
+    def rows_by_day(self, table: Table, part: Slice) -> dict[date, int]:
+        """How many rows each day of a slice holds, from the table's log alone.
+
+        Raises:
+            ValueError: If the table is not partitioned by day.
+        """
+        if not table.by_day:
+            raise ValueError(f"{table.name} is not partitioned by day")
+        files = pl.DataFrame(self._delta(table).get_add_actions(flatten=True))
+        if files.is_empty():
+            return {}
+        counted = (
+            files.rename({"partition.fleet_id": "fleet_id", "partition.date": "date"})
+            .filter(part.rows() & pl.col("date").is_not_null())
+            .group_by("date")
+            .agg(pl.col("num_records").sum())
+        )
+        return dict(counted.iter_rows())
+
+    def replace(self, table: Table, frames: pl.DataFrame | Iterable[pl.DataFrame], part: Slice) -> Written:
+        """Replace a slice of a table, atomically, by the rows given.
+
+        Args:
+            table: The table.
+            frames: The new rows, whole or batch by batch; only one batch is held at a time.
+            part: The slice that they are, all of it.
+
+        Returns:
+            Rows written and the new version.
+
+        Raises:
+            ContractError: If a row breaks the contract or lies outside the slice; nothing is written then.
+        """
+        batches = [frames] if isinstance(frames, pl.DataFrame) else frames
+        written = 0
+        failure: list[Exception] = []
+
+        def checked_batches() -> Iterator[pa.RecordBatch]:
+            nonlocal written
+            try:
+                for batch in batches:
+                    ready = checked(table, batch, part)
+                    written += ready.height
+                    yield from ready.to_arrow().to_batches()
+            except Exception as error:
+                # The writer reads this stream from native code and would hand on only the text of the error.
+                failure.append(error)
+                raise
+
+        try:
+            deltalake.write_deltalake(
+                self._delta(table),
+                pa.RecordBatchReader.from_batches(_arrow_schema(table), checked_batches()),
+                mode="overwrite",
+                predicate=part.delta_predicate(),
+                writer_properties=_PARQUET,
+                commit_properties=_COMMITS,
+            )
+        except DeltaError as error:
+            raise (failure[0] if failure else error) from None
+        return Written(written, self.version(table))
+
+    def replace_changed(self, table: Table, frame: pl.DataFrame, part: Slice) -> Written:
+        """Bring a slice to the rows given, writing only the days in which a row differs.
+
+        Rows that are there already keep their provenance, so that it tells when a
+        number last changed, and not when it was last looked at.
+
+        Args:
+            table: The table.
+            frame: All rows of the slice, with provenance where the table has it.
+            part: The slice.
+
+        Returns:
+            Rows in the slice now, and the version, which is the old one when nothing changed.
+
+        Raises:
+            ContractError: As `replace`.
+        """
+        fresh = frame.select(stored_schema(table).names())
+        held = self.scan(table, part).collect()
+        facts = [name for name in fresh.columns if name not in _PROVENANCE]
+        if len(facts) < len(fresh.columns):
+            fresh = _with_known_provenance(fresh, held, facts)
+        if not table.by_day:
+            same = _fingerprint(fresh, facts) == _fingerprint(held, facts)
+            return Written(fresh.height, self.version(table)) if same else self.replace(table, fresh, part)
+        days = _changed_days(fresh, held, facts)
+        for window in contiguous(days, longest=366):
+            narrowed = Slice(part.fleet_id, window)
+            self.replace(table, fresh.filter(narrowed.rows()), narrowed)
+        return Written(fresh.height, self.version(table))
+
+
+def checked(table: Table, frame: pl.DataFrame, part: Slice) -> pl.DataFrame:
+    """A frame that fits its table and slice, columns and rows in the table's order.
+
+    Raises:
+        ContractError: If a column is missing or of another type, a row breaks a rule, or lies outside the slice.
+    """
+    schema = stored_schema(table)
+    wrong = [f"{name} {kind}" for name, kind in schema.items() if frame.schema.get(name) != kind]
+    if wrong:
+        raise ContractError(f"{table.name}: missing or of another type: {', '.join(wrong)}; got {frame.schema}")
+    rows = frame.select(schema.names()).sort(*table.sort, maintain_order=True)
+    outside = rows.select((~part.rows()).fill_null(value=True).sum()).item()
+    if outside:
+        raise ContractError(f"{table.name}: {outside} rows lie outside the slice {part}")
+    if table.at_raw_rate:
+        columns = table.columns
+        holes = [name for name in schema.names() if not columns[name].nullable and rows[name].null_count()]
+        if holes:
+            raise ContractError(f"{table.name}: null in {', '.join(holes)}")
+        return rows
+    try:
+        return stored_contract(table).validate(rows)
+    except dy.exc.ValidationError as error:
+        raise ContractError(f"{table.name} ({part}): {error}") from error
+
+
+def _fingerprint(frame: pl.DataFrame, facts: list[str]) -> tuple[int, int]:
+    return frame.height, int(frame.select(facts).hash_rows(seed=0).sum() or 0)
+
+
+def _changed_days(fresh: pl.DataFrame, held: pl.DataFrame, facts: list[str]) -> list[date]:
+    def by_day(frame: pl.DataFrame) -> pl.DataFrame:
+        hashed = frame.select("date", fingerprint=frame.select(facts).hash_rows(seed=0))
+        return hashed.group_by("date").agg(pl.col("fingerprint").sum(), rows=pl.len())
+
+    both = by_day(fresh).join(by_day(held), on="date", how="full", coalesce=True, suffix="_held")
+    differs = pl.col("fingerprint").ne_missing(pl.col("fingerprint_held")) | pl.col("rows").ne_missing(
+        pl.col("rows_held")
+    )
+    return both.filter(differs)["date"].sort().to_list()
+
+
+def _with_known_provenance(fresh: pl.DataFrame, held: pl.DataFrame, facts: list[str]) -> pl.DataFrame:
+    if held.is_empty():
+        return fresh
+    known = (
+        held.select(_PROVENANCE)
+        .with_columns(fingerprint=held.select(facts).hash_rows(seed=0))
+        .unique("fingerprint", keep="first", maintain_order=True)
+    )
+    return (
+        fresh.with_columns(fingerprint=fresh.select(facts).hash_rows(seed=0))
+        .join(known, on="fingerprint", how="left", suffix="_held", maintain_order="left")
+        .with_columns(pl.coalesce(f"{name}_held", name).alias(name) for name in _PROVENANCE)
+        .select(fresh.columns)
+    )

@@ -1,0 +1,146 @@
+"""The warehouse: one DuckDB file that analysts open, replaced whole by an atomic rename."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dataframely as dy
+import duckdb
+import polars as pl
+
+from bess_pipeline.lake.store import Lake, stored_contract
+from bess_pipeline.tables import catalog
+from bess_pipeline.tables.catalog import Table
+from bess_pipeline.tables.columns import unit_of
+
+#: A file format that every client from DuckDB 1.0 on can open.
+_STORAGE_VERSION = "v1.0.0"
+
+_PUBLICATION = "publication"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One publication: rows by table, and the size of the file [B]."""
+
+    rows: dict[str, int]
+    size_bytes: int
+
+
+class Warehouse:
+    """The DuckDB file of a deployment.
+
+    It is built beside the old one and renamed over it: readers that have the old
+    one open go on with it, new ones get the new one, nobody sees half of one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def versions(self) -> dict[str, int]:
+        """Table → version of the lake's table that the file was published from; empty before the first."""
+        if not self.path.exists():
+            return {}
+        with self.connection() as connection:
+            return dict(connection.execute(f"SELECT table_name, version FROM {_PUBLICATION}").fetchall())  # noqa: S608
+
+    def is_current(self, lake: Lake) -> bool:
+        """Whether the file holds what the lake holds."""
+        return self.versions() == {table.name: lake.version(table) for table in catalog.PUBLISHED}
+
+    @contextmanager
+    def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection, times in UTC.
+
+        Raises:
+            FileNotFoundError: If nothing has been published yet.
+        """
+        if not self.path.exists():
+            raise FileNotFoundError(f"no warehouse at {self.path} yet: run `bess run` first")
+        with duckdb.connect(str(self.path), read_only=True) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+
+    def query(self, sql: str) -> pl.DataFrame:
+        """The answer to a query."""
+        with self.connection() as connection:
+            answer: pl.DataFrame = connection.sql(sql).pl()
+        return answer
+
+    def publish(self, lake: Lake) -> Published:
+        """Write the lake's published tables, each as of now, into a new file and put it in place."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".publish-") as folder:
+            built = Path(folder) / self.path.name
+            rows = _built(built, lake)
+            with built.open("rb") as file:
+                os.fsync(file.fileno())
+            size = built.stat().st_size
+            built.replace(self.path)
+        return Published(rows, size)
+
+
+def _built(path: Path, lake: Lake) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    versions: list[tuple[str, int]] = []
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"ATTACH '{_quoted(path)}' AS built (STORAGE_VERSION '{_STORAGE_VERSION}')")
+        connection.execute("USE built")
+        for table in catalog.PUBLISHED:
+            snapshot = lake.snapshot(table)
+            versions.append((table.name, snapshot.version))
+            rows[table.name] = _copied(connection, table, snapshot.files)
+        connection.execute(f"CREATE TABLE {_PUBLICATION} (table_name VARCHAR, version BIGINT)")
+        connection.executemany(f"INSERT INTO {_PUBLICATION} VALUES (?, ?)", versions)  # noqa: S608
+        connection.execute(f"COMMENT ON TABLE {_PUBLICATION} IS 'Version of each table of the lake published here'")
+        connection.execute("USE memory")
+        connection.execute("DETACH built")
+    return rows
+
+
+def _copied(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str]) -> int:
+    columns = stored_contract(table).columns()
+    listed = ", ".join(f'"{name}" {_sql_type(column)}' for name, column in columns.items())
+    connection.execute(f"CREATE TABLE {table.name} ({listed})")
+    if files:
+        names = ", ".join(f'"{name}"' for name in columns)
+        order = ", ".join(["fleet_id", *table.sort])
+        source = "read_parquet($files, hive_partitioning = true, hive_types = {'fleet_id': VARCHAR, 'date': DATE})"
+        if not table.by_day:
+            source = "read_parquet($files, hive_partitioning = true, hive_types = {'fleet_id': VARCHAR})"
+        connection.execute(
+            f"INSERT INTO {table.name} SELECT {names} FROM {source} ORDER BY {order}",  # noqa: S608
+            {"files": files},
+        )
+    connection.execute(f"COMMENT ON TABLE {table.name} IS '{_quoted(table.grain)}'")
+    for name, column in columns.items():
+        connection.execute(f"COMMENT ON COLUMN {table.name}.\"{name}\" IS '{_quoted(_comment(column))}'")
+    counted = connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()  # noqa: S608
+    return int(counted[0]) if counted else 0
+
+
+def _comment(column: dy.Column) -> str:
+    unit = unit_of(column)
+    return f"{column.description or ''}{f' [{unit}]' if unit else ''}"
+
+
+def _sql_type(column: dy.Column) -> str:
+    names: dict[type[dy.Column], str] = {
+        dy.String: "VARCHAR",
+        dy.Float64: "DOUBLE",
+        dy.Int64: "BIGINT",
+        dy.Bool: "BOOLEAN",
+        dy.Date: "DATE",
+        dy.Datetime: "TIMESTAMPTZ",
+    }
+    return names[type(column)]
+
+
+def _quoted(text: object) -> str:
+    return str(text).replace("'", "''")

@@ -1,0 +1,165 @@
+"""`bess`: the commands a person types."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bess_pipeline.config import Settings
+from bess_pipeline.window import Window
+
+app = typer.Typer(
+    name="bess",
+    help="Turns the raw telemetry of battery energy storage into numbers that operators can rely on.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+
+
+class Chemistry(StrEnum):
+    """Chemistries that can be simulated."""
+
+    LFP = "LFP"
+    NMC = "NMC"
+
+
+class Profile(StrEnum):
+    """Uses that can be simulated."""
+
+    arbitrage = "arbitrage"
+    pv = "pv"
+    frequency = "frequency"
+    peak_shaving = "peak_shaving"
+
+
+def _fail(lines: list[str]) -> None:
+    for line in lines:
+        _err.print(f"[bold red]error[/] {line}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    fleet: Fleet = None,
+    first: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First UTC day.")] = None,
+    last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day.")] = None,
+) -> None:
+    """Bring everything up to date: new and changed files, all that follows from them, the warehouse."""
+    from bess_pipeline.defs import operate, report
+    from bess_pipeline.defs.resources import Home
+    from bess_pipeline.defs.runs import AnotherRunError
+
+    home = Home()
+    within = _window(home.settings, first, last)
+    try:
+        with report.Bar(_err) as bar:
+            outcome = operate.run(home, bar, fleet_id=fleet, within=within)
+    except (AnotherRunError, LookupError) as error:
+        _fail([str(error)])
+    _out.print(report.summary(outcome, home.settings), soft_wrap=True)
+    if outcome.failures:
+        _fail(outcome.failures)
+
+
+@app.command()
+def status() -> None:
+    """Fleets, days present, late or missing, rows quarantined, the last run."""
+    from bess_pipeline.defs import report
+    from bess_pipeline.defs.resources import Home
+
+    _out.print(report.status(Home()))
+
+
+@app.command()
+def sql(query: Annotated[str, typer.Argument(help="A query on the warehouse.")]) -> None:
+    """Ask the warehouse."""
+    from bess_pipeline.lake.warehouse import QueryError, Warehouse
+
+    try:
+        answer = Warehouse(Settings().warehouse).query(query)
+    except (FileNotFoundError, QueryError) as error:
+        _fail([str(error)])
+    _out.print(str(answer), highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def simulate(
+    fleet: Annotated[str, typer.Option(help="Name of the fleet to make.")],
+    batteries: Annotated[int, typer.Option(min=1, help="How many batteries.")] = 8,
+    days: Annotated[int, typer.Option(min=1, help="How many days.")] = 60,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same fleet.")] = 0,
+    interval: Annotated[int, typer.Option(min=1, help="Seconds from sample to sample.")] = 60,
+    chemistry: Chemistry = Chemistry.LFP,
+    profile: Profile = Profile.arbitrage,
+    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First UTC day.")] = datetime(  # noqa: B008
+        2025, 1, 1, tzinfo=UTC
+    ),
+) -> None:
+    """Write a synthetic fleet with known truth: fleet file, landing files, and the truth beside them."""
+    from bess_pipeline.sources.simulate import Plan, simulate as simulated, write_fleet
+
+    settings = Settings()
+    plan = Plan(
+        fleet_id=fleet,
+        batteries=batteries,
+        days=days,
+        seed=seed,
+        interval_seconds=interval,
+        chemistry=chemistry.value,
+        profile=profile.value,
+        start=start.date(),
+    )
+    with _err.status(f"simulating {batteries} batteries for {days} days"):
+        write_fleet(simulated(plan), settings.root)
+    _out.print(f"wrote fleet {fleet} to {settings.root}: next, bess run", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def demo() -> None:
+    """Write a small synthetic fleet, run everything on it, and show what came out and where to look."""
+    from bess_pipeline.defs import demo as demonstration
+    from bess_pipeline.defs import report
+    from bess_pipeline.defs.resources import Home
+
+    home = Home()
+    with report.Bar(_err) as bar:
+        outcome = demonstration.run(home, bar)
+    _out.print(report.summary(outcome, home.settings), soft_wrap=True)
+    _out.print(report.findings(home, demonstration.FLEETS))
+    if outcome.failures:
+        _fail(outcome.failures)
+
+
+@app.command()
+def dev() -> None:
+    """Dagster's UI and daemon on this home, on loopback."""
+    from bess_pipeline.defs.runs import MODULE, prepare
+
+    settings = Settings()
+    prepare(settings)
+    port = str(settings.dagster_port)
+    command = [sys.executable, "-m", "dagster", "dev", "-m", MODULE, "-h", "127.0.0.1", "-p", port]
+    _out.print(f"Dagster on http://127.0.0.1:{port} for {settings.root} (Ctrl-C ends it)", highlight=False)
+    raise typer.Exit(subprocess.run(command, env=settings.environment(), check=False).returncode)  # noqa: S603
+
+
+def _window(settings: Settings, first: datetime | None, last: datetime | None) -> Window | None:
+    if first is None and last is None:
+        return None
+    start = first.date() if first else settings.first_day
+    end = last.date() if last else datetime.now(UTC).date()
+    if end < start:
+        raise typer.BadParameter(f"--to {end} lies before --from {start}")
+    return Window.hull([start, end])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ class Settings(BaseSettings):
     rows_per_batch: int = Field(
         default=2_000_000, ge=1, description="Raw rows held in memory at once, beyond a single day."
     )
+    dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of Dagster's UI, on loopback.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What the pipeline writes to its log."
     )
@@ -66,3 +68,7 @@ class Settings(BaseSettings):
     def dagster_home(self) -> Path:
         """Dagster's own records: runs, events, schedules."""
         return self.root / "dagster_home"
+
+    def environment(self) -> dict[str, str]:
+        """The environment for a program that is to work on this deployment."""
+        return {**os.environ, "BESS_HOME": str(self.root), "DAGSTER_HOME": str(self.dagster_home)}

@@ -24,6 +24,10 @@ _STORAGE_VERSION = "v1.0.0"
 _PUBLICATION = "publication"
 
 
+class QueryError(ValueError):
+    """A query that the warehouse cannot answer."""
+
+
 @dataclass(frozen=True)
 class Published:
     """One publication: rows by table, and the size of the file [B]."""
@@ -67,9 +71,17 @@ class Warehouse:
             yield connection
 
     def query(self, sql: str) -> pl.DataFrame:
-        """The answer to a query."""
+        """The answer to a query.
+
+        Raises:
+            QueryError: If the query is none, or names what is not there; with DuckDB's explanation.
+        """
         with self.connection() as connection:
-            answer: pl.DataFrame = connection.sql(sql).pl()
+            try:
+                relation = connection.sql(sql)
+                answer: pl.DataFrame = pl.DataFrame() if relation is None else relation.pl()
+            except duckdb.Error as error:
+                raise QueryError(str(error)) from error
         return answer
 
     def publish(self, lake: Lake) -> Published:

@@ -2,7 +2,7 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import choice, day, instant, key, label, number
+from bess_pipeline.tables.columns import choice, count, day, instant, key, label, number
 
 FAMILIES = ("thermal", "electrical", "cell", "capacity", "sensor", "data", "limit")
 SEVERITIES = ("info", "warning", "critical")
@@ -18,6 +18,20 @@ class DailyFeature(dy.Schema):
     value = number("Value in the unit of the feature", nullable=False)
     adjusted = number("Value minus the median of the battery's peers that day, where there are at least five")
     z = number("Robust z-score of the adjusted value against the battery's own trailing 90 days")
+
+
+class LimitEpisode(dy.Schema):
+    """One row per battery, alarm code and stretch of time in which a limit of the nameplate was violated."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    code = key("SunSpec event name")
+    started_at = instant("Start of the first interval beyond the limit", primary_key=True)
+    ended_at = instant("End of the last interval beyond the limit; null while open", nullable=True)
+    detected_at = instant("End of the last sample needed to raise the episode, in data time")
+    limit = number("The limit, in the unit of the quantity", nullable=False)
+    extreme = number("The worst value reached, in the unit of the quantity", nullable=False)
+    intervals = count("Intervals of 5 minutes beyond the limit")
 
 
 class AnomalyScore(dy.Schema):

@@ -80,6 +80,10 @@ INTERVALS_5MIN = Table("intervals_5min", telemetry.Interval5min, "evidence", "fl
 DAY_EVIDENCE = Table("day_evidence", telemetry.DayEvidence, "evidence", "fleet_day", _BATTERY_DAY, by_day=True)
 
 BATTERIES = Table("batteries", fleet.Battery, "gold", "fleet", ("battery_id",))
+OCV_CURVES = Table("ocv_curves", fleet.OcvPoint, "evidence", "fleet", ("battery_id", "soc_percent"))
+CLOSED_INTERVALS = Table(
+    "closed_intervals", telemetry.ClosedInterval5min, "evidence", "fleet", _BATTERY_TIME, by_day=True
+)
 CHARGE_ANCHORS = Table("charge_anchors", health.ChargeAnchor, "gold", "fleet", _BATTERY_TIME)
 CAPACITY_OBSERVATIONS = Table(
     "capacity_observations", health.CapacityObservation, "gold", "fleet", ("battery_id", "ended_at")
@@ -89,6 +93,7 @@ TELEMETRY_5MIN = Table("telemetry_5min", telemetry.Telemetry5min, "gold", "fleet
 CYCLES = Table("cycles", cycles.Cycle, "gold", "fleet", ("battery_id", "started_at"))
 BATTERY_DAILY = Table("battery_daily", energy.BatteryDaily, "gold", "fleet", _BATTERY_DAY)
 DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
+LIMIT_EPISODES = Table("limit_episodes", anomalies.LimitEpisode, "gold", "fleet", ("battery_id", "code", "started_at"))
 ANOMALY_SCORES = Table("anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"))
 ANOMALY_EVENTS = Table("anomaly_events", anomalies.AnomalyEvent, "gold", "fleet", ("detected_at", "event_id"))
 BATTERY_LATEST = Table("battery_latest", fleet.BatteryLatest, "gold", "fleet", ("battery_id",))

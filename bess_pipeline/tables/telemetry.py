@@ -123,6 +123,10 @@ class Interval5min(dy.Schema):
     soh_bms_percent = quantity("%", "Reported state of health, first sample of the interval")
 
 
+class ClosedInterval5min(Interval5min):
+    """One row per battery and 5 minutes in which anything was measured, with every midnight closed."""
+
+
 class DayEvidence(dy.Schema):
     """One row per battery and UTC day: what the fleet level needs of the day beyond its 5-minute rows."""
 

@@ -1,0 +1,96 @@
+"""Files that have arrived, as rows with a verdict: where the sources, the cleaning rules and the lake meet."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from bess_pipeline.analytics import quality, telemetry
+from bess_pipeline.defs.resources import Home
+from bess_pipeline.lake.ledger import WHOLE_FLEET
+from bess_pipeline.lake.store import Slice
+from bess_pipeline.sources import landing
+from bess_pipeline.tables import catalog
+from bess_pipeline.window import Window, batched
+
+
+def reindex(home: Home, fleet_id: str) -> landing.Index:
+    """Bring the quarantine of rows without a usable time up to date with a fleet's landing folder.
+
+    The index itself is returned, to be written last: a run that dies before that is
+    done again from the start.
+    """
+    fleet = home.fleet(fleet_id)
+    known = home.landing_files(fleet_id)
+    index = landing.indexed(
+        fleet,
+        home.folder(fleet_id),
+        known,
+        home.landing_days(fleet_id),
+        first_day=home.settings.first_day,
+        today=home.today,
+    )
+    timeless = Slice(fleet_id, no_day=True)
+    held = home.lake.read(catalog.QUARANTINE, timeless)
+    rejected = pl.concat([held.filter(~pl.col("path").is_in(index.reread)), index.rejected.select(held.columns)])
+    if not rejected.equals(held):
+        home.lake.replace(catalog.QUARANTINE, rejected, timeless)
+    accounts = quality.row_accounts(raw=home.lake.read(catalog.RAW_TELEMETRY, timeless), rejected=rejected)
+    home.lake.replace(catalog.ROW_ACCOUNTS, accounts, Slice(fleet_id, Window.of_day(WHOLE_FLEET)))
+    return index
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """What the files of a fleet bring for a window of days.
+
+    Attributes:
+        part: The fleet and the days.
+        signatures: What each day is made from, read before the files are.
+    """
+
+    home: Home
+    part: Slice
+    signatures: dict[date, str]
+
+    @classmethod
+    def of(cls, home: Home, part: Slice) -> "Arrivals":
+        """What the index says now that the files bring for a slice."""
+        return cls(home, part, home.wanted(part.fleet_id))
+
+    def __iter__(self) -> Iterator[dict[str, pl.DataFrame]]:
+        """The rows of each batch of days: raw telemetry with verdicts, the quarantine, and the account of both."""
+        assert self.part.window is not None  # noqa: S101
+        days = self.home.landing_days(self.part.fleet_id).filter(self.part.window.days())
+        rows = dict(days.group_by("date").agg(pl.col("rows").sum()).iter_rows())
+        for window in batched(self.part.window, rows, budget=self.home.settings.rows_per_batch):
+            yield self._batch(window)
+
+    def record(self, run_id: str) -> None:
+        """Note in the ledger what the days were made from."""
+        assert self.part.window is not None  # noqa: S101
+        made = {day: self.signatures.get(day, "") for day in self.part.window}
+        self.home.ledger.record(self.part.fleet_id, catalog.RAW_TELEMETRY.name, made, run_id=run_id)
+
+    def _batch(self, window: Window) -> dict[str, pl.DataFrame]:
+        home, fleet = self.home, self.home.fleet(self.part.fleet_id)
+        part = Slice(fleet.fleet_id, window)
+        arrived = landing.received(
+            fleet,
+            home.folder(fleet.fleet_id),
+            home.landing_files(fleet.fleet_id),
+            home.landing_days(fleet.fleet_id),
+            window,
+            first_day=home.settings.first_day,
+            today=home.today,
+            held=home.lake.scan(catalog.RAW_TELEMETRY, part),
+            held_rejected=home.lake.scan(catalog.QUARANTINE, part),
+        )
+        raw = telemetry.verdicts(arrived.rows)
+        losers = landing.losers(fleet, home.folder(fleet.fleet_id), raw.filter(pl.col("verdict") == "conflict"))
+        return {
+            catalog.RAW_TELEMETRY.name: raw,
+            catalog.QUARANTINE.name: pl.concat([arrived.rejected, losers]),
+            catalog.ROW_ACCOUNTS.name: quality.row_accounts(raw, arrived.rejected),
+        }

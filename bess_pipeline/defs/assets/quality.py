@@ -1,0 +1,22 @@
+"""Data quality: what became of every row received, and how much of each day was seen."""
+
+import dagster as dg
+import polars as pl
+
+from bess_pipeline.analytics import quality
+from bess_pipeline.defs.house import spec
+from bess_pipeline.tables import catalog
+
+
+@dg.asset(**spec(catalog.DATA_QUALITY_DAILY))
+def data_quality_daily(
+    landing_days: pl.DataFrame, landing_files: pl.DataFrame, row_accounts: pl.DataFrame
+) -> pl.DataFrame:
+    return quality.data_quality_daily(landing_days, landing_files, row_accounts)
+
+
+@dg.asset(**spec(catalog.BATTERY_DATA_QUALITY_DAILY))
+def battery_data_quality_daily(
+    day_evidence: pl.DataFrame, closed_intervals: pl.DataFrame, row_accounts: pl.DataFrame
+) -> pl.DataFrame:
+    return quality.battery_data_quality_daily(day_evidence, closed_intervals, row_accounts)

@@ -1,0 +1,59 @@
+"""Telemetry: raw as received, clean with flags, condensed to 5 minutes; each day on its own."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from bess_pipeline.analytics import intervals, telemetry
+from bess_pipeline.defs.arrivals import Arrivals
+from bess_pipeline.defs.batches import Aside, Batches
+from bess_pipeline.defs.house import outs, spec
+from bess_pipeline.defs.partitions import slice_of
+from bess_pipeline.defs.resources import Home
+from bess_pipeline.tables import catalog
+
+RAW, QUARANTINE, ACCOUNTS = (
+    catalog.RAW_TELEMETRY.name,
+    catalog.QUARANTINE.name,
+    catalog.ROW_ACCOUNTS.name,
+)
+INTERVALS, EVIDENCE = catalog.INTERVALS_5MIN.name, catalog.DAY_EVIDENCE.name
+
+
+@dg.multi_asset(
+    name="received",
+    deps=[catalog.LANDING_DAYS.name, catalog.LANDING_FILES.name],
+    **outs(catalog.RAW_TELEMETRY, catalog.QUARANTINE, catalog.ROW_ACCOUNTS),
+)
+def received(
+    context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]
+) -> Iterator[dg.Output[Aside] | dg.Output[pl.DataFrame]]:
+    """Read the files that hold these days: each row becomes a sample, a duplicate, or a case for the quarantine."""
+    arrivals = Arrivals.of(home, slice_of(list(context.partition_keys)))
+    rows = Aside(arrivals, main=RAW)
+    yield dg.Output(rows, RAW)
+    yield dg.Output(rows.kept(QUARANTINE), QUARANTINE)
+    yield dg.Output(rows.kept(ACCOUNTS), ACCOUNTS)
+    arrivals.record(context.run_id)
+
+
+@dg.asset(**spec(catalog.CLEAN_TELEMETRY))
+def clean_telemetry(raw_telemetry: Batches, home: dg.ResourceParam[Home]) -> Batches:
+    batteries = home.batteries(raw_telemetry.part.fleet_id)
+    return raw_telemetry.map(lambda raw: telemetry.clean(telemetry.accepted(raw), batteries))
+
+
+@dg.multi_asset(name="condensed", **outs(catalog.INTERVALS_5MIN, catalog.DAY_EVIDENCE))
+def condensed(
+    clean_telemetry: Batches, home: dg.ResourceParam[Home]
+) -> Iterator[dg.Output[Aside] | dg.Output[pl.DataFrame]]:
+    """Condense samples to 5 minutes, and keep of each day what the fleet level needs beyond that."""
+    batteries = home.batteries(clean_telemetry.part.fleet_id)
+    made = (
+        {INTERVALS: intervals.intervals_5min(c, batteries), EVIDENCE: intervals.day_evidence(c, batteries)}
+        for c in clean_telemetry
+    )
+    rows = Aside(made, main=INTERVALS)
+    yield dg.Output(rows, INTERVALS)
+    yield dg.Output(rows.kept(EVIDENCE), EVIDENCE)

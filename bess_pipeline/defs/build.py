@@ -1,0 +1,21 @@
+"""The Dagster code location, put together from the assets, jobs and automation of this package."""
+
+import dagster as dg
+
+from bess_pipeline.defs import assets, automation, jobs
+from bess_pipeline.defs.house import LAKE_IO
+from bess_pipeline.defs.io import LakeIOManager
+from bess_pipeline.defs.resources import Home
+
+
+def code_location() -> dg.Definitions:
+    """Every definition of the pipeline, bound to the deployment that the environment names."""
+    home = Home()
+    return dg.Definitions(
+        assets=dg.load_assets_from_package_module(assets),
+        jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH],
+        schedules=[automation.nightly],
+        sensors=[automation.landing_zone, automation.FOLLOWERS],
+        resources={"home": home, LAKE_IO: LakeIOManager(home)},
+        executor=dg.in_process_executor,
+    )

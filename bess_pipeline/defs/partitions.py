@@ -1,0 +1,36 @@
+"""Partitions: fleets come and go, days run from the first day of telemetry to today, today included."""
+
+import dagster as dg
+
+from bess_pipeline.config import Settings
+from bess_pipeline.lake.store import Slice
+from bess_pipeline.window import Window
+
+FLEETS = dg.DynamicPartitionsDefinition(name="fleet")
+DAYS = dg.DailyPartitionsDefinition(start_date=Settings().first_day.isoformat(), timezone="UTC", end_offset=1)
+FLEET_DAYS = dg.MultiPartitionsDefinition({"fleet": FLEETS, "date": DAYS})
+
+#: One run per fleet and contiguous range of days.
+RANGES = dg.BackfillPolicy.multi_run(max_partitions_per_run=Settings().days_per_run)
+
+
+def slice_of(keys: list[str]) -> Slice:
+    """The slice of the lake that partition keys speak of.
+
+    Raises:
+        ValueError: If the keys are of several fleets: a run works on one.
+    """
+    multi = [key for key in keys if isinstance(key, dg.MultiPartitionKey)]
+    if not multi:
+        (fleet,) = keys
+        return Slice(fleet)
+    fleets = {key.keys_by_dimension["fleet"] for key in multi}
+    if len(fleets) != 1:
+        raise ValueError(f"one run works on one fleet, not on {', '.join(sorted(fleets))}")
+    days = [DAYS.time_window_for_partition_key(key.keys_by_dimension["date"]).start.date() for key in multi]
+    return Slice(fleets.pop(), Window.hull(days))
+
+
+def day_key(fleet_id: str, day: object) -> dg.MultiPartitionKey:
+    """The partition key of one fleet's day."""
+    return dg.MultiPartitionKey({"fleet": fleet_id, "date": str(day)})

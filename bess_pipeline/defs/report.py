@@ -1,0 +1,107 @@
+"""What the commands show: progress, a summary, the state of a deployment, what a demonstration found."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import polars as pl
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table as Grid
+from rich.text import Text
+
+from bess_pipeline.config import Settings
+from bess_pipeline.defs.operate import Outcome
+from bess_pipeline.defs.plan import stale_ranges
+from bess_pipeline.defs.resources import Home
+from bess_pipeline.tables import catalog
+
+
+class Bar:
+    """Progress on a terminal: one line a wave of work; a plain line each where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def begin(self, what: str, parts: int) -> None:
+        """A wave of work starts that will make this many parts."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(what, total=parts)
+        if not self._console.is_terminal:
+            self._console.print(what, highlight=False, markup=False)
+
+    def advance(self) -> None:
+        """One more part is made."""
+        if self._task is not None:
+            self._bar.advance(self._task)
+
+
+def summary(outcome: Outcome, settings: Settings) -> str:
+    """What a run did, in a few words."""
+    if outcome.did_nothing:
+        return "nothing new: everything is up to date"
+    made = [f"{days} {'day' if days == 1 else 'days'} of {fleet}" for fleet, days in sorted(outcome.days.items())]
+    if outcome.fleets:
+        made.append(f"tables of {', '.join(outcome.fleets)}")
+    if outcome.published:
+        made.append(f"warehouse {settings.warehouse}")
+    return f"made {'; '.join(made)}" if made else "made nothing"
+
+
+def status(home: Home) -> RenderableType:
+    """The state of a deployment, a row per fleet."""
+    grid = Grid("fleet", "batteries", "days", "first", "last", "missing", "stale", "rows", "quarantined", "unreadable")
+    known = home.register()
+    for fleet_id in known.fleets:
+        grid.add_row(fleet_id, *_fleet_row(home, fleet_id))
+    mistakes = [Text(f"{line}", style="red") for lines in known.mistakes.values() for line in lines]
+    current = home.warehouse.is_current(home.lake)
+    warehouse = Text(
+        f"warehouse {home.settings.warehouse}: {'up to date' if current else 'behind the lake, run `bess run`'}"
+    )
+    nothing = [] if known.fleets else [Text(f"no fleets in {home.settings.fleets}: put <fleet_id>.yaml there")]
+    return Group(grid, *mistakes, *nothing, warehouse)
+
+
+def _fleet_row(home: Home, fleet_id: str) -> list[str]:
+    days = home.landing_days(fleet_id)
+    files = home.landing_files(fleet_id)
+    dates = days["date"].unique().sort()
+    stale = sum(len(part.window) for part in stale_ranges(home, fleet_id))
+    quarantined = home.lake.scan(catalog.QUARANTINE).filter(pl.col("fleet_id") == fleet_id).select(pl.len()).collect()
+    received = int(files["rows_received"].sum())
+    span = (dates[-1] - dates[0]).days + 1 if len(dates) else 0
+    return [
+        str(len(home.battery_ids(fleet_id))),
+        str(len(dates)),
+        str(dates[0]) if len(dates) else "–",
+        str(dates[-1]) if len(dates) else "–",
+        str(span - len(dates)),
+        str(stale),
+        f"{received:,}",
+        f"{quarantined.item():,}",
+        str(files.filter(pl.col("status") == "unreadable").height),
+    ]

@@ -1,0 +1,99 @@
+"""One deployment, as assets see it: its register, its landing zone, its lake, its warehouse."""
+
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+
+from bess_pipeline.config import Settings
+from bess_pipeline.lake.ledger import Ledger, day_signatures
+from bess_pipeline.lake.store import Lake, Slice
+from bess_pipeline.lake.warehouse import Warehouse
+from bess_pipeline.sources import landing, register
+from bess_pipeline.sources.register import Fleet, Register
+from bess_pipeline.tables import catalog
+
+
+@cache
+def _lake(uri: str) -> Lake:
+    return Lake(uri)
+
+
+class Home:
+    """Everything of one deployment, as the environment names it at the moment."""
+
+    @property
+    def settings(self) -> Settings:
+        """Where the deployment lives and how it behaves."""
+        return Settings()
+
+    @property
+    def lake(self) -> Lake:
+        """The Delta tables; one object per address, which knows the tables that it has opened."""
+        return _lake(self.settings.lake)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What has been made of which inputs."""
+        return Ledger(self.lake)
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The DuckDB file that analysts open."""
+        return Warehouse(self.settings.warehouse)
+
+    @property
+    def today(self) -> date:
+        """The current UTC day: the last that telemetry may have."""
+        return datetime.now(UTC).date()
+
+    def register(self) -> Register:
+        """The fleets as their files say now, and the mistakes in them."""
+        return register.read_register(self.settings.fleets)
+
+    def fleet(self, fleet_id: str) -> Fleet:
+        """One fleet as its file says now.
+
+        Raises:
+            LookupError: If the register has no such fleet, or its file has mistakes.
+        """
+        known = self.register()
+        if fleet_id in known.fleets:
+            return known.fleets[fleet_id]
+        mistakes = known.mistakes.get(f"{fleet_id}.yaml", [f"there is no {self.settings.fleets / fleet_id}.yaml"])
+        raise LookupError(f"fleet {fleet_id}: {'; '.join(mistakes)}")
+
+    def folder(self, fleet_id: str) -> Path:
+        """The landing folder of a fleet."""
+        return self.settings.landing / fleet_id
+
+    def landing_files(self, fleet_id: str) -> pl.DataFrame:
+        """`LandingFile` rows of a fleet."""
+        return self.lake.read(catalog.LANDING_FILES, Slice(fleet_id))
+
+    def landing_days(self, fleet_id: str) -> pl.DataFrame:
+        """`LandingDay` rows of a fleet."""
+        return self.lake.read(catalog.LANDING_DAYS, Slice(fleet_id))
+
+    def batteries(self, fleet_id: str) -> pl.DataFrame:
+        """Nameplates of every battery that a file of the fleet ever named: `Battery` rows."""
+        fleet = self.fleet(fleet_id)
+        files = self.landing_files(fleet_id)
+        return register.nameplates(fleet, self.battery_ids(fleet_id), sampling=landing.sampling(fleet, files))
+
+    def ocv_curves(self, fleet_id: str) -> pl.DataFrame:
+        """Open-circuit voltage curves of every battery of the fleet: `OcvPoint` rows."""
+        return register.ocv_curves(self.fleet(fleet_id), self.battery_ids(fleet_id))
+
+    def battery_ids(self, fleet_id: str) -> list[str]:
+        """Every battery that a file of the fleet ever named, in order."""
+        named = self.landing_days(fleet_id).filter(pl.col("battery_id") != "")
+        return named["battery_id"].unique().sort().to_list()
+
+    def wanted(self, fleet_id: str) -> dict[date, str]:
+        """What each day of a fleet would be made from now: UTC day → fingerprint."""
+        fleet = self.fleet(fleet_id)
+        files = self.landing_files(fleet_id)
+        basis = fleet.telemetry_version, landing.sampling(fleet, files)
+        return day_signatures(self.landing_days(fleet_id), files, *basis)

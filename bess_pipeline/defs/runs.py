@@ -1,0 +1,142 @@
+"""Runs launched from the command line: real Dagster runs, in this process, that the UI shows and can repeat."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.execution.api import execute_run_iterator
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from filelock import FileLock, Timeout
+
+from bess_pipeline.config import Settings
+from bess_pipeline.defs.automation import FLEET_TAG
+from bess_pipeline.defs.partitions import FLEETS
+
+MODULE = "bess_pipeline.definitions"
+_LAUNCHED_BY = "bess/launched_by"
+_CONSOLE_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+_INSTANCE_SETTINGS = """\
+# Dagster's own settings for this deployment; yours to edit, see the Dagster documentation.
+telemetry:
+  enabled: false
+run_monitoring:
+  enabled: true
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
+
+
+class AnotherRunError(RuntimeError):
+    """Another `bess run` is at work on the same deployment."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How one Dagster run ended.
+
+    Attributes:
+        run_id: The run, as the UI knows it.
+        failures: What went wrong, one line per failed step; empty when all went well.
+    """
+
+    run_id: str
+    failures: tuple[str, ...]
+
+
+def prepare(settings: Settings) -> None:
+    """Make Dagster's folder, with settings that suit a deployment of one machine, unless it is there."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    file = settings.dagster_home / "dagster.yaml"
+    if not file.exists():
+        file.write_text(_INSTANCE_SETTINGS)
+
+
+@contextmanager
+def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Dagster's records of a deployment, for one launcher at a time.
+
+    Runs that an earlier launcher left unfinished when it died are marked as failed.
+
+    Raises:
+        AnotherRunError: If another launcher is at work.
+    """
+    prepare(settings)
+    try:
+        with FileLock(settings.dagster_home / "bess-run.lock", timeout=0):
+            instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
+            with instance:
+                _bury(instance)
+                yield instance
+    except Timeout:
+        raise AnotherRunError(f"another `bess run` is at work on {settings.root}: wait for it to end") from None
+
+
+def _bury(instance: dg.DagsterInstance) -> None:
+    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    for run in instance.get_runs(dg.RunsFilter(tags={_LAUNCHED_BY: "bess run"}, statuses=unfinished)):
+        instance.report_run_failed(run, message="The process that worked on this run died. Its days are done again.")
+
+
+class Launcher:
+    """Runs jobs of the code location in this process, as runs of the code location.
+
+    Args:
+        instance: Dagster's records.
+        on_materialization: Called once for each partition of each asset that was made.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, on_materialization: Callable[[], None]) -> None:
+        self._instance = instance
+        self._advance = on_materialization
+        self._repository = ReconstructableRepository.for_module(MODULE, "defs")
+        target = LoadableTargetOrigin(executable_path=sys.executable, module_name=MODULE)
+        self._origin = RemoteRepositoryOrigin(
+            ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=MODULE), "__repository__"
+        )
+
+    def add_fleet(self, fleet_id: str) -> None:
+        """Make a fleet known as a partition."""
+        self._instance.add_dynamic_partitions(str(FLEETS.name), [fleet_id])
+
+    def run(self, job: str, tags: dict[str, str], *, fleet_id: str | None = None) -> RunResult:
+        """Run one job to its end.
+
+        Args:
+            job: Name of the job.
+            tags: Tags of the run: its partition or range of partitions.
+            fleet_id: The fleet it works on, if on one.
+        """
+        recon = self._repository.get_reconstructable_job(job)
+        run = self._instance.create_run_for_job(
+            job_def=recon.get_definition(),
+            run_config=_CONSOLE_QUIET,
+            tags={**tags, _LAUNCHED_BY: "bess run", **({FLEET_TAG: fleet_id} if fleet_id else {})},
+            remote_job_origin=RemoteJobOrigin(self._origin, job),
+            job_code_origin=recon.get_python_origin(),
+        )
+        failures: list[str] = []
+        for event in execute_run_iterator(recon, run, self._instance):
+            if event.is_step_materialization:
+                self._advance()
+            elif event.is_step_failure:
+                failures.append(f"{event.step_key}: {_reason(event)}")
+            elif event.is_failure and not failures:
+                failures.append(event.message or "the run failed")
+        return RunResult(run.run_id, tuple(failures))
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else str(event.message)

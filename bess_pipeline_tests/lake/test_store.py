@@ -1,0 +1,133 @@
+from datetime import UTC, date, datetime
+
+import polars as pl
+import pytest
+
+from bess_pipeline.lake.store import ContractError, Slice, stored_schema
+from bess_pipeline.tables import catalog
+from bess_pipeline.window import Window
+
+JANUARY = Window(date(2026, 1, 1), date(2026, 2, 1))
+
+
+def rejected(day, number, fleet="alpha", **changes):
+    row = {
+        "fleet_id": fleet,
+        "date": day,
+        "path": "a.csv",
+        "row_number": number,
+        "reason": "no_battery",
+        "original": "{}",
+    }
+    return row | changes
+
+
+def quarantine(*rows):
+    return pl.DataFrame(list(rows), schema=stored_schema(catalog.QUARANTINE))
+
+
+def cycle(battery, depth, run):
+    return {
+        "fleet_id": "alpha",
+        "battery_id": battery,
+        "started_at": datetime(2026, 1, 1, tzinfo=UTC),
+        "ended_at": datetime(2026, 1, 2, tzinfo=UTC),
+        "depth_percent": depth,
+        "mean_soc_percent": 50.0,
+        "count": 1.0,
+        "run_id": run,
+        "code_version": "1",
+        "register_version": "r",
+    }
+
+
+def cycles(*rows):
+    return pl.DataFrame(list(rows), schema=stored_schema(catalog.CYCLES))
+
+
+def test_replacing_a_slice_leaves_every_other_slice_alone(lake):
+    table = catalog.QUARANTINE
+    lake.replace(table, quarantine(rejected(None, 0)), Slice("alpha", no_day=True))
+    lake.replace(table, quarantine(rejected(date(2026, 1, 5), 1, fleet="beta")), Slice("beta", JANUARY))
+    lake.replace(table, quarantine(rejected(date(2026, 1, 5), 2)), Slice("alpha", JANUARY))
+    lake.replace(table, quarantine(rejected(date(2026, 1, 6), 3)), Slice("alpha", JANUARY))
+    assert lake.read(table)["row_number"].sort().to_list() == [0, 1, 3]
+    assert lake.rows_by_day(table, Slice("alpha")) == {date(2026, 1, 6): 1}
+
+
+def test_written_twice_is_written_once(lake):
+    rows = quarantine(rejected(date(2026, 1, 5), 1), rejected(date(2026, 1, 7), 2))
+    for _ in range(2):
+        lake.replace(catalog.QUARANTINE, rows, Slice("alpha", JANUARY))
+    assert lake.read(catalog.QUARANTINE, Slice("alpha", JANUARY)).equals(rows)
+
+
+def test_batches_are_written_as_one_commit(lake):
+    before = lake.version(catalog.QUARANTINE)
+    batches = (quarantine(rejected(day, number)) for number, day in enumerate(JANUARY))
+    written = lake.replace(catalog.QUARANTINE, batches, Slice("alpha", JANUARY))
+    assert (written.rows, written.version) == (31, before + 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "part", "message"),
+    [
+        pytest.param(rejected(date(2026, 2, 1), 1), Slice("alpha", JANUARY), "outside the slice", id="another day"),
+        pytest.param(rejected(date(2026, 1, 1), 1, fleet="beta"), Slice("alpha"), "outside the slice", id="fleet"),
+        pytest.param(rejected(None, 1), Slice("alpha", JANUARY), "outside the slice", id="no day"),
+        pytest.param(rejected(date(2026, 1, 1), 1, reason="dislike"), Slice("alpha"), "known_option", id="a word"),
+        pytest.param(rejected(date(2026, 1, 1), -1), Slice("alpha"), "min", id="a bound"),
+        pytest.param(rejected(date(2026, 1, 1), 1, original=None), Slice("alpha"), "nullability", id="a null"),
+    ],
+)
+def test_rows_that_do_not_belong_are_refused_and_nothing_is_written(lake, row, part, message):
+    lake.replace(catalog.QUARANTINE, quarantine(rejected(date(2026, 1, 3), 9)), Slice("alpha", JANUARY))
+    with pytest.raises(ContractError, match=message):
+        lake.replace(catalog.QUARANTINE, quarantine(row), part)
+    assert lake.read(catalog.QUARANTINE)["row_number"].to_list() == [9]
+
+
+def test_a_frame_with_other_columns_is_refused(lake):
+    with pytest.raises(ContractError, match="row_number Int64"):
+        lake.replace(catalog.QUARANTINE, quarantine(rejected(None, 1)).drop("row_number"), Slice("alpha", no_day=True))
+
+
+def test_a_failing_producer_leaves_the_table_as_it_was(lake):
+    def rows():
+        yield quarantine(rejected(date(2026, 1, 1), 1))
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        lake.replace(catalog.QUARANTINE, rows(), Slice("alpha", JANUARY))
+    assert lake.read(catalog.QUARANTINE).is_empty()
+
+
+def test_unchanged_rows_are_not_written_again_and_keep_their_run(lake):
+    whole = Slice("alpha")
+    first = lake.replace_changed(catalog.CYCLES, cycles(cycle("b1", 10.0, "run 1")), whole)
+    again = lake.replace_changed(catalog.CYCLES, cycles(cycle("b1", 10.0, "run 2")), whole)
+    assert again.version == first.version
+    lake.replace_changed(catalog.CYCLES, cycles(cycle("b1", 10.0, "run 3"), cycle("b2", 5.0, "run 3")), whole)
+    assert lake.read(catalog.CYCLES)["run_id"].to_list() == ["run 1", "run 3"]
+
+
+def test_only_days_in_which_a_row_differs_are_written(lake):
+    table, whole = catalog.QUARANTINE, Slice("alpha")
+    rows = [rejected(day, number) for number, day in enumerate(JANUARY)]
+    lake.replace_changed(table, quarantine(*rows), whole)
+    kept = {path for path in lake.snapshot(table).files if "2026-01-09" not in path}
+    rows[8] = rejected(date(2026, 1, 9), 99)
+    lake.replace_changed(table, quarantine(*rows), whole)
+    assert kept < set(lake.snapshot(table).files)
+    assert 99 in lake.read(table)["row_number"]
+    assert lake.read(table).height == 31
+
+
+def test_a_slice_that_loses_all_its_rows_is_empty(lake):
+    lake.replace_changed(catalog.CYCLES, cycles(cycle("b1", 10.0, "run 1")), Slice("alpha"))
+    lake.replace_changed(catalog.CYCLES, cycles(), Slice("alpha"))
+    assert lake.read(catalog.CYCLES).is_empty()
+
+
+def test_a_fleet_name_cannot_break_out_of_the_predicate():
+    assert Slice("o'neil").delta_predicate() == "fleet_id = 'o''neil'"

@@ -130,14 +130,14 @@ def simulate(
 def demo() -> None:
     """Write a small synthetic fleet, run everything on it, and show what came out and where to look."""
     from bess_pipeline.defs import demo as demonstration
-    from bess_pipeline.defs import report
+    from bess_pipeline.defs import findings, report
     from bess_pipeline.defs.resources import Home
 
     home = Home()
     with report.Bar(_err) as bar:
         outcome = demonstration.run(home, bar)
     _out.print(report.summary(outcome, home.settings), soft_wrap=True)
-    _out.print(report.findings(home, demonstration.FLEETS))
+    _out.print(findings.findings(home, demonstration.FLEETS))
     if outcome.failures:
         _fail(outcome.failures)
 
@@ -163,3 +163,7 @@ def _window(settings: Settings, first: datetime | None, last: datetime | None) -
     if end < start:
         raise typer.BadParameter(f"--to {end} lies before --from {start}")
     return Window.hull([start, end])
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,157 @@
+"""The whole pipeline under Dagster on small synthetic fleets."""
+
+import gzip
+import random
+import shutil
+from datetime import date
+
+import polars as pl
+import pytest
+
+from bess_pipeline.defs.resources import Home
+from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
+from bess_pipeline_tests.deployments import differing, run, tables
+
+PLAN = Plan(fleet_id="alpha", batteries=3, days=4, seed=5, interval_seconds=300, start=date(2026, 3, 1))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A synthetic fleet, data faults included, as it lands."""
+    home = tmp_path_factory.mktemp("simulated")
+    write_fleet(simulate(PLAN), home)
+    return home
+
+
+@pytest.fixture
+def deployment(files, home):
+    """A deployment with the synthetic fleet in place, nothing run yet."""
+    shutil.copytree(files, home.root, dirs_exist_ok=True)
+    return home
+
+
+def samples(home):
+    """All landing rows of the fleet as the source delivers them."""
+    return [(path, path.read_bytes()) for path in sorted((home.landing / "alpha").iterdir())]
+
+
+def test_a_first_run_makes_everything_and_a_second_does_nothing(deployment):
+    outcome = run()
+    assert outcome.failures == []
+    assert outcome.days == {"alpha": PLAN.days}
+    assert outcome.published
+    made = Home().warehouse.query("SELECT battery_id, count(*) AS days FROM battery_daily GROUP BY ALL")
+    assert made["days"].to_list() == [PLAN.days] * PLAN.batteries
+    assert run().did_nothing
+
+
+def test_received_rows_are_accepted_quarantined_or_duplicate_on_every_day(deployment):
+    run()
+    quality = Home().warehouse.query("SELECT * FROM data_quality_daily")
+    parts = pl.sum_horizontal("rows_accepted", "rows_quarantined", "rows_duplicate")
+    assert quality.filter(pl.col("rows_received") != parts).is_empty()
+    reasons = pl.sum_horizontal(
+        "unreadable_time", "outside_calendar", "no_battery", "unreadable_value", "ragged_row", "conflict"
+    )
+    assert quality.filter(pl.col("rows_quarantined") != reasons).is_empty()
+
+
+def test_a_changed_file_redoes_its_days_and_what_follows_from_them(deployment):
+    run()
+    before = tables(deployment.lake)
+    path, content = samples(deployment)[1]
+    changed = _first_half(path, content)
+    path.write_bytes(changed)
+    outcome = run()
+    touched = {date.fromisoformat(str(day)) for day in before["landing_days"].filter(path=path.name)["date"]}
+    assert outcome.days == {"alpha": len(touched)}
+    assert outcome.published
+    after = tables(deployment.lake)
+    for name in ("raw_telemetry", "clean_telemetry", "intervals_5min"):
+        others = ~pl.col("date").is_in(sorted(touched))
+        assert before[name].filter(others).equals(after[name].filter(others)), name
+        assert not before[name].equals(after[name]), name
+
+
+def test_a_fleet_with_a_broken_file_says_so_and_the_others_go_on(deployment):
+    (deployment.fleets / "broken.yaml").write_text("fleet_id: broken\nbattery: {chemistry: unobtainium}\n")
+    outcome = run()
+    assert any("broken.yaml" in line and "chemistry" in line for line in outcome.failures)
+    assert outcome.days == {"alpha": PLAN.days}
+
+
+def test_an_unreadable_file_says_so_and_the_others_are_read(deployment):
+    path, _ = samples(deployment)[-1]
+    path.with_name("0-garbage" + "".join(path.suffixes)).write_bytes(b"\x00\x01 not telemetry \xff")
+    outcome = run()
+    assert any("0-garbage" in line for line in outcome.failures)
+    assert outcome.days == {"alpha": PLAN.days}
+
+
+def test_a_vanished_file_keeps_its_rows(deployment):
+    run()
+    before = tables(deployment.lake)
+    path, _ = samples(deployment)[2]
+    path.unlink()
+    run()
+    after = tables(deployment.lake)
+    assert differing(before, after) == ["landing_files"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_files_in_any_order_duplicated_or_split_give_the_same_tables(files, home, monkeypatch, tmp_path, seed):
+    """Rows that agree: the same samples, delivered otherwise."""
+    agreeing = _house_rows(files)
+    plain, shuffled = tmp_path / "plain", tmp_path / "shuffled"
+    _deliver(files, agreeing, plain, pieces=[agreeing])
+    chance = random.Random(seed)
+    cut = sorted(chance.sample(range(1, agreeing.height), 4))
+    pieces = [agreeing.slice(a, b - a) for a, b in zip([0, *cut], [*cut, agreeing.height], strict=True)]
+    pieces += [chance.choice(pieces)]
+    chance.shuffle(pieces)
+    _deliver(files, agreeing, shuffled, pieces=[piece.sample(fraction=1, shuffle=True, seed=seed) for piece in pieces])
+    compared = []
+    for root in (plain, shuffled):
+        monkeypatch.setenv("BESS_HOME", str(root))
+        assert run().failures == []
+        compared.append(tables(root / "lake"))
+    science = {"landing_files", "landing_days", "raw_telemetry", "row_accounts", "data_quality_daily"}
+    science |= {"battery_data_quality_daily"}
+    assert set(differing(*compared)) <= science
+    assert compared[0]["clean_telemetry"].height == agreeing.height
+
+
+def _first_half(path, content):
+    if path.suffix == ".gz":
+        lines = gzip.decompress(content).splitlines(keepends=True)
+        return gzip.compress(b"".join(lines[: len(lines) // 2]))
+    frame = pl.read_parquet(path)
+    scratch = path.with_name("scratch")
+    frame.head(frame.height // 2).write_parquet(scratch)
+    half = scratch.read_bytes()
+    scratch.unlink()
+    return half
+
+
+def _house_rows(files):
+    """Rows that agree: one per battery and instant, in house names."""
+    starts = pl.datetime_range(date(2026, 3, 1), date(2026, 3, 4), "10m", time_zone="UTC", eager=True)
+    chance = random.Random(0)
+    rows = [
+        {"timestamp": at, "battery_id": battery, "voltage_volt": 780 + chance.gauss(0, 9),
+         "current_ampere": chance.choice([-60.0, 0.0, 40.0]) + chance.random(), "temperature_celsius": 25.0}
+        for battery in ("b1", "b2") for at in starts
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def _deliver(files, rows, root, *, pieces):
+    (root / "fleets").mkdir(parents=True)
+    (root / "landing" / "alpha").mkdir(parents=True)
+    (root / "fleets" / "alpha.yaml").write_text(
+        "fleet_id: alpha\nname: Alpha\ncommissioned: 2026-01-01\n"
+        "battery: {chemistry: LFP, rated_capacity_ah: 280, cells_in_series: 240}\n"
+        "source: {files: '*.parquet', format: parquet, sampling: instant}\n"
+    )
+    for number, piece in enumerate(pieces):
+        piece.write_parquet(root / "landing" / "alpha" / f"{number}.parquet")

@@ -1,0 +1,72 @@
+import ast
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import bess_pipeline
+from bess_pipeline.definitions import defs
+from bess_pipeline.defs import assets, jobs
+from bess_pipeline.tables import catalog
+
+PACKAGE = Path(bess_pipeline.__file__).parent
+LONGEST_ASSET = 10
+
+
+def asset_functions():
+    for file in sorted(Path(assets.__file__).parent.glob("*.py")):
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and node.decorator_list:
+                yield pytest.param(node, id=f"{file.stem}.{node.name}")
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return defs.resolve_asset_graph()
+
+
+def test_every_table_but_the_ledger_is_an_asset(graph):
+    names = {key.path[-1] for key in graph.get_all_asset_keys()}
+    assert names == set(catalog.TABLES) - {"ledger"} | {"warehouse"}
+
+
+def test_days_depend_on_no_other_day_and_fleets_on_whole_fleets(graph):
+    for table in catalog.TABLES.values():
+        if table is catalog.LEDGER:
+            continue
+        partitions = graph.get(dg.AssetKey(table.name)).partitions_def
+        assert isinstance(partitions, dg.MultiPartitionsDefinition) == (table.per == "fleet_day"), table.name
+
+
+def test_every_asset_tells_its_columns_and_its_meaning(graph):
+    for table in catalog.TABLES.values():
+        if table is catalog.LEDGER:
+            continue
+        node = graph.get(dg.AssetKey(table.name))
+        assert node.description == table.contract.__doc__
+        columns = node.metadata["dagster/column_schema"].columns
+        assert [column.name for column in columns] == list(table.columns)
+        assert all(column.description for column in columns)
+
+
+@pytest.mark.parametrize("function", asset_functions())
+def test_an_asset_is_a_signature_and_a_call(function):
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    assert body[-1].end_lineno - body[0].lineno < LONGEST_ASSET
+
+
+@pytest.mark.parametrize("job", [jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH])
+def test_every_job_can_be_resolved(job):
+    assert defs.resolve_job_def(job.name).asset_layer.selected_asset_keys
+
+
+def test_fleet_tables_follow_by_themselves_and_days_do_not(graph):
+    for table in catalog.TABLES.values():
+        if table is not catalog.LEDGER:
+            condition = graph.get(dg.AssetKey(table.name)).automation_condition
+            assert (condition is not None) == (table.per == "fleet" and table.layer != "landing"), table.name
+
+
+def test_no_file_is_too_long_to_read():
+    files = [*PACKAGE.rglob("*.py"), *Path(__file__).parents[1].rglob("*.py")]
+    assert [str(file) for file in files if len(file.read_text().splitlines()) > 450] == []

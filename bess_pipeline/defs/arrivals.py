@@ -76,6 +76,7 @@ class Arrivals:
     def _batch(self, window: Window) -> dict[str, pl.DataFrame]:
         home, fleet = self.home, self.home.fleet(self.part.fleet_id)
         part = Slice(fleet.fleet_id, window)
+        held_rejected = home.lake.scan(catalog.QUARANTINE, part)
         arrived = landing.received(
             fleet,
             home.folder(fleet.fleet_id),
@@ -85,10 +86,10 @@ class Arrivals:
             first_day=home.settings.first_day,
             today=home.today,
             held=home.lake.scan(catalog.RAW_TELEMETRY, part),
-            held_rejected=home.lake.scan(catalog.QUARANTINE, part),
+            held_rejected=held_rejected,
         )
         raw = telemetry.verdicts(arrived.rows)
-        losers = landing.losers(fleet, home.folder(fleet.fleet_id), raw.filter(pl.col("verdict") == "conflict"))
+        losers = landing.losers(fleet, home.folder(fleet.fleet_id), raw.filter(pl.col("verdict") == "conflict"), held_rejected)
         return {
             catalog.RAW_TELEMETRY.name: raw,
             catalog.QUARANTINE.name: pl.concat([arrived.rejected, losers]),

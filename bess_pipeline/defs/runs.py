@@ -139,4 +139,4 @@ def _reason(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip() if error is not None else str(event.message)
+    return error.message.strip().partition("\n")[0] if error is not None else str(event.message)

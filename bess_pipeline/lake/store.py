@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -200,29 +201,33 @@ class Lake:
         written = 0
         failure: list[Exception] = []
 
-        def checked_batches() -> Iterator[pa.RecordBatch]:
-            nonlocal written
-            try:
-                for batch in batches:
-                    ready = checked(table, batch, part)
-                    written += ready.height
-                    yield from ready.to_arrow().to_batches()
-            except Exception as error:
-                # The writer reads this stream from native code and would hand on only the text of the error.
-                failure.append(error)
-                raise
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as worker:
 
-        try:
-            deltalake.write_deltalake(
-                self._delta(table),
-                pa.RecordBatchReader.from_batches(_arrow_schema(table), checked_batches()),
-                mode="overwrite",
-                predicate=part.delta_predicate(),
-                writer_properties=_PARQUET,
-                commit_properties=_COMMITS,
-            )
-        except DeltaError as error:
-            raise (failure[0] if failure else error) from None
+            def checked_batches() -> Iterator[pa.RecordBatch]:
+                nonlocal written
+                coming = iter(batches)
+                try:
+                    # The writer asks for rows on a thread of its own that must not read from the lake.
+                    while (batch := worker.submit(next, coming, None).result()) is not None:
+                        ready = checked(table, batch, part)
+                        written += ready.height
+                        yield from ready.to_arrow().to_batches()
+                except Exception as error:
+                    # It would hand on only the text of the error.
+                    failure.append(error)
+                    raise
+
+            try:
+                deltalake.write_deltalake(
+                    self._delta(table),
+                    pa.RecordBatchReader.from_batches(_arrow_schema(table), checked_batches()),
+                    mode="overwrite",
+                    predicate=part.delta_predicate(),
+                    writer_properties=_PARQUET,
+                    commit_properties=_COMMITS,
+                )
+            except DeltaError as error:
+                raise (failure[0] if failure else error) from None
         return Written(written, self.version(table))
 
     def replace_changed(self, table: Table, frame: pl.DataFrame, part: Slice) -> Written:

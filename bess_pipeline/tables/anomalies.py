@@ -18,20 +18,22 @@ class DailyFeature(dy.Schema):
     value = number("Value in the unit of the feature", nullable=False)
     adjusted = number("Value minus the median of the battery's peers that day, where there are at least five")
     z = number("Robust z-score of the adjusted value against the battery's own trailing 90 days")
+    peers = count("Other batteries of the fleet with a value that day")
+    observed_until = instant("End of the day's last 5-minute interval with data")
 
 
 class LimitEpisode(dy.Schema):
-    """One row per battery, alarm code and stretch of time in which a limit of the nameplate was violated."""
+    """One row per battery, alarm code and stretch of time outside a limit of the nameplate."""
 
     fleet_id = key("Fleet the battery belongs to")
     battery_id = key("Battery within the fleet")
-    code = key("SunSpec event name")
-    started_at = instant("Start of the first interval beyond the limit", primary_key=True)
-    ended_at = instant("End of the last interval beyond the limit; null while open", nullable=True)
-    detected_at = instant("End of the last sample needed to raise the episode, in data time")
-    limit = number("The limit, in the unit of the quantity", nullable=False)
-    extreme = number("The worst value reached, in the unit of the quantity", nullable=False)
-    intervals = count("Intervals of 5 minutes beyond the limit")
+    code = key("SunSpec 802 name of the alarm")
+    started_at = instant("Start of the first 5-minute interval outside the limit", primary_key=True)
+    ended_at = instant("Start of the interval that is back inside by the margin; null while open", nullable=True)
+    detected_at = instant("End of the second interval outside the limit")
+    limit = number("The limit, in volt or degrees Celsius", nullable=False)
+    extreme = number("The value furthest outside, in the unit of the limit", nullable=False)
+    intervals = count("Intervals of 5 minutes outside the limit")
 
 
 class AnomalyScore(dy.Schema):
@@ -47,7 +49,9 @@ class AnomalyScore(dy.Schema):
 class AnomalyEvent(dy.Schema):
     """One row per event: something unusual that was raised, and how long it lasted."""
 
-    event_id = key("Hash of fleet, battery, component, family and the instant of detection")
+    event_id = key(
+        "Hash of fleet, battery, component, family (for limits and data the kind) and the instant of detection"
+    )
     fleet_id = label("Fleet the battery belongs to")
     battery_id = label("Battery within the fleet")
     family = choice(FAMILIES, "What part of the system is unusual.")

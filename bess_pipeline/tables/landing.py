@@ -21,6 +21,7 @@ class LandingFile(dy.Schema):
     last_timestamp = instant("Latest usable time in the file", nullable=True)
     usual_interval_us = duration("Median time from one sample of a battery to its next", nullable=True)
     unmapped_columns = label("Columns of the file that the fleet file does not map, separated by commas")
+    missing_columns = label("Columns that the fleet file maps and the file does not have, separated by commas")
     awaits = day("First day after today in the file: it becomes usable then", primary_key=False, nullable=True)
     status = choice(["ok", "unreadable"], "Whether the file could be read.")
     error = label("Why the file could not be read, and what to do", nullable=True)

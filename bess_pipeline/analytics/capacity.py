@@ -1,0 +1,166 @@
+"""Capacity observations: charge counted between two instants at which the state of charge is known."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numba import njit
+
+from bess_pipeline.analytics.traces import INTERVAL_US, Floats, Ints, traces
+from bess_pipeline.tables.health import CapacityObservation
+
+_US_PER_HOUR = 3.6e9
+_KEY = ["fleet_id", "battery_id"]
+
+#: Least change of the state of charge, longest time and longest unobserved time between two anchors.
+_LEAST_CHANGE_PERCENT = 30.0
+_LONGEST_US = 14 * 86_400 * 1_000_000
+_UNOBSERVED_US = 30 * 60 * 1_000_000
+#: How many anchors back a partner is looked for.
+_PARTNERS = 24
+#: Error of the current sensor: offset [C] and gain [1].
+OFFSET_RATE, GAIN_ERROR = 0.001, 0.004
+#: What a battery's capacity may be, of rated.
+_PLAUSIBLE = (0.2, 1.5)
+#: A day's current has the wrong sign when its steps correlate like this with those of the voltage.
+_FLIPPED_CORRELATION, _FLIPPED_STEPS = -0.4, 3
+
+
+class _Pairs(NamedTuple):
+    first: Ints
+    second: Ints
+    capacity_ah: Floats
+    sigma_ah: Floats
+
+
+def capacity_observations(
+    intervals: pl.DataFrame, anchors: pl.DataFrame, evidence: pl.DataFrame, batteries: pl.DataFrame
+) -> pl.DataFrame:
+    """Divide the charge between two anchors by the change of the state of charge.
+
+    Every anchor is paired with at most one earlier one: of the last 24, the one that
+    gives the smallest relative error, provided that the state of charge differs by at
+    least 30 points, at most 14 days lie between them, at most 30 minutes of these
+    were unobserved, and no day in between has a current of the wrong sign (steps of
+    current and voltage correlate below −0.4 over at least 3 steps).
+
+    The error adds both anchors', a current offset of 0.1 % of C over the time
+    between them, the mean current over the unobserved time, and a gain error of
+    0.4 %, below which nobody gets without a capacity test.
+
+    Args:
+        intervals: `Interval5min` rows with midnights closed.
+        anchors: `ChargeAnchor` rows.
+        evidence: `DayEvidence` rows.
+        batteries: `Battery` rows.
+
+    Returns:
+        `CapacityObservation` rows, sorted by battery and end.
+
+    References:
+        G. L. Plett (2011), J. Power Sources 196, 2319, doi:10.1016/j.jpowsour.2010.09.048.
+    """
+    series = traces(intervals, batteries)
+    plates = series.batteries.select(_KEY).with_row_index("battery_index")
+    points = anchors.join(plates, on=_KEY, how="inner").sort("battery_index", "timestamp")
+    battery = points["battery_index"].to_numpy().astype(np.int64)
+    at_us = points["timestamp"].dt.epoch("us").to_numpy().astype(np.int64)
+
+    start_us, owner = series.start_us, series.battery_index
+    into, out = series.charge()
+    net = np.nan_to_num(into) - np.nan_to_num(out)
+    throughput = np.nan_to_num(into) + np.nan_to_num(out)
+    unobserved = np.maximum(INTERVAL_US - np.nan_to_num(series.observed_us()), 0)
+    if len(start_us) > 1:
+        between = (start_us[1:] - start_us[:-1] - INTERVAL_US) * (owner[1:] == owner[:-1])
+        unobserved[:-1] += np.maximum(between, 0)
+    flipped = (
+        series.rows.select(*_KEY, "date")
+        .join(_flipped_days(evidence), on=[*_KEY, "date"], how="left", maintain_order="left")["flipped"]
+        .fill_null(value=False)
+        .to_numpy()
+    )
+    position = _rows_before(at_us, battery, start_us, series.offsets)
+    summed = np.stack(
+        [np.concatenate([[0.0], np.cumsum(x)])[position] for x in (net, throughput, unobserved, flipped)], axis=1
+    )
+    pairs = _Pairs(
+        *_paired(
+            at_us,
+            battery,
+            points["soc_percent"].to_numpy(),
+            points["soc_sigma_percent"].to_numpy(),
+            summed,
+            series.nameplate("rated_capacity_ah"),
+        )
+    )
+    first, second = points[pairs.first], points[pairs.second]
+    return (
+        second.select(
+            *_KEY,
+            started_at=first["timestamp"],
+            ended_at=pl.col("timestamp"),
+            capacity_ah=pl.Series(pairs.capacity_ah, dtype=pl.Float64),
+            capacity_sigma_ah=pl.Series(pairs.sigma_ah, dtype=pl.Float64),
+            soc_change_percent=pl.col("soc_percent") - first["soc_percent"],
+            method=first["kind"] + " to " + pl.col("kind"),
+        )
+        .sort(*_KEY, "ended_at", "started_at")
+        .pipe(CapacityObservation.validate)
+    )
+
+
+def _flipped_days(evidence: pl.DataFrame) -> pl.DataFrame:
+    scale = (pl.col("step_current_square_sum") * pl.col("step_voltage_square_sum")).sqrt()
+    flipped = (
+        (pl.col("step_count") >= _FLIPPED_STEPS)
+        & (scale > 0)
+        & (pl.col("step_current_voltage_sum") < _FLIPPED_CORRELATION * scale)
+    )
+    return evidence.select(*_KEY, "date", flipped=flipped).unique([*_KEY, "date"], keep="any")
+
+
+@njit(cache=True)
+def _rows_before(at_us: Ints, battery: Ints, start_us: Ints, offsets: Ints) -> Ints:
+    """How many rows, over all batteries, lie before each instant of its battery."""
+    position = np.empty(len(at_us), np.int64)
+    for j in range(len(at_us)):
+        low, high = offsets[battery[j]], offsets[battery[j] + 1]
+        position[j] = low + np.searchsorted(start_us[low:high], at_us[j])
+    return position
+
+
+@njit(cache=True)
+def _paired(at_us: Ints, battery: Ints, soc: Floats, sigma: Floats, summed: Floats, rated: Floats):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    n = len(at_us)
+    first, second = np.empty(n, np.int64), np.empty(n, np.int64)
+    capacity, error = np.empty(n), np.empty(n)
+    found = 0
+    for j in range(n):
+        best = np.inf
+        for i in range(j - 1, max(j - 1 - _PARTNERS, -1), -1):
+            elapsed = at_us[j] - at_us[i]
+            if battery[i] != battery[j] or elapsed > _LONGEST_US:
+                break
+            net, throughput, unobserved, flipped = summed[j] - summed[i]
+            if flipped > 0 or unobserved > _UNOBSERVED_US:
+                break
+            change = soc[j] - soc[i]
+            if abs(change) < _LEAST_CHANGE_PERCENT:
+                continue
+            value = 100 * net / change
+            size = rated[battery[j]]
+            if not _PLAUSIBLE[0] * size <= value <= _PLAUSIBLE[1] * size:
+                continue
+            offset = OFFSET_RATE * size * elapsed / _US_PER_HOUR
+            missed = throughput / elapsed * unobserved
+            relative = np.sqrt(
+                (sigma[i] ** 2 + sigma[j] ** 2) / change**2 + (offset**2 + missed**2) / net**2 + GAIN_ERROR**2
+            )
+            if relative < best:
+                best = relative
+                first[found], second[found], capacity[found], error[found] = i, j, value, relative * value
+        found += best < np.inf
+    return first[:found], second[:found], capacity[:found], error[:found]

@@ -1,0 +1,448 @@
+"""Features of a day: one number per battery, day and aspect, beside its peers and beside its own past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from bess_pipeline.analytics.control_charts import others_median, robust_scores
+from bess_pipeline.analytics.plausibility import plausible_intervals
+
+_BATTERY = ("fleet_id", "battery_id")
+_DAY = (*_BATTERY, "date")
+
+#: Least share of the day that a feature needs.
+COVERAGE = 0.25
+#: Batteries that a fleet needs on a day for its median to be one of peers.
+PEERS = 5
+
+#: Activation energy of the resistance [J/mol], and the temperature it is referred to [K].
+ACTIVATION_ENERGY = 20_000.0
+GAS_CONSTANT = 8.314462618
+REFERENCE_KELVIN = 298.15
+
+#: Largest current of a battery at rest, and of one that idles but for its sensor's offset [C].
+_REST_RATE, _IDLE_RATE = 0.02, 0.01
+
+#: Cell voltages between the steep ends of the open-circuit curve [V].
+_MIDDLE: dict[str, tuple[float, float]] = {
+    "LFP": (3.22, 3.36),
+    "NMC": (3.5, 4.05),
+    "NCA": (3.5, 4.05),
+    "LCO": (3.65, 4.1),
+    "LTO": (2.1, 2.5),
+    "lead_acid": (2.0, 2.13),
+}
+#: What the current may add to a cell's voltage between those ends [V].
+_LOAD = 0.03
+#: Width of the classes of how far into a steep end a day reached [V].
+_REACH = 0.15
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a lasting move of a feature in one direction says.
+
+    Attributes:
+        family: Part of the system.
+        kind: What it looks like.
+        harmless: Whether it is worth knowing, but no reason to act.
+    """
+
+    family: str
+    kind: str
+    harmless: bool = False
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One aspect of a battery's day.
+
+    Attributes:
+        name: Name in the tables.
+        unit: Unit of the value.
+        floor: Least standard deviation credited, in that unit: ordinary ageing within the
+            seven weeks between a day and the middle of its reference stays below it.
+        sees: What the feature sees best.
+        up: Meaning of a lasting rise.
+        down: Meaning of a lasting fall.
+        needs_peers: Whether the value says nothing without peers, because seasons and use move it.
+    """
+
+    name: str
+    unit: str
+    floor: float
+    sees: str
+    up: Meaning
+    down: Meaning
+    needs_peers: bool = False
+
+
+@dataclass(frozen=True)
+class DataFault:
+    """One way in which a day's data can be wrong.
+
+    Attributes:
+        name: Name of the feature that measures it.
+        limit: Value from which on the day is at fault; `below` says in which direction.
+        kind: What it looks like.
+        below: Whether values below the limit are at fault.
+        severity: How much it matters.
+    """
+
+    name: str
+    limit: float
+    kind: str
+    below: bool = False
+    severity: str = "info"
+
+
+_CELL = "cell"
+
+#: What is watched. Voltages are per cell, resistances the voltage [V] per cell at 1 C or a logarithm.
+FEATURES: tuple[Feature, ...] = (
+    Feature(
+        "step_resistance",
+        "ln Ω",
+        0.03,
+        "ageing, contactor, connection: logarithm of ΔV/ΔI over current steps, at 25 °C",
+        Meaning("electrical", "resistance_rise"),
+        Meaning("sensor", "resistance_fall", harmless=True),
+    ),
+    Feature(
+        "outside_cell_resistance",
+        "V",
+        0.002,
+        "contactor, busbar: what the current adds to the battery's voltage beyond its cells'",
+        Meaning("electrical", "resistance_outside_cells"),
+        Meaning("electrical", "resistance_outside_cells_fall", harmless=True),
+    ),
+    Feature(
+        "cell_loop_resistance",
+        "V",
+        0.002,
+        "connection, weak cell: what the current adds to the spread of the cell voltages",
+        Meaning("electrical", "cell_connection_resistance"),
+        Meaning("electrical", "cell_connection_resistance_fall", harmless=True),
+    ),
+    Feature(
+        "cell_low",
+        "V",
+        0.005,
+        "internal short, weak cell: how far the lowest cell is below the average, 97th percentile",
+        Meaning(_CELL, "low_cell"),
+        Meaning(_CELL, "low_cell_recovers", harmless=True),
+    ),
+    Feature(
+        "cell_high",
+        "V",
+        0.005,
+        "imbalance, cell-voltage sensor: how far the highest cell is above the average, off the upper end",
+        Meaning(_CELL, "high_cell"),
+        Meaning(_CELL, "high_cell_recovers", harmless=True),
+    ),
+    Feature(
+        "rest_spread",
+        "V",
+        0.002,
+        "imbalance, internal short: spread of the cell voltages at rest, off the steep ends",
+        Meaning(_CELL, "imbalance"),
+        Meaning(_CELL, "imbalance_falls", harmless=True),
+    ),
+    Feature(
+        "spread_p95",
+        "V",
+        0.005,
+        "weak cell, imbalance: spread of the cell voltages, 95th percentile",
+        Meaning(_CELL, "spread"),
+        Meaning(_CELL, "spread_falls", harmless=True),
+    ),
+    Feature(
+        "temperature_mean",
+        "K",
+        1.0,
+        "cooling, temperature sensor: mean temperature beside the peers",
+        Meaning("thermal", "warmer_than_peers"),
+        Meaning("sensor", "colder_than_peers"),
+        needs_peers=True,
+    ),
+    Feature(
+        "temperature_over_ambient",
+        "K",
+        1.0,
+        "cooling, temperature sensor: mean temperature above the surroundings",
+        Meaning("thermal", "warmer_than_usual"),
+        Meaning("sensor", "colder_than_usual"),
+    ),
+    Feature(
+        "temperature_hot_spot",
+        "K",
+        0.5,
+        "hot spot: hottest probe above the mean temperature, 95th percentile",
+        Meaning("thermal", "hot_spot"),
+        Meaning("thermal", "hot_spot_falls", harmless=True),
+    ),
+    Feature(
+        "throughput",
+        "ln C",
+        0.005,
+        "gain of the current sensor: logarithm of the mean |I| in C; info, since dispatch may share as it likes",
+        Meaning("sensor", "current_above_peers", harmless=True),
+        Meaning("sensor", "current_below_peers", harmless=True),
+        needs_peers=True,
+    ),
+    Feature(
+        "idle_current",
+        "C",
+        0.0005,
+        "offset of the current sensor: median current while the battery idles",
+        Meaning("sensor", "current_offset"),
+        Meaning("sensor", "current_offset"),
+    ),
+    Feature(
+        "capacity",
+        "ln Ah/Ah",
+        0.01,
+        "capacity drop, knee: logarithm of capacity over rated capacity",
+        Meaning("capacity", "capacity_gain", harmless=True),
+        Meaning("capacity", "capacity_drop"),
+    ),
+    Feature(
+        "round_trip_efficiency",
+        "%",
+        1.0,
+        "resistance, leakage, current sensor: energy out over in of 30 days; info: a reference holds but three",
+        Meaning("sensor", "efficiency_rise", harmless=True),
+        Meaning("electrical", "efficiency_drop", harmless=True),
+    ),
+)
+
+#: What can be wrong with a day's data. The limits are shares of the day's intervals or samples,
+#: and the correlation of voltage with current steps below which the sign of the current is wrong.
+DATA_FAULTS: tuple[DataFault, ...] = (
+    DataFault("step_correlation", -0.4, "current_sign", below=True, severity="warning"),
+    DataFault("fahrenheit_fraction", 0.05, "temperature_unit", severity="warning"),
+    DataFault("flagged_fraction", 0.05, "values_out_of_range"),
+    DataFault("still_fraction", 0.2, "channel_stands_still"),
+)
+
+FEATURE_BY_NAME: dict[str, Feature] = {feature.name: feature for feature in FEATURES}
+DATA_FAULT_BY_NAME: dict[str, DataFault] = {fault.name: fault for fault in DATA_FAULTS}
+
+
+def daily_features(
+    battery_daily: pl.DataFrame,
+    intervals: pl.DataFrame,
+    evidence: pl.DataFrame,
+    health: pl.DataFrame,
+    batteries: pl.DataFrame,
+) -> pl.DataFrame:
+    """The features of every day, beside the peers of that day and beside the battery's own past.
+
+    A feature is left out on days with a coverage below 0.25, where what it rests on is
+    missing or flagged, and on days on which the current has the wrong sign or the
+    temperature the wrong unit. `adjusted` is the value minus the median of the
+    fleet's other batteries where at least five have one, else the value itself; features
+    that say nothing without peers then have neither `adjusted` nor `z`. `z` compares only
+    days that were adjusted alike and, for the spreads of a day, reached alike into the steep
+    ends of the open-circuit curve, see `control_charts.robust_scores`.
+
+    Args:
+        battery_daily: `BatteryDaily` rows.
+        intervals: `Interval5min` rows, midnights closed.
+        evidence: `DayEvidence` rows.
+        health: `StateOfHealth` rows.
+        batteries: `Battery` rows.
+
+    Returns:
+        `DailyFeature` rows by battery, day and feature; all but `FEATURES` are `DATA_FAULTS`, without `z`.
+    """
+    days = (
+        _day_values(plausible_intervals(intervals, batteries))
+        .join(_evidence_values(evidence, batteries), on=_DAY, how="left")
+        .join(
+            battery_daily.select(*_DAY, "coverage_fraction", round_trip_efficiency="round_trip_efficiency_30d_percent"),
+            on=_DAY,
+            how="left",
+        )
+        .join(
+            health.join(batteries.select(*_BATTERY, "rated_capacity_ah"), on=_BATTERY).select(
+                *_DAY, capacity=(pl.col("capacity_ah") / pl.col("rated_capacity_ah")).log()
+            ),
+            on=_DAY,
+            how="left",
+        )
+    )
+    names = [feature.name for feature in FEATURES]
+    faults = [fault.name for fault in DATA_FAULTS]
+    values = (
+        days.with_columns(*_withheld())
+        .select(*_DAY, "observed_until", "depth", "height", *names, *faults)
+        .unpivot(index=[*_DAY, "observed_until", "depth", "height"], on=[*names, *faults], variable_name="feature")
+        .filter(pl.col("value").is_finite())
+    )
+    return _scored(_adjusted(values)).sort(*_DAY, "feature")
+
+
+def _withheld() -> list[pl.Expr]:
+    """The columns of the features, null where the day's data cannot carry them."""
+    seen = pl.col("coverage_fraction").fill_null(0.0) >= COVERAGE
+    signed = pl.col("step_correlation").fill_null(1.0) > 0
+    celsius = pl.col("fahrenheit_fraction").fill_null(0.0) <= DATA_FAULT_BY_NAME["fahrenheit_fraction"].limit
+    in_range = pl.col("flagged_fraction").fill_null(0.0) <= DATA_FAULT_BY_NAME["flagged_fraction"].limit
+    withheld = {
+        "step_resistance": signed & in_range,
+        "outside_cell_resistance": signed & in_range,
+        "cell_loop_resistance": in_range,
+        "cell_low": in_range,
+        "cell_high": in_range,
+        "rest_spread": in_range,
+        "spread_p95": in_range,
+        "temperature_hot_spot": celsius,
+        "throughput": pl.col("coverage_fraction") >= 0.9,
+        "idle_current": signed,
+    }
+    return [
+        pl.when(seen & withheld.get(feature.name, True)).then(pl.col(feature.name)).alias(feature.name)
+        for feature in FEATURES
+    ]
+
+
+def _day_values(rows: pl.DataFrame) -> pl.DataFrame:
+    """What a day's plausible intervals say, one row per battery and day."""
+    cells, rated = pl.col("cells_in_series"), pl.col("rated_capacity_ah")
+    mean_cell = pl.col("voltage_volt") / cells
+    low, high = (
+        pl.col("chemistry").replace_strict({name: pair[side] for name, pair in _MIDDLE.items()}) for side in (0, 1)
+    )
+    still = (pl.col("current_abs_max_ampere") <= _REST_RATE * rated).cast(pl.Int8).rolling_sum(6) == 6
+    unbroken = pl.col("timestamp") - pl.col("timestamp").shift(5) == pl.duration(minutes=25)
+    several = pl.col("cells_in_series") > 1
+    middle = (pl.col("cell_voltage_min_volt") + pl.col("cell_voltage_max_volt")) / 2
+    rate = pl.col("current_ampere") / rated
+    spread = pl.when(several).then(pl.col("cell_voltage_max_volt") - pl.col("cell_voltage_min_volt"))
+    rows = rows.with_columns(
+        resting=(still & unbroken & mean_cell.is_between(low, high)).fill_null(value=False),
+        idle=(pl.col("current_abs_max_ampere") < _IDLE_RATE * rated) & (pl.col("current_ampere") != 0),
+        rate=rate,
+        rate_abs=rate.abs(),
+        spread=spread,
+        spread_middle=pl.when(mean_cell.is_between(low - _LOAD, high + _LOAD)).then(spread),
+        below=pl.when(several).then(pl.col("voltage_min_volt") / cells - pl.col("cell_voltage_min_volt")),
+        above=pl.when(several & (mean_cell < high + _LOAD)).then(
+            pl.col("cell_voltage_max_volt") - pl.col("voltage_max_volt") / cells
+        ),
+        outside=pl.when(several & mean_cell.is_between(low - _LOAD, high + _LOAD)).then(mean_cell - middle),
+        depth=((low - mean_cell) / _REACH).ceil().clip(0, 2),
+        height=((mean_cell - high) / _REACH).ceil().clip(0, 2),
+        over_ambient=pl.col("temperature_celsius") - pl.col("ambient_temperature_celsius"),
+    )
+    fewest = 24  # two hours of intervals
+    return rows.group_by(_DAY, maintain_order=True).agg(
+        depth=pl.col("depth").max().fill_null(0).cast(pl.Int64),
+        height=pl.col("height").max().fill_null(0).cast(pl.Int64),
+        observed_until=pl.col("timestamp").max() + pl.duration(minutes=5),
+        fahrenheit_fraction=pl.col("in_fahrenheit").mean(),
+        still_fraction=pl.col("stands_still").mean(),
+        cell_low=_where(pl.col("below").count() >= fewest, pl.col("below").quantile(0.97)),
+        cell_high=_where(pl.col("above").count() >= fewest, pl.col("above").quantile(0.97)),
+        rest_spread=_where(
+            pl.col("spread").filter("resting").count() >= 3, pl.col("spread").filter("resting").median()
+        ),
+        outside_cell_resistance=_slope("outside", "rate", fewest),
+        cell_loop_resistance=_slope("spread_middle", "rate_abs", fewest),
+        temperature_mean=_where(pl.col("temperature_celsius").count() >= 72, pl.col("temperature_celsius").mean()),
+        temperature_over_ambient=_where(pl.col("over_ambient").count() >= 72, pl.col("over_ambient").mean()),
+        throughput=_where(pl.col("rate_abs").mean() >= 0.005, pl.col("rate_abs").mean().log()),
+        idle_current=_where(pl.col("rate").filter("idle").count() >= 6, pl.col("rate").filter("idle").median()),
+    )
+
+
+def _where(enough: pl.Expr, value: pl.Expr) -> pl.Expr:
+    return pl.when(enough).then(value)
+
+
+def _slope(of: str, on: str, fewest: int) -> pl.Expr:
+    """Least-squares slope over the day, where the current varies by at least 0.02 C."""
+    both = pl.col(of).is_not_null() & pl.col(on).is_not_null()
+    x, y = pl.col(on).filter(both), pl.col(of).filter(both)
+    spread = (x * x).mean() - x.mean() ** 2
+    return _where((both.sum() >= fewest) & (spread > 0.02**2), ((x * y).mean() - x.mean() * y.mean()) / spread)
+
+
+def _evidence_values(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """What a day's evidence says, one row per battery and day."""
+    kelvin = pl.col("step_temperature_celsius") + 273.15
+    cold = ACTIVATION_ENERGY / GAS_CONSTANT * (1 / kelvin - 1 / REFERENCE_KELVIN)
+    ohm = pl.col("step_current_voltage_sum") / pl.col("step_current_square_sum")
+    flags = [
+        "voltage_out_of_range",
+        "current_out_of_range",
+        "temperature_out_of_range",
+        "cell_voltage_out_of_range",
+        "cell_voltage_in_millivolt",
+    ]
+    scale = (pl.col("step_current_square_sum") * pl.col("step_voltage_square_sum")).sqrt()
+    stepped = pl.col("step_count") >= 4
+    believable = pl.col("step_temperature_celsius").fill_null(25.0).is_between(-40, 60)
+    return evidence.join(batteries.select(*_BATTERY, "cells_in_series"), on=_BATTERY).select(
+        *_DAY,
+        step_resistance=_where(stepped & believable & (ohm > 0), ohm.log() - cold.fill_null(0.0)),
+        step_correlation=_where(stepped & (scale > 0), pl.col("step_current_voltage_sum") / scale),
+        flagged_fraction=_where(pl.col("samples") > 0, pl.max_horizontal(flags) / pl.col("samples")),
+        spread_p95=_where(pl.col("cells_in_series") > 1, pl.col("cell_voltage_spread_p95_volt")),
+        temperature_hot_spot=pl.col("temperature_spread_p95_kelvin"),
+    )
+
+
+def _adjusted(values: pl.DataFrame) -> pl.DataFrame:
+    """Values with the median of the peers of the day taken off, where there are enough."""
+    group = ("fleet_id", "feature", "date")
+    ordered = values.sort(*group, "value", "battery_id")
+    numbers = ordered.select(pl.struct(group).rle_id().cast(pl.Int64)).to_series().to_numpy()
+    median = others_median(numbers, ordered["value"].to_numpy())
+    lone = [feature.name for feature in FEATURES if feature.needs_peers]
+    faults = [fault.name for fault in DATA_FAULTS]
+    enough = pl.col("peers") >= PEERS - 1
+    return ordered.with_columns(
+        pl.Series("median", median), peers=(pl.len().over(group, mapping_strategy="group_to_rows") - 1).cast(pl.Int64)
+    ).with_columns(
+        adjusted=pl.when(pl.col("feature").is_in(faults))
+        .then(None)
+        .when(enough)
+        .then(pl.col("value") - pl.col("median"))
+        .when(~pl.col("feature").is_in(lone))
+        .then(pl.col("value"))
+    )
+
+
+def _level() -> pl.Expr:
+    """What only days alike may be compared in: peers, and for spreads how far the day reached into the steep ends."""
+    reach = (
+        pl.when(pl.col("feature") == "cell_low")
+        .then(pl.col("depth"))
+        .when(pl.col("feature") == "spread_p95")
+        .then(3 * pl.col("depth") + pl.col("height"))
+        .otherwise(0)
+    )
+    return 2 * reach + (pl.col("peers") >= PEERS - 1).cast(pl.Int64)
+
+
+def _scored(values: pl.DataFrame) -> pl.DataFrame:
+    """Adjusted values with their robust scores."""
+    ordered = values.sort("feature", *_DAY)
+    rows = ordered.drop_nulls("adjusted")
+    floors = {feature.name: feature.floor for feature in FEATURES}
+    score = robust_scores(
+        rows.select(pl.struct("feature", *_BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy(),
+        (rows["date"] - date(1970, 1, 1)).dt.total_days().to_numpy(),
+        rows.select(_level()).to_series().to_numpy(),
+        rows["adjusted"].to_numpy(),
+        rows["feature"].replace_strict(floors, return_dtype=pl.Float64).to_numpy().astype(np.float64),
+    )
+    scored = rows.with_columns(z=pl.Series(score).fill_nan(None))
+    unscored = ordered.filter(pl.col("adjusted").is_null()).with_columns(z=pl.lit(None, pl.Float64))
+    return pl.concat([scored, unscored]).select(*_DAY, "feature", "value", "adjusted", "z", "peers", "observed_until")

@@ -1,0 +1,170 @@
+"""The fleet: sums over a day, and how each battery stands now."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from bess_pipeline.tables.fleet import BatteryLatest, FleetDaily
+
+_KEY = ["fleet_id", "battery_id"]
+
+#: State of health below which a battery is in a bad way [%].
+_WARNING_PERCENT, _CRITICAL_PERCENT = 80.0, 70.0
+#: Days of state of health that a slope needs, and days in a year.
+_LEAST_DAYS, _YEAR_DAYS = 90, 365.25
+
+
+def fleet_daily(daily: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Add up the batteries of a fleet, day by day.
+
+    Energies and charges are sums; equivalent full cycles are the mean weighted by
+    rated energy; the efficiency is that of the batteries which have one that day,
+    energy out over energy in; temperature and coverage are plain means over the
+    batteries with data.
+
+    Args:
+        daily: `BatteryDaily` rows.
+        batteries: `Battery` rows.
+
+    Returns:
+        `FleetDaily` rows, sorted by day.
+    """
+
+    def total(column: str) -> pl.Expr:
+        return pl.when(pl.col(column).count() > 0).then(pl.col(column).sum()).alias(column)
+
+    rated = pl.when(pl.col("equivalent_full_cycles").is_not_null()).then("rated_energy_wh")
+    cycled = pl.col("round_trip_efficiency_percent").is_not_null()
+    into = pl.col("charging_energy_wh").filter(cycled).sum()
+    out = pl.col("discharging_energy_wh").filter(cycled).sum()
+    return (
+        daily.join(batteries.select(*_KEY, "rated_energy_wh"), on=_KEY, how="left")
+        .sort("fleet_id", "date", "battery_id")
+        .group_by("fleet_id", "date", maintain_order=True)
+        .agg(
+            total("charging_energy_wh"),
+            total("discharging_energy_wh"),
+            total("charging_capacity_ah"),
+            total("discharging_capacity_ah"),
+            pl.col("temperature_mean_celsius").mean(),
+            pl.col("temperature_max_celsius").max(),
+            pl.col("coverage_fraction").mean().clip(upper_bound=1),
+            batteries=pl.len().cast(pl.Int64),
+            equivalent_full_cycles=pl.when(rated.sum() > 0).then(
+                (pl.col("equivalent_full_cycles") * rated).sum() / rated.sum()
+            ),
+            round_trip_efficiency_percent=pl.when(into > 0).then(100 * out / into),
+        )
+        .select(list(FleetDaily.columns()))
+        .pipe(FleetDaily.validate)
+    )
+
+
+def battery_latest(
+    telemetry: pl.DataFrame,
+    daily: pl.DataFrame,
+    health: pl.DataFrame,
+    events: pl.DataFrame,
+    batteries: pl.DataFrame,
+) -> pl.DataFrame:
+    """Say how each battery stands at the end of its data.
+
+    Every measured value is the last one known, at most a day before the battery's last
+    interval: a value older than that says nothing of now. Cycles are those of the
+    register plus the sum over the days.
+
+    The status is the worst of: `critical` and `warning` for an open event of that
+    severity, or a state of health below 70 and 80 %; `watch` for any other open event;
+    `good`; `unknown` where there is neither a state of health nor an open event.
+
+    The degradation is the Theil–Sen slope through the daily state of health, positive
+    for loss, from 90 days on.
+
+    Args:
+        telemetry: `Telemetry5min` rows.
+        daily: `BatteryDaily` rows.
+        health: `StateOfHealth` rows.
+        events: `AnomalyEvent` rows; an event without an end is open.
+        batteries: `Battery` rows.
+
+    Returns:
+        `BatteryLatest` rows, one per battery with data, sorted by battery.
+
+    References:
+        P. K. Sen (1968), J. Am. Stat. Assoc. 63, 1379, doi:10.1080/01621459.1968.10480934.
+    """
+    latest_health = (
+        health.sort(*_KEY, "date").group_by(_KEY, maintain_order=True).agg(pl.col("soh_percent").drop_nulls().last())
+    )
+    cycles = daily.sort(*_KEY, "date").group_by(_KEY, maintain_order=True).agg(pl.col("equivalent_full_cycles").sum())
+    opened = (
+        events.filter(pl.col("ended_at").is_null())
+        .group_by(_KEY)
+        .agg(
+            open_events=pl.len().cast(pl.Int64),
+            any_critical=(pl.col("severity") == "critical").any(),
+            any_warning=(pl.col("severity") == "warning").any(),
+        )
+    )
+    soh = pl.col("soh_percent")
+    status = (
+        pl.when(pl.col("any_critical") | (soh < _CRITICAL_PERCENT).fill_null(value=False))
+        .then(pl.lit("critical"))
+        .when(pl.col("any_warning") | (soh < _WARNING_PERCENT).fill_null(value=False))
+        .then(pl.lit("warning"))
+        .when(pl.col("open_events") > 0)
+        .then(pl.lit("watch"))
+        .when(soh.is_not_null())
+        .then(pl.lit("good"))
+        .otherwise(pl.lit("unknown"))
+    )
+    return (
+        _last_known(telemetry)
+        .join(latest_health, on=_KEY, how="left")
+        .join(cycles, on=_KEY, how="left")
+        .join(_slopes(health), on=_KEY, how="left")
+        .join(opened, on=_KEY, how="left")
+        .join(batteries.select(*_KEY, "initial_equivalent_full_cycles"), on=_KEY, how="left")
+        .with_columns(
+            pl.col("open_events").fill_null(0),
+            pl.col("any_critical", "any_warning").fill_null(value=False),
+            equivalent_full_cycles=pl.col("equivalent_full_cycles") + pl.col("initial_equivalent_full_cycles"),
+        )
+        .with_columns(health_status=status)
+        .select(list(BatteryLatest.columns()))
+        .sort(_KEY)
+        .pipe(BatteryLatest.validate)
+    )
+
+
+def _last_known(telemetry: pl.DataFrame) -> pl.DataFrame:
+    values = ["soc_percent", "voltage_volt", "current_ampere", "temperature_celsius"]
+    return (
+        telemetry.sort(*_KEY, "timestamp")
+        .filter(pl.col("timestamp") > pl.col("timestamp").max().over(_KEY).dt.offset_by("-1d"))
+        .group_by(_KEY, maintain_order=True)
+        .agg(
+            (pl.col("timestamp").last() + pl.duration(minutes=5)).alias("timestamp"),
+            *[pl.col(name).drop_nulls().last() for name in values],
+        )
+    )
+
+
+def _slopes(health: pl.DataFrame) -> pl.DataFrame:
+    """Loss of state of health per year of each battery with enough days."""
+    known = health.drop_nulls("soh_percent").sort(*_KEY, "date")
+    rows = []
+    for (fleet, battery), days in known.partition_by(_KEY, as_dict=True, maintain_order=True).items():
+        at = days["date"].to_physical().to_numpy().astype(np.float64)
+        if days.height >= _LEAST_DAYS and at[-1] - at[0] >= _LEAST_DAYS - 1:
+            # One day in seven bounds the number of pairs; neighbouring days are the same estimate anyway.
+            pick = slice(None, None, -7)
+            slope = stats.theilslopes(days["soh_percent"].to_numpy()[pick], at[pick]).slope
+            rows.append((fleet, battery, -float(slope) * _YEAR_DAYS))
+    return pl.DataFrame(
+        rows,
+        schema={"fleet_id": pl.String, "battery_id": pl.String, "degradation_percent_per_year": pl.Float64},
+        orient="row",
+    )

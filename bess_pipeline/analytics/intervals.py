@@ -1,0 +1,335 @@
+"""Samples condensed to 5 minutes, the evidence of each day, and midnights closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from bess_pipeline.analytics.integration import binned_integrals
+from bess_pipeline.tables import telemetry as contracts
+from bess_pipeline.tables.telemetry import FLAGS
+
+#: Silences of up to this many usual intervals, and of up to a minute, are bridged.
+GAP_INTERVALS = 5
+SHORTEST_GAP_US = 60_000_000
+
+#: The usual interval of a day with few samples cannot be told from its gaps: it is at most this.
+LONGEST_USUAL_US = 900_000_000
+
+#: A change of current of this share of 1 C between neighbours this far apart at most is a step.
+STEP_C_RATE = 0.05
+STEP_US = 60_000_000
+
+_DAY_US = 86_400_000_000
+_US_PER_HOUR = 3.6e9
+_BATTERY_DAY = ("fleet_id", "battery_id", "date")
+_SPLIT = ("current", "power")
+_SUFFIX = {
+    "voltage": "voltage_volt",
+    "current": "current_ampere",
+    "power": "power_watt",
+    "temperature": "temperature_celsius",
+    "ambient_temperature": "ambient_temperature_celsius",
+}
+_AMOUNTS = {
+    "current": ("charging_capacity_ah", "discharging_capacity_ah"),
+    "power": ("charging_energy_wh", "discharging_energy_wh"),
+}
+
+
+def intervals_5min(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Condense samples to 5-minute rows, each battery and UTC day on its own.
+
+    Each channel is integrated between its own neighbouring known samples. Current and
+    power are split into their charging and discharging parts first; power is voltage ×
+    current where both are known. Values flagged as out of range are unknown.
+
+    Args:
+        clean: `CleanTelemetry` rows of one or several days, in any order.
+        batteries: `Battery` rows of their batteries.
+
+    Returns:
+        `Interval5min` rows, sorted by fleet, battery and start.
+    """
+    samples = _known(clean)
+    days = _days(samples, batteries)
+    rows = _sampled(samples)
+    for channel in _SUFFIX:
+        rows = rows.join(
+            _integrated(samples, days, channel), on=(*_BATTERY_DAY, "timestamp"), how="full", coalesce=True
+        )
+    return _finished(rows.with_columns(pl.col("samples").fill_null(0)))
+
+
+def closed(intervals: pl.DataFrame, evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Add what happened between the last known value of each day and the first of the next.
+
+    Args:
+        intervals: `Interval5min` rows of a fleet over all its days.
+        evidence: `DayEvidence` rows of the same days.
+        batteries: `Battery` rows of the fleet.
+
+    Returns:
+        `Interval5min` rows: what condensing the whole history at once would give.
+    """
+    edges = (
+        evidence.select(*_BATTERY_DAY, "usual_interval_us", "max_gap_us", "edges")
+        .explode("edges")
+        .drop_nulls("edges")
+        .unnest("edges")
+        .join(batteries.select("fleet_id", "battery_id", "sampling"), on=["fleet_id", "battery_id"], how="left")
+    )
+    following = edges.select(
+        "fleet_id", "battery_id", "channel", pl.col("date").dt.offset_by("-1d"),
+        next_timestamp="first_timestamp", next_value="first_value",
+    )  # fmt: skip
+    bridges = (
+        edges.join(following, on=["fleet_id", "battery_id", "channel", "date"], how="left")
+        .with_columns(silence=(pl.col("next_timestamp") - pl.col("last_timestamp")).dt.total_microseconds())
+        .with_columns(is_mean=pl.col("sampling") == "mean")
+        .filter(pl.col("is_mean") | (pl.col("silence") <= pl.col("max_gap_us")))
+        .sort("fleet_id", "battery_id", "date", "channel")
+    )
+    rows = intervals.sort("fleet_id", "battery_id", "timestamp")
+    for channel in _SUFFIX:
+        rows = _merged(rows, _bridged(bridges.filter(channel=channel), channel), channel)
+    return _finished(rows)
+
+
+def day_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Gather what the fleet level needs of each day beyond its 5-minute rows.
+
+    Args:
+        clean: `CleanTelemetry` rows of one or several days, in any order.
+        batteries: `Battery` rows of their batteries.
+
+    Returns:
+        `DayEvidence` rows, sorted by fleet, battery and day.
+    """
+    samples = _known(clean)
+    days = _days(samples, batteries)
+    counted = samples.group_by(_BATTERY_DAY, maintain_order=True).agg(
+        longest_gap_us=pl.col("timestamp").diff().dt.total_microseconds().max().fill_null(0),
+        cell_voltage_spread_p95_volt=pl.col("cell_spread").quantile(0.95, "linear"),
+        temperature_spread_p95_kelvin=(pl.col("temperature_max_celsius") - pl.col("temperature")).quantile(
+            0.95, "linear"
+        ),
+        *(pl.col(flag).sum().cast(pl.Int64) for flag in FLAGS),
+    )
+    return (
+        days.join(counted, on=_BATTERY_DAY, how="left")
+        .join(_edges(samples), on=_BATTERY_DAY, how="left")
+        .join(_steps(samples, batteries), on=_BATTERY_DAY, how="left")
+        .with_columns(
+            pl.col("edges").fill_null([]),
+            pl.col("step_count").fill_null(0),
+            pl.col("step_current_voltage_sum", "step_current_square_sum", "step_voltage_square_sum").fill_null(0.0),
+        )
+        .sort(_BATTERY_DAY)
+        .select(contracts.DayEvidence.column_names())
+    )
+
+
+def _known(clean: pl.DataFrame) -> pl.DataFrame:
+    """Samples in order, with each channel null where it is unknown or flagged."""
+
+    def unless(flag: str, *columns: str) -> list[pl.Expr]:
+        return [pl.when(~pl.col(flag)).then(pl.col(column)).alias(column) for column in columns]
+
+    cells = ("cell_voltage_min_volt", "cell_voltage_max_volt")
+    temperatures = ("temperature_celsius", "temperature_min_celsius", "temperature_max_celsius")
+    return (
+        clean.with_columns(
+            *unless("voltage_out_of_range", "voltage_volt"),
+            *unless("current_out_of_range", "current_ampere"),
+            *unless("power_out_of_range", "power_watt"),
+            *unless("temperature_out_of_range", *temperatures),
+            *unless("cell_voltage_out_of_range", *cells),
+            *unless("soc_out_of_range", "soc_bms_percent"),
+        )
+        .with_columns(
+            voltage="voltage_volt",
+            current="current_ampere",
+            power=pl.coalesce(pl.col("voltage_volt") * pl.col("current_ampere"), "power_watt"),
+            temperature="temperature_celsius",
+            ambient_temperature="ambient_temperature_celsius",
+            cell_spread=pl.col(cells[1]) - pl.col(cells[0]),
+        )
+        .sort("fleet_id", "battery_id", "timestamp", maintain_order=True)
+    )
+
+
+def _days(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """One row per battery and day, in order: usual interval, gap rule, sampling."""
+    usual = pl.col("timestamp").diff().dt.total_microseconds().median().clip(upper_bound=LONGEST_USUAL_US)
+    named = batteries.select("fleet_id", "battery_id", "sampling")
+    missing = samples.select("fleet_id", "battery_id").unique().join(named, on=["fleet_id", "battery_id"], how="anti")
+    if missing.height:
+        raise ValueError(f"no nameplate for {', '.join(sorted(missing['battery_id']))}")
+    return (
+        samples.group_by(_BATTERY_DAY, maintain_order=True)
+        .agg(samples=pl.len().cast(pl.Int64), usual_interval_us=usual.fill_null(SHORTEST_GAP_US).cast(pl.Int64))
+        .with_columns(
+            max_gap_us=(GAP_INTERVALS * pl.col("usual_interval_us")).clip(lower_bound=SHORTEST_GAP_US).cast(pl.Int64)
+        )
+        .join(named, on=["fleet_id", "battery_id"], how="left", maintain_order="left")
+    )
+
+
+def _sampled(samples: pl.DataFrame) -> pl.DataFrame:
+    """What is read off the samples of a bin without integrating."""
+    return samples.group_by(*_BATTERY_DAY, pl.col("timestamp").dt.truncate("5m"), maintain_order=True).agg(
+        samples=pl.len().cast(pl.Int64),
+        current_abs_max_ampere=pl.col("current").abs().max(),
+        voltage_min_volt=pl.col("voltage").min(),
+        voltage_max_volt=pl.col("voltage").max(),
+        cell_voltage_min_volt=pl.col("cell_voltage_min_volt").min(),
+        cell_voltage_max_volt=pl.col("cell_voltage_max_volt").max(),
+        cell_voltage_spread_volt=pl.col("cell_spread").mean(),
+        temperature_min_celsius=pl.min_horizontal("temperature_min_celsius", "temperature").min(),
+        temperature_max_celsius=pl.max_horizontal("temperature_max_celsius", "temperature").max(),
+        soc_bms_percent=pl.col("soc_bms_percent").drop_nulls().first(),
+        soh_bms_percent=pl.col("soh_bms_percent").drop_nulls().first(),
+    )
+
+
+def _integrated(samples: pl.DataFrame, days: pl.DataFrame, channel: str) -> pl.DataFrame:
+    """One channel's integrals by battery, day and bin."""
+    numbered = days.select(*_BATTERY_DAY).with_row_index("series")
+    known = (
+        samples.select(*_BATTERY_DAY, "timestamp", channel)
+        .drop_nulls(channel)
+        .join(numbered, on=_BATTERY_DAY, how="left", maintain_order="left")
+    )
+    binned = binned_integrals(
+        known["series"].cast(pl.Int64).to_numpy(),
+        known["timestamp"].cast(pl.Int64).to_numpy(),
+        known[channel].to_numpy(),
+        gap=days["max_gap_us"].to_numpy(),
+        hold=days["usual_interval_us"].to_numpy(),
+        limit=days["date"].cast(pl.Datetime("us")).cast(pl.Int64).to_numpy() + _DAY_US,
+        mean=(days["sampling"] == "mean").to_numpy(),
+    )
+    pieces = pl.DataFrame(
+        {
+            "series": binned.series,
+            "timestamp": binned.bin,
+            "us": binned.observed,
+            "up": binned.positive,
+            "down": binned.negative,
+        }
+    )
+    return (
+        pieces.with_columns(pl.col("series").cast(pl.UInt32), pl.col("timestamp").cast(pl.Datetime("us", "UTC")))
+        .join(numbered, on="series", how="left", maintain_order="left")
+        .select(*_BATTERY_DAY, "timestamp", *_columns_of(channel))
+    )
+
+
+def _columns_of(channel: str) -> Iterator[pl.Expr]:
+    """The contract's columns of a channel from its integrals ``up`` and ``down`` over ``us``."""
+    yield pl.col("us").alias(f"{channel}_observed_us")
+    yield ((pl.col("up") - pl.col("down")) / pl.col("us")).alias(_SUFFIX[channel])
+    if channel in _AMOUNTS:
+        for part, name in zip(("up", "down"), _AMOUNTS[channel], strict=True):
+            yield (pl.col(part) / _US_PER_HOUR).alias(name)
+
+
+def _finished(rows: pl.DataFrame) -> pl.DataFrame:
+    return (
+        rows.with_columns(pl.col(f"{channel}_observed_us").fill_null(0) for channel in _SUFFIX)
+        .select(contracts.Interval5min.column_names())
+        .sort("fleet_id", "battery_id", "timestamp")
+    )
+
+
+def _edges(samples: pl.DataFrame) -> pl.DataFrame:
+    def first_and_last(channel: str) -> pl.DataFrame:
+        known = samples.drop_nulls(channel)
+        return known.group_by(_BATTERY_DAY, maintain_order=True).agg(
+            channel=pl.lit(channel).first(),
+            first_timestamp=pl.col("timestamp").first(),
+            first_value=pl.col(channel).first(),
+            last_timestamp=pl.col("timestamp").last(),
+            last_value=pl.col(channel).last(),
+        )
+
+    fields = ("channel", "first_timestamp", "first_value", "last_timestamp", "last_value")
+    return (
+        pl.concat(first_and_last(channel) for channel in _SUFFIX)
+        .group_by(_BATTERY_DAY, maintain_order=True)
+        .agg(edges=pl.struct(fields))
+    )
+
+
+def _steps(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    rated = batteries.filter(pl.col("sampling") == "instant").select("fleet_id", "battery_id", "rated_capacity_ah")
+    both = (
+        samples.select(*_BATTERY_DAY, "timestamp", "voltage", "current", "temperature")
+        .drop_nulls(["voltage", "current"])
+        .join(rated, on=["fleet_id", "battery_id"], how="inner", maintain_order="left")
+    )
+    same = (pl.col("battery_id") == pl.col("battery_id").shift()) & (pl.col("date") == pl.col("date").shift())
+    near = pl.col("timestamp").diff() <= timedelta(microseconds=STEP_US)
+    stepped = both.with_columns(di=pl.col("current").diff(), dv=pl.col("voltage").diff(), counts=same & near).filter(
+        pl.col("counts") & (pl.col("di").abs() >= STEP_C_RATE * pl.col("rated_capacity_ah"))
+    )
+    return stepped.group_by(_BATTERY_DAY, maintain_order=True).agg(
+        step_count=pl.len().cast(pl.Int64),
+        step_current_voltage_sum=(pl.col("di") * pl.col("dv")).sum(),
+        step_current_square_sum=pl.col("di").pow(2).sum(),
+        step_voltage_square_sum=pl.col("dv").pow(2).sum(),
+        step_temperature_celsius=pl.col("temperature").mean(),
+    )
+
+
+def _bridged(bridges: pl.DataFrame, channel: str) -> pl.DataFrame:
+    """What a channel adds to the bins around each midnight."""
+    count = bridges.height
+    times = bridges.select(
+        a=pl.col("last_timestamp").cast(pl.Int64),
+        b=pl.col("next_timestamp").cast(pl.Int64).fill_null(np.iinfo(np.int64).max // 2),
+    )
+    midnight = bridges["date"].cast(pl.Datetime("us")).cast(pl.Int64).to_numpy() + _DAY_US
+    binned = binned_integrals(
+        np.repeat(np.arange(count, dtype=np.int64), 2),
+        times.to_numpy().astype(np.int64).ravel(),
+        bridges.select("last_value", pl.col("next_value").fill_null(0.0)).to_numpy().astype(np.float64).ravel(),
+        gap=bridges["max_gap_us"].to_numpy(),
+        hold=bridges["usual_interval_us"].to_numpy(),
+        limit=times["b"].to_numpy(),
+        mean=bridges["is_mean"].to_numpy(),
+    )
+    keep = ~(bridges["is_mean"].to_numpy()[binned.series]) | (binned.bin >= midnight[binned.series])
+    owner = bridges.select("fleet_id", "battery_id")[binned.series[keep].tolist()]
+    return owner.with_columns(
+        timestamp=pl.Series(binned.bin[keep]).cast(pl.Datetime("us", "UTC")),
+        us=pl.Series(binned.observed[keep]),
+        up=pl.Series(binned.positive[keep]),
+        down=pl.Series(binned.negative[keep]),
+    ).with_columns(date=pl.col("timestamp").dt.date())
+
+
+def _merged(rows: pl.DataFrame, added: pl.DataFrame, channel: str) -> pl.DataFrame:
+    where = (*_BATTERY_DAY, "timestamp")
+    summed = added.group_by(where, maintain_order=True).agg(pl.col("us", "up", "down").sum())
+    both = rows.join(summed, on=where, how="full", coalesce=True).with_columns(pl.col("samples").fill_null(0))
+    observed, mean = f"{channel}_observed_us", _SUFFIX[channel]
+    before = pl.col(observed).fill_null(0)
+    after = before + pl.col("us").fill_null(0)
+    touched = pl.col("us").is_not_null()
+    updates = [
+        pl.when(touched)
+        .then((pl.col(mean).fill_null(0.0) * before + pl.col("up") - pl.col("down")) / after)
+        .otherwise(pl.col(mean))
+        .alias(mean),
+        after.alias(observed),
+    ]
+    if channel in _AMOUNTS:
+        for part, name in zip(("up", "down"), _AMOUNTS[channel], strict=True):
+            grown = pl.col(name).fill_null(0.0) + pl.col(part) / _US_PER_HOUR
+            updates.append(pl.when(touched).then(grown).otherwise(pl.col(name)).alias(name))
+    return both.with_columns(updates).drop("us", "up", "down")

@@ -1,0 +1,417 @@
+"""A fleet's landing folder: what changed in it, which file holds which days, and the rows of those days."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import xxhash
+
+from bess_pipeline.sources import files as landed
+from bess_pipeline.sources.files import UnreadableFile
+from bess_pipeline.sources.register import Fleet
+from bess_pipeline.tables.landing import LandingDay, LandingFile
+from bess_pipeline.tables.quality import QuarantinedRow
+from bess_pipeline.tables.telemetry import MEASUREMENTS, RawTelemetry
+from bess_pipeline.window import Window
+
+#: Samples at least this far apart are taken for means over their interval, where the fleet file does not say.
+MEAN_FROM = timedelta(minutes=5)
+
+_UNFINISHED = (".part", ".tmp", ".crc")
+_BLOCK_BYTES = 1 << 22
+
+_FILE = LandingFile.create_empty().schema
+_DAY = LandingDay.create_empty().schema
+_QUARANTINED = QuarantinedRow.create_empty().schema
+_RAW = pl.Schema({name: dtype for name, dtype in RawTelemetry.create_empty().schema.items() if name != "verdict"})
+
+
+class StaleIndexError(Exception):
+    """A file is no longer what the landing index says; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is different between a landing folder and its index: paths below the folder, each kind in order.
+
+    Attributes:
+        new: Files never seen.
+        touched: Files whose size or modification time is another.
+        awaited: Files that hold days which have come since.
+        reinterpreted: Files that were read with another source section of the fleet file.
+        vanished: Files that are gone.
+        returned: Files that were gone and are there again.
+    """
+
+    new: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
+    reinterpreted: tuple[str, ...] = ()
+    vanished: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any((self.new, self.touched, self.awaited, self.reinterpreted, self.vanished, self.returned))
+
+
+@dataclass(frozen=True)
+class Index:
+    """A fleet's landing folder by content.
+
+    Attributes:
+        files: `LandingFile` rows of every file ever seen.
+        days: `LandingDay` rows of every file ever seen.
+        rejected: `QuarantinedRow` rows without a day of the files that were read now.
+        reread: The files that were read now: their rows without a day replace all earlier ones.
+    """
+
+    files: pl.DataFrame
+    days: pl.DataFrame
+    rejected: pl.DataFrame
+    reread: list[str]
+
+
+@dataclass(frozen=True)
+class Received:
+    """The rows that a fleet's files bring for some days.
+
+    Attributes:
+        rows: `RawTelemetry` rows without their verdict, in order of path and row number.
+        rejected: `QuarantinedRow` rows, in order of path and row number.
+    """
+
+    rows: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+def changes(fleet: Fleet, folder: Path, known: pl.DataFrame, *, today: date) -> Changes:
+    """What is different between a landing folder and its index, without opening a file.
+
+    Args:
+        fleet: The fleet.
+        folder: Its landing folder; one that is not there is empty.
+        known: `LandingFile` rows of the fleet.
+        today: The current UTC day.
+    """
+    found: dict[str, list[str]] = {kind: [] for kind in Changes.__dataclass_fields__}
+    rows = _by_path(known)
+    there = _there(fleet, folder)
+    for path, file in there.items():
+        row = rows.get(path)
+        if row is None:
+            found["new"].append(path)
+            continue
+        if not row["present"]:
+            found["returned"].append(path)
+        if not _is_untouched(row, file):
+            found["touched"].append(path)
+        if _is_awaited(row, today):
+            found["awaited"].append(path)
+        if row["source_version"] != fleet.source_version:
+            found["reinterpreted"].append(path)
+    found["vanished"] = sorted(path for path, row in rows.items() if row["present"] and path not in there)
+    return Changes(**{kind: tuple(paths) for kind, paths in found.items()})
+
+
+def indexed(
+    fleet: Fleet,
+    folder: Path,
+    known_files: pl.DataFrame,
+    known_days: pl.DataFrame,
+    *,
+    first_day: date,
+    today: date,
+    progress: Callable[[str], None] | None = None,
+) -> Index:
+    """Bring the index of a landing folder up to date; only files that changed are read.
+
+    A new version of a file replaces the old one, also when it cannot be read: its rows
+    are gone then. A file that vanished keeps its rows.
+
+    Args:
+        fleet: The fleet.
+        folder: Its landing folder.
+        known_files: `LandingFile` rows of the fleet so far.
+        known_days: `LandingDay` rows of the fleet so far.
+        first_day: First UTC day that telemetry may have.
+        today: Last UTC day that telemetry may have.
+        progress: Called with the path of each file before it is read.
+    """
+    rows = _by_path(known_files)
+    there = _there(fleet, folder)
+    scan = 1 + max((row["first_seen"] for row in rows.values()), default=0)
+    days: list[pl.DataFrame] = []
+    rejected: list[pl.DataFrame] = []
+    reread: list[str] = []
+    for path in sorted(rows.keys() - there.keys()):
+        rows[path] = {**rows[path], "present": False}
+    for path, file in there.items():
+        row = rows.get(path)
+        is_due = row is None or _is_awaited(row, today) or row["source_version"] != fleet.source_version
+        if row is not None and not is_due and _is_untouched(row, file):
+            rows[path] = {**row, "present": True}
+            continue
+        try:
+            stat = file.stat()
+            checksum = _checksum(file)
+        except FileNotFoundError:  # taken away while we looked: the next scan sees it gone
+            continue
+        seen = {"size_bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "checksum": checksum, "present": True}
+        if row is not None and not is_due and row["checksum"] == checksum:
+            rows[path] = {**row, **seen}
+            continue
+        if progress is not None:
+            progress(path)
+        own = {
+            "fleet_id": fleet.fleet_id,
+            "path": path,
+            "first_seen": scan if row is None else row["first_seen"],
+            "source_version": fleet.source_version,
+        }
+        looked = _surveyed(fleet, file, first_day=first_day, today=today, before=row)
+        rows[path] = {**seen, **own, **looked.file}
+        version = {"fleet_id": fleet.fleet_id, "path": path, "checksum": checksum}
+        days.append(looked.days.with_columns(pl.lit(v).alias(name) for name, v in version.items()).select(_DAY.names()))
+        rejected.append(_quarantined(looked.rejected, fleet.fleet_id, path))
+        reread.append(path)
+    kept = known_days.select(_DAY.names()).filter(~pl.col("path").is_in(reread))
+    return Index(
+        files=pl.DataFrame([rows[path] for path in sorted(rows)], schema=_FILE),
+        days=pl.concat([kept, *days]).sort("path", "date", "battery_id"),
+        rejected=pl.concat([_QUARANTINED.to_frame(), *rejected]),
+        reread=reread,
+    )
+
+
+def sampling(fleet: Fleet, files: pl.DataFrame) -> Literal["instant", "mean"]:
+    """Whether a fleet's values are those of their instant or means of their interval.
+
+    Where the fleet file does not say, samples five minutes or more apart are taken for
+    means: nobody samples a battery that rarely, but many condense it.
+
+    Args:
+        fleet: The fleet.
+        files: `LandingFile` rows of the fleet.
+    """
+    if fleet.source.sampling is not None:
+        return fleet.source.sampling
+    usual = files["usual_interval_us"].median()
+    is_mean = isinstance(usual, (int, float)) and usual >= MEAN_FROM / timedelta(microseconds=1)
+    return "mean" if is_mean else "instant"
+
+
+def received(  # noqa: PLR0913 - the index, the lake and the days meet here
+    fleet: Fleet,
+    folder: Path,
+    files: pl.DataFrame,
+    days: pl.DataFrame,
+    window: Window,
+    *,
+    first_day: date,
+    today: date,
+    held: pl.LazyFrame,
+    held_rejected: pl.LazyFrame,
+) -> Received:
+    """The rows of some days from every file that holds any; those of vanished files come from the lake.
+
+    Args:
+        fleet: The fleet.
+        folder: Its landing folder.
+        files: `LandingFile` rows of the fleet.
+        days: `LandingDay` rows of the fleet.
+        window: The UTC days.
+        first_day: First UTC day that telemetry may have.
+        today: Last UTC day that telemetry may have.
+        held: `RawTelemetry` rows of these days as they are.
+        held_rejected: `QuarantinedRow` rows of these days as they are; conflicts among them are left out,
+            for the verdicts on all rows are given anew.
+
+    Raises:
+        StaleIndexError: If a file is no longer what the index says.
+    """
+    rows = [_RAW.to_frame()]
+    rejected = [_QUARANTINED.to_frame()]
+    for row in _holding(files, days, window):
+        file = folder / row["path"]
+        _require_untouched(row, file)
+        try:
+            read = landed.read_rows(file, fleet.source, window, first_day=first_day, today=today)
+        except UnreadableFile:
+            _require_untouched(row, file)
+            raise
+        _require_untouched(row, file)
+        own = {"fleet_id": fleet.fleet_id, "path": row["path"], "first_seen": row["first_seen"]}
+        rows.append(read.rows.with_columns(**{name: pl.lit(v) for name, v in own.items()}).select(_columns(_RAW)))
+        rejected.append(_quarantined(read.rejected, fleet.fleet_id, row["path"]))
+    gone = files.filter(~pl.col("present"))["path"].to_list()
+    if gone:
+        of_gone = pl.col("path").is_in(gone) & window.days()
+        rows.append(held.filter(of_gone).select(_columns(_RAW)).collect())
+        apart = of_gone & (pl.col("reason") != "conflict")
+        rejected.append(held_rejected.filter(apart).select(_columns(_QUARANTINED)).collect())
+    return Received(pl.concat(rows).sort("path", "row_number"), pl.concat(rejected).sort("path", "row_number"))
+
+
+def originals(fleet: Fleet, folder: Path, path: str, row_numbers: pl.Series) -> pl.DataFrame:
+    """Rows of one file as they came.
+
+    Returns:
+        ``row_number`` and ``original``, the row as JSON; nothing for a file that is gone.
+    """
+    file = folder / path
+    if not file.is_file():
+        return pl.DataFrame(schema={"row_number": pl.Int64, "original": pl.String})
+    return landed.originals(file, fleet.source, row_numbers)
+
+
+def losers(
+    fleet: Fleet, folder: Path, conflicts: pl.DataFrame, held_rejected: pl.LazyFrame | None = None
+) -> pl.DataFrame:
+    """The rows that lost a conflict, for the quarantine.
+
+    The row as it came is fetched from its file; where that is gone, from the quarantine
+    as it is, and else it is put together from the values that are known of it.
+
+    Args:
+        fleet: The fleet.
+        folder: Its landing folder.
+        conflicts: `RawTelemetry` rows whose verdict is conflict.
+        held_rejected: `QuarantinedRow` rows of these days as they are.
+
+    Returns:
+        `QuarantinedRow` rows, in order of path and row number.
+    """
+    if conflicts.is_empty():
+        return _QUARANTINED.to_frame()
+    came = [
+        originals(fleet, folder, str(path), rows["row_number"]).with_columns(path=pl.lit(path))
+        for (path,), rows in conflicts.sort("path", "row_number").partition_by(["path"], as_dict=True).items()
+    ]
+    known = pl.concat(came).select("path", "row_number", "original")
+    if held_rejected is not None:
+        before = held_rejected.filter(pl.col("reason") == "conflict").select("path", "row_number", held="original")
+        known = known.join(before.collect(), on=["path", "row_number"], how="full", coalesce=True).select(
+            "path", "row_number", original=pl.coalesce("original", "held")
+        )
+    values = pl.struct("timestamp", "battery_id", *MEASUREMENTS, "status").map_elements(
+        _as_json, return_dtype=pl.String
+    )
+    return (
+        conflicts.join(known, on=["path", "row_number"], how="left")
+        .with_columns(
+            reason=pl.lit("conflict"),
+            detail=pl.lit("another row has other values for this battery and instant"),
+            original=pl.coalesce("original", values),
+        )
+        .select(_columns(_QUARANTINED))
+        .sort("path", "row_number")
+    )
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What reading a file for the index gives: columns of its `LandingFile` row, its days, its rows without one."""
+
+    file: dict[str, Any]
+    days: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+def _surveyed(fleet: Fleet, file: Path, *, first_day: date, today: date, before: dict[str, Any] | None) -> _Looked:
+    try:
+        found = landed.survey(file, fleet.source, first_day=first_day, today=today)
+        rejected = landed.REJECTED.to_frame()
+        if found.rows_without_day:
+            rejected = landed.read_rows(file, fleet.source, None, first_day=first_day, today=today).rejected
+    except UnreadableFile as unreadable:
+        had = 0 if before is None else before["rows_received"]
+        lost = f"; the {had} rows of its earlier version no longer count" if had else ""
+        nothing = dict.fromkeys(("first_timestamp", "last_timestamp", "usual_interval_us", "awaits"))
+        counts = {"rows_received": 0, "rows_without_day": 0, "unmapped_columns": "", "missing_columns": ""}
+        return _Looked(
+            {**nothing, **counts, "status": "unreadable", "error": f"{unreadable}{lost}"},
+            pl.DataFrame(schema={"date": pl.Date, "battery_id": pl.String, "rows": pl.Int64}),
+            landed.REJECTED.to_frame(),
+        )
+    return _Looked(
+        {
+            "rows_received": found.rows,
+            "rows_without_day": found.rows_without_day,
+            "first_timestamp": found.first_timestamp,
+            "last_timestamp": found.last_timestamp,
+            "usual_interval_us": found.usual_interval_us,
+            "unmapped_columns": ",".join(found.unmapped_columns),
+            "missing_columns": ",".join(found.missing_columns),
+            "awaits": found.awaits,
+            "status": "ok",
+            "error": None,
+        },
+        found.days,
+        rejected,
+    )
+
+
+def _there(fleet: Fleet, folder: Path) -> dict[str, Path]:
+    """The files of a landing folder that are telemetry: path below the folder → file, in order of path."""
+    found = {}
+    for file in folder.glob(fleet.source.files):
+        below = file.relative_to(folder)
+        hidden = any(part.startswith(".") for part in below.parts)
+        if not hidden and file.suffix not in _UNFINISHED and file.is_file():
+            found[below.as_posix()] = file
+    return dict(sorted(found.items()))
+
+
+def _by_path(known: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    return {row["path"]: row for row in known.select(_FILE.names()).iter_rows(named=True)}
+
+
+def _is_untouched(row: dict[str, Any], file: Path) -> bool:
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return False
+    return bool(row["size_bytes"] == stat.st_size and row["modified_ns"] == stat.st_mtime_ns)
+
+
+def _is_awaited(row: dict[str, Any], today: date) -> bool:
+    return row["awaits"] is not None and row["awaits"] <= today
+
+
+def _require_untouched(row: dict[str, Any], file: Path) -> None:
+    if not _is_untouched(row, file):
+        raise StaleIndexError(f"{row['path']} is no longer what the landing index says; index the fleet again")
+
+
+def _holding(files: pl.DataFrame, days: pl.DataFrame, window: Window) -> Iterator[dict[str, Any]]:
+    """The files that are there and hold any of the days, in order of path."""
+    paths = days.filter(window.days())["path"].unique().to_list()
+    readable = pl.col("present") & (pl.col("status") == "ok") & pl.col("path").is_in(paths)
+    return files.filter(readable).sort("path").iter_rows(named=True)
+
+
+def _quarantined(rejected: pl.DataFrame, fleet_id: str, path: str) -> pl.DataFrame:
+    return rejected.with_columns(fleet_id=pl.lit(fleet_id), path=pl.lit(path)).select(_columns(_QUARANTINED))
+
+
+def _columns(schema: pl.Schema) -> list[pl.Expr]:
+    return [pl.col(name).cast(dtype) for name, dtype in schema.items()]
+
+
+def _checksum(file: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with file.open("rb") as stream:
+        for block in iter(partial(stream.read, _BLOCK_BYTES), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _as_json(values: dict[str, Any]) -> str:
+    return json.dumps({name: str(value) for name, value in values.items() if value is not None}, ensure_ascii=False)

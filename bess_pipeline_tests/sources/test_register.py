@@ -1,0 +1,230 @@
+import copy
+
+import pytest
+import yaml
+
+from bess_pipeline.sources.register import Fleet, nameplates, ocv_curves, read_register
+from bess_pipeline.tables.chemistry import CHEMISTRY
+from bess_pipeline.tables.fleet import CHEMISTRIES, Battery, OcvPoint
+
+ALPHA = {
+    "fleet_id": "alpha",
+    "battery": {"chemistry": "LFP", "rated_capacity_ah": 280, "cells_in_series": 240},
+    "source": {
+        "files": "**/*.csv",
+        "format": "csv",
+        "separator": ";",
+        "timezone": "Europe/Berlin",
+        "columns": {
+            "timestamp": {"from": "Zeitstempel", "format": "%d.%m.%Y %H:%M:%S"},
+            "battery_id": {"from": "Rack"},
+            "current_ampere": {"from": "Strom_A", "positive": "discharge"},
+            "voltage_volt": {"from": "Spannung_V"},
+        },
+    },
+}
+
+
+def written(folder, said, name="alpha.yaml"):
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(yaml.safe_dump(said), encoding="utf-8")
+    return folder
+
+
+def changed(path, value):
+    said = copy.deepcopy(ALPHA)
+    place = said
+    *parents, last = path.split(".")
+    for part in parents:
+        place = place.setdefault(part, {})
+    place[last] = value
+    return said
+
+
+def test_the_example_of_the_contract_is_read(tmp_path):
+    (tmp_path / "ocv_lfp.csv").write_text("soc_percent,ocv_volt\n0,2.6\n50,3.3\n100,3.5\n")
+    (tmp_path / "alpha.yaml").write_text(
+        """
+fleet_id: alpha
+name: Alpha storage park
+commissioned: 2024-01-01
+battery:
+  chemistry: LFP
+  rated_capacity_ah: 280
+  rated_energy_wh: 218400
+  cells_in_series: 240
+  resistance_ohm: 0.09
+  initial_equivalent_full_cycles: 0
+  ocv_curve: ocv_lfp.csv
+  limits: {cell_voltage_min_volt: 2.6, cell_voltage_max_volt: 3.6, temperature_min_celsius: 0, temperature_max_celsius: 45}
+batteries:
+  7: {rated_capacity_ah: 140}
+source:
+  files: "**/*.csv"
+  format: csv
+  separator: ";"
+  decimal_comma: true
+  layout: wide
+  sampling: instant
+  timezone: Europe/Berlin
+  columns:
+    timestamp: {from: Zeitstempel, format: "%d.%m.%Y %H:%M:%S"}
+    battery_id: {from: [cell, run]}
+    current_ampere: {from: Strom_A, positive: discharge}
+    voltage_volt: Spannung_V
+    cell_voltage_min_volt: {from: umin_mv, unit: mV}
+    temperature_celsius: {from: Temp_F, unit: degF}
+    soc_bms_percent: {from: soc, unit: fraction}
+warranty: {}
+economics: {}
+""",
+        encoding="utf-8",
+    )
+    register = read_register(tmp_path)
+    assert register.mistakes == {}
+    fleet = register.fleets["alpha"]
+    assert fleet.source.columns.battery_id.from_ == ("cell", "run")
+    assert fleet.source.columns.voltage_volt.from_ == "Spannung_V"
+    assert ocv_curves(fleet, ["b"])["ocv_volt"].to_list() == [2.6, 3.3, 3.5]
+    plates = nameplates(fleet, ["7", "b"], sampling="instant")
+    assert plates["rated_energy_wh"].to_list() == [109200.0, 218400.0], "half the capacity, half the energy"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        ("source.columns.current_ampere.positive", "up", "source.columns.current_ampere.positive: input should be 'charge' or 'discharge', got 'up'"),
+        ("source.columns.voltage_volt.positive", "charge", "source.columns.voltage_volt.positive: is not a field that is known here"),
+        ("source.columns.voltage_volt.unit", "A", "source.columns.voltage_volt: unit 'A' is not one of V, mV, kV"),
+        ("source.columns.colour", {"from": "x"}, "source.columns.colour: is not a field that is known here"),
+        ("source.layout", "long", "source.layout: long is not supported yet; deliver one column per measurement (wide)"),
+        ("source.files", "https://example.org/x.csv", "source.files: addresses on the network are not supported yet; deliver the files to the landing folder"),
+        ("source.files", "../*.csv", "source.files: must be a pattern below the fleet's landing folder"),
+        ("source.timezone", "Europe/Atlantis", "source.timezone: 'Europe/Atlantis' is no time zone; use a name such as Europe/Berlin"),
+        ("source.columns.timestamp.format", "%d.%m.%Y", "source.columns.timestamp.format: '%d.%m.%Y' does not hold a full time (year, month, day, hour, minute)"),
+        ("source.columns.timestamp.unit", "ms", "source.columns.timestamp: give either format (a text) or unit (a count), not both"),
+        ("source.columns.timestamp", {"from": "t", "origin": "2020-01-01"}, "source.columns.timestamp: origin needs the unit of the count: s, ms, us or ns"),
+        ("source.columns.battery_id", {"from": "a", "value": "b"}, "source.columns.battery_id: give either from (a column or a list of columns) or value"),
+        ("battery.chemistry", "NaS", "battery.chemistry: input should be 'LFP', 'NMC', 'NCA', 'LCO', 'LTO' or 'lead_acid', got 'NaS'"),
+        ("battery.rated_capacity_ah", -1, "battery.rated_capacity_ah: input should be greater than 0, got -1"),
+        ("battery.limits", {"cell_voltage_min_volt": 3.9}, "battery.limits: the lowest cell voltage (3.9) must be below the highest (3.65)"),
+        ("battery.ocv_curve", "../x.csv", "battery.ocv_curve: '../x.csv' must be the name of a .csv file beside the fleet file"),
+        ("battery.ocv_curve", "gone.csv", "battery.ocv_curve: gone.csv: there is no such file beside the fleet file"),
+        ("fleet_id", "be ta", "fleet_id: 'be ta' may hold only letters, digits, '_' and '-'"),
+        ("fleet_id", "beta", "fleet_id: a fleet 'beta' is described by beta.yaml"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_with_file_and_field(tmp_path, path, value, line):
+    register = read_register(written(tmp_path, changed(path, value)))
+    expected = line.replace("3.65", str(CHEMISTRY["LFP"].cell_voltage_high_volt))
+    assert register.mistakes == {"alpha.yaml": [f"alpha.yaml: {expected}"]}
+    assert register.fleets == {}
+
+
+@pytest.mark.parametrize("text", ["fleet_id: [", "- a list", "", "\x00", "fleet_id: alpha\n\tbattery: x"])
+def test_one_broken_file_never_stops_the_others(tmp_path, text):
+    written(tmp_path, ALPHA)
+    (tmp_path / "broken.yaml").write_text(text)
+    register = read_register(tmp_path)
+    assert list(register.fleets) == ["alpha"]
+    (line,) = register.mistakes["broken.yaml"]
+    assert line.startswith("broken.yaml: ")
+    assert "\n" not in line
+
+
+def test_a_folder_that_is_not_there_is_an_empty_register(tmp_path):
+    register = read_register(tmp_path / "nowhere")
+    assert (register.fleets, register.mistakes) == ({}, {})
+
+
+def test_several_mistakes_are_several_lines(tmp_path):
+    register = read_register(written(tmp_path, {"fleet_id": "alpha", "battery": {}}))
+    assert register.mistakes["alpha.yaml"] == [
+        "alpha.yaml: battery.chemistry: is missing",
+        "alpha.yaml: battery.rated_capacity_ah: is missing",
+        "alpha.yaml: battery.cells_in_series: is missing",
+        "alpha.yaml: source: is missing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "source", "telemetry"),
+    [
+        ("name", "Other", False, False),
+        ("warranty", {"years": 10}, False, False),
+        ("battery.rated_capacity_ah", 281, False, True),
+        ("batteries", {"b": {"resistance_ohm": 0.1}}, False, True),
+        ("source.sampling", "mean", True, True),
+    ],
+)
+def test_versions_change_with_what_they_stand_for(path, value, source, telemetry):
+    before, after = Fleet.model_validate(ALPHA), Fleet.model_validate(changed(path, value))
+    assert (before.source_version != after.source_version) is source
+    assert (before.telemetry_version != after.telemetry_version) is telemetry
+    assert before.register_version != after.register_version
+
+
+def test_writing_a_default_out_changes_no_version():
+    assert (
+        Fleet.model_validate(ALPHA).register_version
+        == Fleet.model_validate(changed("source.layout", "wide")).register_version
+    )
+
+
+def test_the_content_of_the_curve_file_is_part_of_the_telemetry_version(tmp_path):
+    said = changed("battery.ocv_curve", "ocv.csv")
+    versions = set()
+    for top in (3.5, 3.6):
+        (tmp_path / "ocv.csv").write_text(f"soc_percent,ocv_volt\n0,2.6\n50,3.3\n100,{top}\n")
+        versions.add(read_register(written(tmp_path, said)).fleets["alpha"].telemetry_version)
+    assert len(versions) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("soc_percent,ocv_volt\n0,2.6\n100,3.5\n", "at least 3 points"),
+        ("soc_percent,ocv_volt\n0,2.6\n60,3.3\n50,3.3\n", "must rise"),
+        ("soc_percent,ocv_volt\n0,2.6\n50,3.3\n100,3.298\n", "must not fall by more than 1 mV"),
+        ("soc_percent,ocv_volt\n0,2.6\n50,\n100,3.5\n", "a number in every field"),
+        ("soc_percent,ocv_volt\n0,2.6\n50,x\n100,3.5\n", "could not parse"),
+        ("soc,ocv\n0,2.6\n50,3\n100,3.5\n", "needs the columns"),
+        ("soc_percent,ocv_volt\n0,2.6\n50,3\n101,3.5\n", "between 0 and 100"),
+    ],
+)
+def test_a_curve_that_is_none_is_a_mistake_of_the_fleet(tmp_path, text, why):
+    (tmp_path / "ocv.csv").write_text(text)
+    (line,) = read_register(written(tmp_path, changed("battery.ocv_curve", "ocv.csv"))).mistakes["alpha.yaml"]
+    assert line.startswith("alpha.yaml: battery.ocv_curve: ocv.csv: ")
+    assert why in line
+
+
+def test_a_fall_of_one_millivolt_in_a_curve_is_noise(tmp_path):
+    (tmp_path / "ocv.csv").write_text("soc_percent,ocv_volt\n0,2.6\n50,3.300\n60,3.2995\n100,3.4\n")
+    assert read_register(written(tmp_path, changed("battery.ocv_curve", "ocv.csv"))).mistakes == {}
+
+
+@pytest.mark.parametrize("chemistry", CHEMISTRIES)
+def test_what_a_fleet_does_not_state_follows_from_its_chemistry(chemistry):
+    fleet = Fleet.model_validate(changed("battery.chemistry", chemistry))
+    plate = Battery.validate(nameplates(fleet, ["b2", "b1", "b1"], sampling="mean"))
+    assert plate["battery_id"].to_list() == ["b1", "b2"]
+    assert plate["rated_energy_wh"][0] == pytest.approx(280 * 240 * CHEMISTRY[chemistry].nominal_cell_volt)
+    assert plate["cell_voltage_low_volt"][0] == CHEMISTRY[chemistry].cell_voltage_low_volt
+    assert OcvPoint.validate(ocv_curves(fleet, ["b1"])).height == len(CHEMISTRY[chemistry].ocv)
+
+
+def test_a_battery_overrides_single_limits_and_keeps_the_others():
+    said = changed("battery.limits", {"cell_voltage_max_volt": 3.6, "temperature_max_celsius": 40})
+    said["batteries"] = {"b": {"limits": {"temperature_max_celsius": 35}, "chemistry": "NMC"}}
+    (plate,) = nameplates(Fleet.model_validate(said), ["b"], sampling="mean").to_dicts()
+    assert (plate["cell_voltage_high_volt"], plate["temperature_high_celsius"]) == (3.6, 35.0)
+    assert plate["rated_energy_wh"] == pytest.approx(280 * 240 * CHEMISTRY["NMC"].nominal_cell_volt)
+
+
+@pytest.mark.real_data
+def test_the_shared_fleets_have_no_mistakes(shared_data):
+    for name in ("fleet_minute", "fleet_years"):
+        register = read_register(shared_data / name / "fleets")
+        assert register.mistakes == {}
+        assert list(register.fleets) == ["s00", "s01", "s02"]

@@ -23,8 +23,9 @@ _OBSERVED = 0.8
 _CURVE_VOLT, _RELAXATION_VOLT = 0.005, 0.006
 #: Half the gap between the charge and discharge branches of the open-circuit voltage, as one standard error [V].
 HYSTERESIS_VOLT = {"LFP": 0.010, "NMC": 0.004, "NCA": 0.004, "LCO": 0.003, "LTO": 0.004, "lead_acid": 0.010}
-#: How near to its limit the outermost cell must come [V].
-_NEAR_TOP_VOLT, _NEAR_BOTTOM_VOLT = 0.02, 0.05
+#: How near to its limit the outermost cell must come [V]: little on LFP, whose last volts belong to its last percent.
+_NEAR_TOP_VOLT = {"LFP": 0.02, "NMC": 0.1, "NCA": 0.1, "LCO": 0.1, "LTO": 0.1, "lead_acid": 0.02}
+_NEAR_BOTTOM_VOLT = 0.2
 #: Least charge moved towards the limit before it counts [share of rated capacity].
 _CHARGED_SHARE, _DISCHARGED_SHARE = 0.01, 0.05
 #: Drop over internal resistance of a cell at 1 C where the fleet states no resistance [V].
@@ -51,10 +52,10 @@ def charge_anchors(intervals: pl.DataFrame, batteries: pl.DataFrame, curves: pl.
     * ``rest``: current within 0.02 C for 30 minutes, again after 2 hours and after
       each day of rest. The mean cell voltage is read off the open-circuit curve.
     * ``full``: a charge of at least 1 % ends, or falls silent, with the highest cell
-      within 20 mV of its limit. The mean cell voltage, less the drop over the
+      within 0.1 V (LFP and lead-acid: 20 mV) of its limit. The mean cell voltage, less the drop over the
       resistance, is read off the curve; beyond its end the battery is at 100 %.
     * ``empty``: a discharge of at least 5 % ends, or falls silent, with the lowest
-      cell within 50 mV of its limit; the drop is added.
+      cell within 0.2 V of its limit; the drop is added.
 
     The error adds 5 mV of curve and sensor, half the hysteresis of the chemistry,
     6 mV of relaxation after half an hour (falling as one over time) and, under
@@ -83,9 +84,9 @@ def charge_anchors(intervals: pl.DataFrame, batteries: pl.DataFrame, curves: pl.
     own = series.nameplate("resistance_ohm") / cells
     drop = np.where(own > 0, own, _DROP_VOLT / rated)
     hysteresis = np.array([HYSTERESIS_VOLT[name] for name in series.batteries["chemistry"]])
-    plates = np.stack(
-        [rated, drop, hysteresis, *(series.nameplate(f"cell_voltage_{end}_volt") for end in ("high", "low"))], axis=1
-    )
+    top = series.nameplate("cell_voltage_high_volt") - [_NEAR_TOP_VOLT[name] for name in series.batteries["chemistry"]]
+    bottom = series.nameplate("cell_voltage_low_volt") + _NEAR_BOTTOM_VOLT
+    plates = np.stack([rated, drop, hysteresis, top, bottom], axis=1)
     mean = series.cell_volt("voltage_volt", "cell_voltage_min_volt", "cell_voltage_max_volt")
     mean_top = series.cell_volt("voltage_max_volt", "cell_voltage_max_volt")
     mean_bottom = series.cell_volt("voltage_min_volt", "cell_voltage_min_volt")
@@ -131,7 +132,7 @@ def _anchors(start_us: Ints, offsets: Ints, columns: Floats, plates: Floats, cur
     soc, sigma = np.empty(3 * n + 1), np.empty(3 * n + 1)
     found = 0
     for b in range(len(offsets) - 1):
-        rated, resistance, hysteresis, high, low = plates[b]
+        rated, resistance, hysteresis, top, bottom = plates[b]
         curve = curves[b]
         still_volt = np.sqrt(_CURVE_VOLT**2 + hysteresis**2)
         rested = steps = 0
@@ -175,7 +176,7 @@ def _anchors(start_us: Ints, offsets: Ints, columns: Floats, plates: Floats, cur
                 charged, top_volt = 0.0, np.nan
             else:
                 charged += into
-                if highest >= high - _NEAR_TOP_VOLT:
+                if highest >= top:
                     top_volt, top_current = mean_top, largest
                 elif not goes_on:
                     top_volt = np.nan
@@ -183,7 +184,7 @@ def _anchors(start_us: Ints, offsets: Ints, columns: Floats, plates: Floats, cur
                 discharged, bottom_volt = 0.0, np.nan
             else:
                 discharged += out
-                if lowest <= low + _NEAR_BOTTOM_VOLT:
+                if lowest <= bottom:
                     bottom_volt, bottom_current = mean_bottom, largest
                 elif not goes_on:
                     bottom_volt = np.nan

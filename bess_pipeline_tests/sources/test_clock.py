@@ -1,4 +1,7 @@
-"""Times of Europe/Berlin by hand: 2023-03-26 01:00 UTC the clocks go from 02:00 to 03:00, 2023-10-29 01:00 UTC from 03:00 to 02:00."""
+"""Times of Europe/Berlin by hand.
+
+2023-03-26 01:00 UTC the clocks go from 02:00 to 03:00; 2023-10-29 01:00 UTC they go from 03:00 to 02:00.
+"""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -22,6 +25,7 @@ def at(*parts):
 
 
 NOON = at(2023, 6, 1, 12)
+BEFORE, AFTER = at(2023, 10, 28, 23), at(2023, 10, 29, 3)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,9 @@ def test_skipped_local_times_do_not_exist_and_repeated_ones_are_two_instants(loc
 
 @given(
     st.sampled_from(["Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Kolkata"]),
-    st.lists(st.datetimes(datetime(1971, 1, 1), datetime(2090, 1, 1)), min_size=1, max_size=30),
+    st.lists(
+        st.datetimes(at(1971, 1, 1).replace(tzinfo=None), at(2090, 1, 1).replace(tzinfo=None)), min_size=1, max_size=30
+    ),
 )
 @settings(max_examples=60, deadline=None)
 def test_local_times_agree_with_polars(zone, local):
@@ -116,7 +122,12 @@ def test_local_times_agree_with_polars(zone, local):
         assert read.struct[end].to_list() == theirs.to_list()
 
 
-@given(st.lists(st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1)), min_size=1, max_size=20), st.randoms())
+@given(
+    st.lists(
+        st.datetimes(at(1990, 1, 1).replace(tzinfo=None), at(2060, 1, 1).replace(tzinfo=None)), min_size=1, max_size=20
+    ),
+    st.randoms(),
+)
 @settings(max_examples=40, deadline=None)
 def test_a_mix_of_ways_to_write_iso_reads_each_as_its_own_would(times, random):
     ways = [
@@ -145,7 +156,7 @@ def settled(rows):
     return rows.select(pl.when(late).then("late").otherwise("early").alias("t"))["t"].to_list()
 
 
-def every(minutes, start=at(2023, 10, 28, 23), end=at(2023, 10, 29, 3)):
+def every(minutes, start=BEFORE, end=AFTER):
     return [
         start + timedelta(minutes=minutes) * step for step in range(int((end - start) / timedelta(minutes=minutes)))
     ]

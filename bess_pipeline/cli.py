@@ -103,12 +103,13 @@ def simulate(
     interval: Annotated[int, typer.Option(min=1, help="Seconds from sample to sample.")] = 60,
     chemistry: Chemistry = Chemistry.LFP,
     profile: Profile = Profile.arbitrage,
-    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First UTC day.")] = datetime(  # noqa: B008
+    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First UTC day.")] = datetime(
         2025, 1, 1, tzinfo=UTC
     ),
 ) -> None:
     """Write a synthetic fleet with known truth: fleet file, landing files, and the truth beside them."""
-    from bess_pipeline.sources.simulate import Plan, simulate as simulated, write_fleet
+    from bess_pipeline.sources.simulate import Plan, write_fleet
+    from bess_pipeline.sources.simulate import simulate as simulated
 
     settings = Settings()
     plan = Plan(

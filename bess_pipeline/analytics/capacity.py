@@ -82,10 +82,8 @@ def capacity_observations(
         .fill_null(value=False)
         .to_numpy()
     )
-    position = _rows_before(at_us, battery, start_us, series.offsets)
-    summed = np.stack(
-        [np.concatenate([[0.0], np.cumsum(x)])[position] for x in (net, throughput, unobserved, flipped)], axis=1
-    )
+    counted = np.stack([net, throughput, unobserved, flipped.astype(np.float64)], axis=1)
+    summed = _summed(at_us, battery, start_us, series.offsets, counted)
     pairs = _Pairs(
         *_paired(
             at_us,
@@ -123,13 +121,20 @@ def _flipped_days(evidence: pl.DataFrame) -> pl.DataFrame:
 
 
 @njit(cache=True)
-def _rows_before(at_us: Ints, battery: Ints, start_us: Ints, offsets: Ints) -> Ints:
-    """How many rows, over all batteries, lie before each instant of its battery."""
-    position = np.empty(len(at_us), np.int64)
+def _summed(at_us: Ints, battery: Ints, start_us: Ints, offsets: Ints, counted: Floats) -> Floats:
+    """Sums over the rows of its battery that start before each instant; instants sorted by battery and time."""
+    out = np.empty((len(at_us), counted.shape[1]))
+    total = np.zeros(counted.shape[1])
+    k = 0
     for j in range(len(at_us)):
-        low, high = offsets[battery[j]], offsets[battery[j] + 1]
-        position[j] = low + np.searchsorted(start_us[low:high], at_us[j])
-    return position
+        if j == 0 or battery[j] != battery[j - 1]:
+            k = offsets[battery[j]]
+            total[:] = 0.0
+        while k < offsets[battery[j] + 1] and start_us[k] < at_us[j]:
+            total += counted[k]
+            k += 1
+        out[j] = total
+    return out
 
 
 @njit(cache=True)

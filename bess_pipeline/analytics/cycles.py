@@ -32,7 +32,7 @@ def _turning(series: Ints, value: Floats) -> npt.NDArray[np.bool_]:
             if value[j] == value[candidate]:
                 continue
             step = 1 if value[j] > value[candidate] else -1
-            if direction != 0 and step != direction:
+            if direction == -step:
                 keep[candidate] = True
             direction, candidate = step, j
         keep[candidate] = True

@@ -58,7 +58,9 @@ def _spans(series: Ints, time: Ints, gap: Ints, hold: Ints, limit: Ints, mean: n
 
 
 @njit(cache=True)
-def _accumulate(series: Ints, time: Ints, value: Floats, ends: Ints, mean: npt.NDArray[np.bool_]):  # noqa: ANN202
+def _accumulate(
+    series: Ints, time: Ints, value: Floats, ends: Ints, mean: npt.NDArray[np.bool_]
+) -> tuple[Ints, Ints, Ints, Floats, Floats]:
     total = 0
     for i in range(len(time)):
         if ends[i] > time[i]:

@@ -95,7 +95,7 @@ def closed(intervals: pl.DataFrame, evidence: pl.DataFrame, batteries: pl.DataFr
     )
     rows = intervals.sort("fleet_id", "battery_id", "timestamp")
     for channel in _SUFFIX:
-        rows = _merged(rows, _bridged(bridges.filter(channel=channel), channel), channel)
+        rows = _merged(rows, _bridged(bridges.filter(channel=channel)), channel)
     return _finished(rows)
 
 
@@ -111,13 +111,12 @@ def day_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """
     samples = _known(clean)
     days = _days(samples, batteries)
+    hotter = pl.col("temperature_max_celsius") - pl.col("temperature")
     counted = samples.group_by(_BATTERY_DAY, maintain_order=True).agg(
+        *(pl.col(flag).sum().cast(pl.Int64) for flag in FLAGS),
         longest_gap_us=pl.col("timestamp").diff().dt.total_microseconds().max().fill_null(0),
         cell_voltage_spread_p95_volt=pl.col("cell_spread").quantile(0.95, "linear"),
-        temperature_spread_p95_kelvin=(pl.col("temperature_max_celsius") - pl.col("temperature")).quantile(
-            0.95, "linear"
-        ),
-        *(pl.col(flag).sum().cast(pl.Int64) for flag in FLAGS),
+        temperature_spread_p95_kelvin=hotter.quantile(0.95, "linear"),
     )
     return (
         days.join(counted, on=_BATTERY_DAY, how="left")
@@ -286,8 +285,8 @@ def _steps(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _bridged(bridges: pl.DataFrame, channel: str) -> pl.DataFrame:
-    """What a channel adds to the bins around each midnight."""
+def _bridged(bridges: pl.DataFrame) -> pl.DataFrame:
+    """What one channel adds to the bins around each midnight."""
     count = bridges.height
     times = bridges.select(
         a=pl.col("last_timestamp").cast(pl.Int64),
@@ -304,8 +303,8 @@ def _bridged(bridges: pl.DataFrame, channel: str) -> pl.DataFrame:
         mean=bridges["is_mean"].to_numpy(),
     )
     keep = ~(bridges["is_mean"].to_numpy()[binned.series]) | (binned.bin >= midnight[binned.series])
-    owner = bridges.select("fleet_id", "battery_id")[binned.series[keep].tolist()]
-    return owner.with_columns(
+    owners: pl.DataFrame = bridges.select("fleet_id", "battery_id")[binned.series[keep].tolist()]
+    return owners.with_columns(
         timestamp=pl.Series(binned.bin[keep]).cast(pl.Datetime("us", "UTC")),
         us=pl.Series(binned.observed[keep]),
         up=pl.Series(binned.positive[keep]),

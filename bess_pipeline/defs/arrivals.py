@@ -89,7 +89,8 @@ class Arrivals:
             held_rejected=held_rejected,
         )
         raw = telemetry.verdicts(arrived.rows)
-        losers = landing.losers(fleet, home.folder(fleet.fleet_id), raw.filter(pl.col("verdict") == "conflict"), held_rejected)
+        conflicts = raw.filter(pl.col("verdict") == "conflict")
+        losers = landing.losers(fleet, home.folder(fleet.fleet_id), conflicts, held_rejected)
         return {
             catalog.RAW_TELEMETRY.name: raw,
             catalog.QUARANTINE.name: pl.concat([arrived.rejected, losers]),

@@ -1,5 +1,7 @@
 """How assets read and write the lake: whole slices, and nothing of it in the assets."""
 
+from datetime import date
+
 import dagster as dg
 import polars as pl
 
@@ -22,7 +24,7 @@ class LakeIOManager(dg.IOManager):
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._read_from: dict[tuple[str, Slice], dict[object, str]] = {}
+        self._read_from: dict[tuple[str, Slice], dict[date, str]] = {}
 
     def load_input(self, context: dg.InputContext) -> Batches | pl.DataFrame:
         """A fleet's rows for an asset of the fleet; days in batches for an asset of days."""

@@ -78,7 +78,7 @@ class Warehouse:
         """
         with self.connection() as connection:
             try:
-                relation = connection.sql(sql)
+                relation: duckdb.DuckDBPyRelation | None = connection.sql(sql)
                 answer: pl.DataFrame = pl.DataFrame() if relation is None else relation.pl()
             except duckdb.Error as error:
                 raise QueryError(str(error)) from error

@@ -200,7 +200,7 @@ class _Mapped:
         usable = Window(first_day, today + timedelta(days=1))
         dated = timed.filter(pl.col("timestamp").is_not_null())
         inside = dated.filter(usable.days())
-        later = dated.filter(pl.col("date") > today)["date"]
+        later = dated.filter(pl.col("date").is_between(today, date.max, closed="right"))["date"]
         days = (inside.group_by("date", pl.col("battery_id").fill_null("")).agg(rows=pl.len().cast(pl.Int64))).sort(
             "date", "battery_id"
         )
@@ -231,7 +231,7 @@ class _Mapped:
         found = self._timed(outside, self._keys)
         found = found.filter(~usable.days().fill_null(value=False))
         reason = (
-            pl.when(pl.col("timestamp").is_null()).then(pl.lit("unreadable_time")).otherwise(pl.lit("outside_days"))
+            pl.when(pl.col("timestamp").is_null()).then(pl.lit("unreadable_time")).otherwise(pl.lit("outside_calendar"))
         )
         rejected = found.select(
             "row_number",

@@ -7,7 +7,7 @@ from bess_pipeline.tables.columns import choice, count, day, duration, instant, 
 #: Why a row is in the quarantine.
 REASONS = (
     "unreadable_time",
-    "outside_days",
+    "outside_calendar",
     "no_battery",
     "unreadable_value",
     "ragged_row",
@@ -53,7 +53,7 @@ class DataQualityDaily(dy.Schema):
     rows_quarantined = count("Rows in the quarantine")
     rows_duplicate = count("Rows equal to one that was accepted")
     unreadable_time = count("Quarantined: no time could be read")
-    outside_days = count("Quarantined: outside the days that telemetry may have")
+    outside_calendar = count("Quarantined: outside the days that telemetry may have")
     no_battery = count("Quarantined: the row names no battery")
     unreadable_value = count("Quarantined: a value is no number")
     ragged_row = count("Quarantined: more or fewer fields than the header")

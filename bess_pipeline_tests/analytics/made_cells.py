@@ -77,7 +77,7 @@ def intervals(
     offset_ampere: float = 0.0,
     **columns: object,
 ) -> pl.DataFrame:
-    """Rows of a battery with that capacity at those rates [C of its capacity], as a sensor with that error sees them."""
+    """Rows of a battery of that capacity at those rates [of its capacity], as a sensor with that error sees them."""
     soc = soc_of(rates, first_soc=first_soc)
     true_ampere = rates * capacity_ah
     ampere = true_ampere * gain + offset_ampere
@@ -104,16 +104,13 @@ def intervals(
         }
     ).with_columns(**{name: pl.lit(value) for name, value in columns.items()})
     schema = Interval5min.create_empty().schema
-    return frame.with_columns(
-        *[
-            pl.lit(WHOLE_US if name.endswith("_us") else 5 if name == "samples" else None).cast(kind).alias(name)
-            for name, kind in schema.items()
-            if name not in frame.columns
-        ],
-        fleet_id=pl.lit("f"),
-        battery_id=pl.lit(battery),
-        date=pl.col("timestamp").dt.date(),
-    ).select(pl.col(name).cast(kind) for name, kind in schema.items())
+    given = frame.with_columns(fleet_id=pl.lit("f"), battery_id=pl.lit(battery), date=pl.col("timestamp").dt.date())
+    missing = [
+        pl.lit(WHOLE_US if name.endswith("_us") else 5 if name == "samples" else None).cast(kind).alias(name)
+        for name, kind in schema.items()
+        if name not in given.columns
+    ]
+    return given.with_columns(*missing).select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
 def evidence(rows: pl.DataFrame, **columns: object) -> pl.DataFrame:

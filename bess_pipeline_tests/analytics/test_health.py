@@ -62,7 +62,7 @@ class TestAnchors:
     )
     def test_limits_are_full_and_empty_at_the_end_of_the_last_row_before_the_turn(self, rates, first_soc, kind, soc):
         rows = made_cells.intervals(np.array(rates), first_soc=first_soc)
-        turn = sum(np.sign(rates) == np.sign(rates[0]))
+        turn = int(sum(np.sign(rates) == np.sign(rates[0])))
         (anchor,) = health.charge_anchors(rows, PLATES, CURVES).to_dicts()
         assert anchor["kind"] == kind
         assert anchor["timestamp"] == rows["timestamp"][turn]
@@ -140,10 +140,14 @@ class TestObservations:
         assert observed.filter((pl.col("ended_at") > second) & (pl.col("started_at") < third)).height == 0
 
     def test_anchors_more_than_14_days_apart_are_not_paired(self):
-        rates = np.concatenate([np.zeros(12), np.full(24, 0.0001), [0.25] * 36, np.full(15 * 288, 0.021), np.zeros(12)])
-        rows = made_cells.intervals(rates * np.where(rates == 0.021, 0, 1), first_soc=10)
-        observed = self.observed(rows)
-        assert ((observed["ended_at"] - observed["started_at"]) <= timedelta(days=14)).all()
+        # Charges by 60 points, then wavers for 15 days around there without ever resting, then rests.
+        wavering = np.resize([0.05, -0.05], 15 * 288)
+        rates = np.concatenate([np.zeros(12), np.full(36, 0.2), wavering, np.zeros(12)])
+        late, soon = (
+            self.observed(made_cells.intervals(part, first_soc=15))
+            for part in (rates, np.concatenate([rates[:48], wavering[: 13 * 288], np.zeros(12)]))
+        )
+        assert (late.height, soon.height) == (0, 1)
 
 
 class TestStateOfHealth:

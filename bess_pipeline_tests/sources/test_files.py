@@ -78,7 +78,7 @@ FIELDS = {"timestamp": "2024-01-01T10:00:00Z", "battery_id": "b", "voltage_volt"
 KINDS = {
     "sample": FIELDS,
     "unreadable_time": FIELDS | {"timestamp": "10 o'clock"},
-    "outside_days": FIELDS | {"timestamp": "2019-12-31T23:59:59Z"},
+    "outside_calendar": FIELDS | {"timestamp": "2019-12-31T23:59:59Z"},
     "no_battery": FIELDS | {"battery_id": "N/A"},
     "unreadable_value": FIELDS | {"current_ampere": "1.5A"},
 }
@@ -128,8 +128,8 @@ def _check_accounts(path, said, kinds):
     [
         ("soon,b,700,1.5,50", "unreadable_time", "timestamp=soon"),
         (",b,700,1.5,50", "unreadable_time", "timestamp="),
-        ("2019-12-31T23:59:59,b,700,1.5,50", "outside_days", "timestamp=2019-12-31T23:59:59"),
-        ("2024-06-02T00:00:00,b,700,1.5,50", "outside_days", "timestamp=2024-06-02T00:00:00"),
+        ("2019-12-31T23:59:59,b,700,1.5,50", "outside_calendar", "timestamp=2019-12-31T23:59:59"),
+        ("2024-06-02T00:00:00,b,700,1.5,50", "outside_calendar", "timestamp=2024-06-02T00:00:00"),
         ("2024-01-01T00:00:00,,700,1.5,50", "no_battery", "battery_id="),
         ("2024-01-01T00:00:00,b,x,y,50", "unreadable_value", "voltage_volt=x, current_ampere=y"),
         ("2024-01-01T00:00:00,b,inf,1,50", "unreadable_value", "voltage_volt=inf"),
@@ -292,6 +292,13 @@ def test_a_survey_says_when_the_file_begins_and_ends_and_what_it_waits_for(tmp_p
     assert found.last_timestamp == datetime(2024, 6, 1, tzinfo=UTC)
     assert found.usual_interval_us == 60_000_000
     assert found.days.rows() == [(date(2024, 5, 31), "b", 1), (date(2024, 6, 1), "b", 1)]
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59", "+12024-01-01T00:00:00Z"])
+def test_times_far_from_any_battery_are_outside_the_days(tmp_path, time):
+    path, said = put(tmp_path / "f.csv", f"{HEADER}{time},b,1\n"), source(timezone="Europe/Berlin")
+    assert survey(path, said, **DAYS).rows_without_day == 1
+    assert read_rows(path, said, None, **DAYS).rejected["reason"].to_list() == ["outside_calendar"]
 
 
 # A file that cannot be read says what to do.

@@ -197,7 +197,7 @@ def test_a_day_after_today_is_awaited_and_read_when_it_comes(zone):
     zone.put("a.csv", "2024-06-01T00:00:00Z,b,1", "2024-06-03T00:00:00Z,b,2")
     first = zone.index()
     assert zone.file("a.csv")["awaits"] == date(2024, 6, 3)
-    assert first.rejected["reason"].to_list() == ["outside_days"]
+    assert first.rejected["reason"].to_list() == ["outside_calendar"]
     zone.today = date(2024, 6, 2)
     assert not zone.changes()
     zone.today = date(2024, 6, 3)

@@ -9,9 +9,7 @@ from bess_pipeline.tables import catalog
 
 
 @dg.asset(**spec(catalog.CLOSED_INTERVALS))
-def closed_intervals(
-    intervals_5min: pl.DataFrame, day_evidence: pl.DataFrame, batteries: pl.DataFrame
-) -> pl.DataFrame:
+def closed_intervals(intervals_5min: pl.DataFrame, day_evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return intervals.closed(intervals_5min, day_evidence, batteries)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from bess_pipeline.analytics import charge, health
+from bess_pipeline.tables.health import CapacityObservation
 from bess_pipeline.tables.telemetry import Telemetry5min
 from bess_pipeline_tests.analytics import made_cells
 
@@ -135,3 +136,64 @@ def test_neither_the_order_of_rows_nor_other_batteries_change_it(seed):
     found = telemetry(both, plates).filter(pl.col("battery_id") == "b")
     expected = telemetry(alone)
     assert_frame_equal(found, expected, rel_tol=1e-9, abs_tol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.floats(-0.3, 0.3), min_size=30, max_size=60),
+    st.lists(st.integers(0, 29), min_size=1, max_size=4, unique=True),
+    st.floats(1, 4),
+)
+def test_the_blend_is_the_posterior_of_a_random_walk_seen_at_its_anchors(rates, places, sigma):
+    """Known truth: the same posterior by conditioning one joint normal distribution, in dense matrices.
+
+    The walk's steps have the variance (0.1 %/h)²·24 h per hour and 0.05²·80 % per percent moved.
+    """
+    rates, places = np.array(rates), sorted(places)
+    rows = made_cells.intervals(rates, first_soc=50).with_columns(
+        # Voltage in the last row alone: enough to have one, too late to be evidence.
+        pl.when(pl.int_range(pl.len()) == pl.len() - 1).then(name).alias(name)
+        for name in ("voltage_volt", "cell_voltage_min_volt", "cell_voltage_max_volt")
+    )
+    anchors = pl.DataFrame(
+        {
+            "fleet_id": "f",
+            "battery_id": "b",
+            "timestamp": [rows["timestamp"][place] + timedelta(minutes=5) for place in places],
+            "kind": "rest",
+            "soc_percent": made_cells.soc_of(rates, first_soc=50)[1:][places],
+            "soc_sigma_percent": sigma,
+        }
+    )
+    none = health.state_of_health(CapacityObservation.create_empty(), rows, made_cells.evidence(rows), PLATES)
+    found = charge.telemetry_5min(rows, anchors, none, PLATES, made_cells.curves(PLATES))
+
+    moved = 100 * np.abs(rates) / 12
+    steps = 0.1**2 * 24 / 12 + 0.05**2 * 80 * moved
+    walked = np.concatenate([[0.0], np.cumsum(steps)])
+    mean = 50 + np.concatenate([[0.0], np.cumsum(100 * rates / 12)])
+    joint = 28.87**2 + np.minimum.outer(walked, walked)
+    seen = np.array(places) + 1
+    gain = joint[:, seen] @ np.linalg.inv(joint[np.ix_(seen, seen)] + sigma**2 * np.eye(len(seen)))
+    posterior = mean + gain @ (anchors["soc_percent"].to_numpy() - mean[seen])
+    variance = np.diag(joint - gain @ joint[seen, :])[:-1] + sigma**2 / 2
+
+    last = seen[-1]
+    half_width = (found["soc_upper_percent"] - found["soc_lower_percent"]).to_numpy()[:last] / 2
+    assert found["soc_percent"].to_numpy()[:-1] == pytest.approx(posterior[: len(rates) - 1], abs=1e-6)
+    assert half_width == pytest.approx(1.6448536 * np.sqrt(variance[:last]), rel=1e-4)
+
+
+def test_a_fleet_without_rows_has_no_charge_to_tell():
+    assert telemetry(made_cells.intervals(np.zeros(1), first_soc=50).clear()).height == 0
+
+
+def test_a_battery_that_only_reports_power_has_no_charge_to_tell():
+    names = ("voltage_volt", "current_ampere", "charging_capacity_ah", "discharging_capacity_ah")
+    cells = ("voltage_min_volt", "voltage_max_volt", "cell_voltage_min_volt", "cell_voltage_max_volt")
+    rows = made_cells.intervals(made_cells.cycling(2, low=20, high=80), first_soc=20).with_columns(
+        *[pl.lit(None, pl.Float64).alias(name) for name in (*names, *cells)], current_observed_us=pl.lit(0, pl.Int64)
+    )
+    found = telemetry(rows, made_cells.batteries("b", cells=None))
+    assert found["soc_percent"].null_count() == found.height
+    assert found["coverage_fraction"].min() == 1

@@ -149,6 +149,48 @@ class TestObservations:
         )
         assert (late.height, soon.height) == (0, 1)
 
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(st.integers(1, 2000), st.floats(0, 100), st.floats(1, 6)),
+            min_size=2,
+            max_size=20,
+            unique_by=lambda anchor: anchor[0],
+        )
+    )
+    def test_the_pairs_are_those_that_a_plain_search_finds(self, made):
+        """Known truth: the same rule in plain Python over every pair."""
+        rates = made_cells.cycling(7, low=20, high=80)
+        rows = made_cells.intervals(rates, first_soc=20)
+        net = np.concatenate([[0.0], np.cumsum(rates * made_cells.RATED_AH / 12)])
+        made = sorted(made)
+        anchors = pl.DataFrame(
+            {
+                "fleet_id": "f",
+                "battery_id": "b",
+                "timestamp": [made_cells.START + timedelta(minutes=5 * place) for place, _, _ in made],
+                "kind": "rest",
+                "soc_percent": [soc for _, soc, _ in made],
+                "soc_sigma_percent": [sigma for _, _, sigma in made],
+            }
+        )
+        expected = {}
+        for (end, soc, sigma), earlier in [(one, made[:number]) for number, one in enumerate(made)]:
+            found = []
+            for begin, first_soc, first_sigma in earlier:
+                change, moved, hours = soc - first_soc, net[end] - net[begin], (end - begin) / 12
+                if abs(change) >= 30 and 20 <= 100 * moved / change <= 150:
+                    offset = 0.001 * 100 * hours / moved
+                    error = np.sqrt((sigma**2 + first_sigma**2) / change**2 + offset**2 + 0.004**2)
+                    found.append((error, 100 * moved / change))
+            if found:
+                expected[made_cells.START + timedelta(minutes=5 * end)] = min(found)
+        observed = health.capacity_observations(rows, anchors, made_cells.evidence(rows), PLATES)
+        assert observed["ended_at"].to_list() == list(expected)
+        for row, (error, capacity) in zip(observed.to_dicts(), expected.values(), strict=True):
+            assert row["capacity_ah"] == pytest.approx(capacity, rel=1e-6)
+            assert row["capacity_sigma_ah"] == pytest.approx(error * capacity, rel=1e-6)
+
 
 class TestStateOfHealth:
     @pytest.mark.parametrize("capacity", [70.0, 95.0, 104.0])

@@ -24,14 +24,20 @@ ONSET, RAMP, END, LEAK, FADE, COOLING, CELL_OHM, PACK_OHM, DROP, KNEE, HEAT = ra
 FAULT_COLUMNS = 11
 
 # What is kept of every step.
-CURRENT, VOLT, LOWEST, HIGHEST, MEAN_SOC, TEMPERATURE, HOTTEST, COLDEST, FULL = range(9)
-STEP_COLUMNS = 9
+CURRENT, VOLT, LOWEST, HIGHEST, MEAN_SOC, TEMPERATURE, HOTTEST, COLDEST, FULL, MEAN_CURRENT, MEAN_VOLT = range(11)
+STEP_COLUMNS = 11
+
+#: The battery is simulated in steps of at most this, however seldom it is sampled [s].
+FINEST_SECONDS = 20.0
 
 # What is kept of every day.
 Q_MEAN, R_REL, LOSS_CALENDAR, LOSS_CYCLE, LOSS_KNEE, IMBALANCE, WEAKEST, USABLE, K_CALENDAR, C_RATE, DEPTH = range(11)
 DAY_COLUMNS = 11
 
 _ROOM_KELVIN = 298.15
+
+#: Cells for storage outlast the consumer cell of Schmalstieg et al.: assumed to age at this share of its pace.
+NMC_PACE = 0.35
 
 
 @njit(cache=True)
@@ -56,7 +62,7 @@ def calendar_stress(is_lfp: bool, soc: float, volt: float, kelvin: float) -> flo
     if is_lfp:
         arrhenius = np.exp(-17126.0 / GAS_CONSTANT * (1.0 / kelvin - 1.0 / _ROOM_KELVIN))
         return 1.2571e-5 * arrhenius * (2.8575 * (soc - 0.5) ** 3 + 0.60225)
-    return max((7.543 * volt - 23.75) * 1e6 * np.exp(-6976.0 / kelvin), 1e-5)
+    return NMC_PACE * max((7.543 * volt - 23.75) * 1e6 * np.exp(-6976.0 / kelvin), 1e-5)
 
 
 @njit(cache=True)
@@ -68,7 +74,7 @@ def cycle_stress(is_lfp: bool, c_rate: float, depth: float, volt: float) -> floa
     """
     if is_lfp:
         return (0.0630 * c_rate + 0.0971) * (4.0253 * (depth - 0.6) ** 3 + 1.0923) / 100.0
-    return 7.348e-3 * (volt - 3.667) ** 2 + 7.6e-4 + 4.081e-3 * depth
+    return NMC_PACE * (7.348e-3 * (volt - 3.667) ** 2 + 7.6e-4 + 4.081e-3 * depth)
 
 
 @njit(cache=True)
@@ -143,8 +149,10 @@ def lived(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one battery's life, told i
     kelvin_cell = air[0] + 273.15 + 1.0
     sums = np.zeros(2)
     sums[0] = battery[START_LOSS] ** 2 if is_lfp else battery[START_LOSS] ** (4.0 / 3.0)
-    keep1, keep2 = np.exp(-seconds / tau1), np.exp(-seconds / tau2)
-    hours = seconds / 3600.0
+    parts = int(np.ceil(seconds / FINEST_SECONDS))
+    dt = seconds / parts
+    keep1, keep2 = np.exp(-dt / tau1), np.exp(-dt / tau2)
+    hours = dt / 3600.0
     heat_capacity = rated * 3600.0 * 3.2 / 180.0 * in_series / 3.0
     is_full = False
     loss_knee = 0.0
@@ -166,88 +174,94 @@ def lived(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one battery's life, told i
         least, most = 2.0, -2.0
         for s in range(d * steps_per_day, (d + 1) * steps_per_day):
             grown = ramp(s, fault)
-            arrhenius = np.exp(activation / GAS_CONSTANT * (1.0 / kelvin_cell - 1.0 / _ROOM_KELVIN))
-            r0 = ohm * battery[OHM] * growth * arrhenius
-            mean_soc = 0.0
-            for k in range(CELLS):
-                mean_soc += soc[k] / CELLS
-            current = (asked[s] + recentre * (0.5 - mean_soc)) * rated
-            highest_rest, lowest_rest, r_high, r_low = -9.0, 9.0, r0, r0
-            for k in range(CELLS):
-                left = 1.0 - loss
-                x = x0 + soc[k] * left * (x1 - x0)
-                y = y1 + (1.0 - soc[k]) * left * (y0 - y1)
-                volts[k] = interpolated(potentials[1], y) - interpolated(potentials[0], x) + branch * hysteresis
-                r_cell = r0 * spread[1, k]
-                if k == 1:
-                    r_cell += fault[CELL_OHM] * grown * ohm
-                rest = volts[k] + relax1 + relax2
-                if rest > highest_rest:
-                    highest_rest, r_high = rest, r_cell
-                if rest < lowest_rest:
-                    lowest_rest, r_low = rest, r_cell
-            if current > 0.0:
-                current = min(current, max(0.0, (high_volt - highest_rest) / r_high))
-                if is_full or current < 0.02 * rated and highest_rest > high_volt - 0.08:
-                    is_full = True
-                    current = 0.0
-                if mean_soc > 1.03:
-                    current = 0.0
-            elif current < 0.0:
-                current = max(current, min(0.0, (low_volt - lowest_rest) / r_low))
-                if mean_soc < 0.04:
-                    current = 0.0
-            if mean_soc < 0.97:
-                is_full = False
-            lowest, highest, total = 9.0, -9.0, 0.0
-            for k in range(CELLS):
-                r_cell = r0 * spread[1, k]
-                if k == 1:
-                    r_cell += fault[CELL_OHM] * grown * ohm
-                volts[k] += relax1 + relax2 + current * r_cell
-                lowest, highest = min(lowest, volts[k]), max(highest, volts[k])
-                total += volts[k] / CELLS
-            pack_ohm = fault[PACK_OHM] * grown * ohm * in_series
-            out[s, CURRENT] = current
-            out[s, VOLT] = total * in_series + current * pack_ohm
-            out[s, LOWEST] = lowest
-            out[s, HIGHEST] = highest
-            out[s, FULL] = 1.0 if is_full else 0.0
-            heat = current**2 * (r0 * in_series + pack_ohm) + abs(current * (relax1 + relax2)) * in_series
-            cooling = battery[AIR] / (1.0 + fault[COOLING] * grown)
-            flow = cooling * (kelvin_cell - 273.15 - air[s] - 3.5 * fault[COOLING] * grown)
-            kelvin_cell += (heat - flow) * seconds / heat_capacity
-            celsius = kelvin_cell - 273.15
-            warm = 0.6 + 1.4 * abs(current) / rated + fault[HEAT] * grown
-            out[s, TEMPERATURE] = celsius
-            out[s, HOTTEST] = celsius + warm
-            out[s, COLDEST] = celsius - 0.5 - 0.8 * abs(current) / rated
-            for k in range(CELLS):
-                leak = 2e-6 * rated * (1.0 + 0.4 * spread[2, k])
-                if k == 0:
-                    leak += fault[LEAK] * grown * rated
-                if is_full and soc[k] > soc[0] and soc[k] > soc[2]:
-                    leak += 0.0006 * rated
-                gained = current * (battery[EFFICIENCY] if current > 0.0 else 1.0) - leak
-                soc[k] += gained * hours / capacity[k]
-            relax1 = relax1 * keep1 + (1.0 - keep1) * current * r0 * share1
-            relax2 = relax2 * keep2 + (1.0 - keep2) * current * r0 * share2
-            moved = abs(current) * hours / (rated * q_mean / rated)
-            step_keep = np.exp(-25.0 * moved)
-            if current != 0.0:
-                branch = branch * step_keep + (1.0 - step_keep) * (1.0 if current > 0.0 else -1.0)
-            mean_soc = 0.0
-            for k in range(CELLS):
-                mean_soc += soc[k] / CELLS
-            out[s, MEAN_SOC] = mean_soc
-            least, most = min(least, mean_soc), max(most, mean_soc)
-            heat_sum += kelvin_cell
-            soc_sum += mean_soc
-            volt_sum += total
-            through += abs(current) * hours
-            if abs(current) > 0.01 * rated:
-                rate_sum += abs(current) / rated
-                rate_n += 1
+            out[s, MEAN_CURRENT] = out[s, MEAN_VOLT] = 0.0
+            for part in range(parts):
+                arrhenius = np.exp(activation / GAS_CONSTANT * (1.0 / kelvin_cell - 1.0 / _ROOM_KELVIN))
+                r0 = ohm * battery[OHM] * growth * arrhenius
+                mean_soc = 0.0
+                for k in range(CELLS):
+                    mean_soc += soc[k] / CELLS
+                current = (asked[s] + recentre * (0.5 - mean_soc)) * rated
+                highest_rest, lowest_rest, r_high, r_low = -9.0, 9.0, r0, r0
+                for k in range(CELLS):
+                    left = 1.0 - loss
+                    x = x0 + soc[k] * left * (x1 - x0)
+                    y = y1 + (1.0 - soc[k]) * left * (y0 - y1)
+                    volts[k] = interpolated(potentials[1], y) - interpolated(potentials[0], x) + branch * hysteresis
+                    r_cell = r0 * spread[1, k]
+                    if k == 1:
+                        r_cell += fault[CELL_OHM] * grown * ohm
+                    rest = volts[k] + relax1 + relax2
+                    if rest > highest_rest:
+                        highest_rest, r_high = rest, r_cell
+                    if rest < lowest_rest:
+                        lowest_rest, r_low = rest, r_cell
+                if current > 0.0:
+                    current = min(current, max(0.0, (high_volt - highest_rest) / r_high))
+                    if is_full or (current < 0.02 * rated and highest_rest > high_volt - 0.08):
+                        is_full = True
+                        current = 0.0
+                    if mean_soc > 1.03:
+                        current = 0.0
+                elif current < 0.0:
+                    current = max(current, min(0.0, (low_volt - lowest_rest) / r_low))
+                    if mean_soc < 0.04:
+                        current = 0.0
+                if mean_soc < 0.97:
+                    is_full = False
+                lowest, highest, total = 9.0, -9.0, 0.0
+                for k in range(CELLS):
+                    r_cell = r0 * spread[1, k]
+                    if k == 1:
+                        r_cell += fault[CELL_OHM] * grown * ohm
+                    volts[k] += relax1 + relax2 + current * r_cell
+                    lowest, highest = min(lowest, volts[k]), max(highest, volts[k])
+                    total += volts[k] / CELLS
+                pack_ohm = fault[PACK_OHM] * grown * ohm * in_series
+                volt = total * in_series + current * pack_ohm
+                out[s, MEAN_CURRENT] += current / parts
+                out[s, MEAN_VOLT] += volt / parts
+                if part == 0:
+                    out[s, CURRENT] = current
+                    out[s, VOLT] = volt
+                    out[s, LOWEST] = lowest
+                    out[s, HIGHEST] = highest
+                    out[s, FULL] = 1.0 if is_full else 0.0
+                heat = current**2 * (r0 * in_series + pack_ohm) + abs(current * (relax1 + relax2)) * in_series
+                cooling = battery[AIR] / (1.0 + fault[COOLING] * grown)
+                flow = cooling * (kelvin_cell - 273.15 - air[s] - 3.5 * fault[COOLING] * grown)
+                kelvin_cell += (heat - flow) * dt / heat_capacity
+                celsius = kelvin_cell - 273.15
+                warm = 0.6 + 1.4 * abs(current) / rated + fault[HEAT] * grown
+                out[s, TEMPERATURE] = celsius
+                out[s, HOTTEST] = celsius + warm
+                out[s, COLDEST] = celsius - 0.5 - 0.8 * abs(current) / rated
+                for k in range(CELLS):
+                    leak = 2e-6 * rated * (1.0 + 0.4 * spread[2, k])
+                    if k == 0:
+                        leak += fault[LEAK] * grown * rated
+                    if is_full and soc[k] > soc[0] and soc[k] > soc[2]:
+                        leak += 0.0006 * rated
+                    gained = current * (battery[EFFICIENCY] if current > 0.0 else 1.0) - leak
+                    soc[k] += gained * hours / capacity[k]
+                relax1 = relax1 * keep1 + (1.0 - keep1) * current * r0 * share1
+                relax2 = relax2 * keep2 + (1.0 - keep2) * current * r0 * share2
+                moved = abs(current) * hours / (rated * q_mean / rated)
+                step_keep = np.exp(-25.0 * moved)
+                if current != 0.0:
+                    branch = branch * step_keep + (1.0 - step_keep) * (1.0 if current > 0.0 else -1.0)
+                mean_soc = 0.0
+                for k in range(CELLS):
+                    mean_soc += soc[k] / CELLS
+                out[s, MEAN_SOC] = mean_soc
+                least, most = min(least, mean_soc), max(most, mean_soc)
+                heat_sum += kelvin_cell / parts
+                soc_sum += mean_soc / parts
+                volt_sum += total / parts
+                through += abs(current) * hours
+                if abs(current) > 0.01 * rated:
+                    rate_sum += abs(current) / rated
+                    rate_n += 1
         kelvin, cycles = heat_sum / steps_per_day, through / (2.0 * rated)
         rate = rate_sum / max(rate_n, 1)
         k_calendar = calendar_stress(is_lfp, soc_sum / steps_per_day, volt_sum / steps_per_day, kelvin)
@@ -293,7 +307,7 @@ class Life:
     """What really happened to a fleet.
 
     Attributes:
-        steps: Shape (batteries, steps, STEP_COLUMNS); states are those at the end of a step.
+        steps: Shape (batteries, steps, STEP_COLUMNS); readings are those at the start of a step, states those at its end.
         days: Shape (batteries, days, DAY_COLUMNS).
     """
 

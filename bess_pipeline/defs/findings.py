@@ -19,10 +19,12 @@ _BATTERIES = """
     WITH last_health AS (
         SELECT *, row_number() OVER (PARTITION BY fleet_id, battery_id ORDER BY date DESC) AS rank FROM state_of_health
     ), daily AS (
-        SELECT fleet_id, battery_id, sum(equivalent_full_cycles) AS efc,
+        SELECT d.fleet_id, d.battery_id,
+               sum(charging_capacity_ah + discharging_capacity_ah) / (2 * any_value(rated_capacity_ah)) AS efc,
                last(round_trip_efficiency_30d_percent ORDER BY date)
                    FILTER (round_trip_efficiency_30d_percent IS NOT NULL) AS efficiency
-        FROM battery_daily GROUP BY ALL
+        FROM battery_daily d JOIN batteries b ON b.fleet_id = d.fleet_id AND b.battery_id = d.battery_id
+        GROUP BY ALL
     ), counted AS (
         SELECT fleet_id, battery_id, sum(count) AS cycles FROM cycles WHERE depth_percent >= 5 GROUP BY ALL
     )
@@ -50,21 +52,21 @@ def _truth(home: Home, fleet_id: str, name: str) -> pl.DataFrame:
 
 
 def _batteries(home: Home, fleets: Sequence[str]) -> Grid:
-    grid = Grid(
-        "battery", "SOH [%]", "90 % interval", "true SOH", "EFC", "true EFC", "cycles ≥ 5 %", "30-day efficiency [%]",
-        title="State of health, cycles, efficiency",
-    )  # fmt: skip
+    grid = Grid("battery", "SOH [%] (90 %)", "true", "EFC", "true", "cycles", "effic. [%]")
+    grid.title = "State of health, equivalent full cycles by charge, cycles deeper than 5 %, 30-day efficiency"
+    grid.columns[0].no_wrap = True
     daily = pl.concat([_truth(home, fleet_id, "daily") for fleet_id in fleets])
     last = daily.sort("date").group_by("rack_id", maintain_order=True).last()
     truth = {row["rack_id"]: row for row in last.iter_rows(named=True)}
     rows = home.warehouse.query(_BATTERIES).filter(pl.col("fleet_id").is_in(fleets))
     for row in rows.iter_rows(named=True):
         true = truth[row["battery_id"]]
-        between = f"{_number(row['soh_lower_percent'])} to {_number(row['soh_upper_percent'])}"
+        interval = (
+            f"{_number(row['soh_percent'])} ({_number(row['soh_lower_percent'])}–{_number(row['soh_upper_percent'])})"
+        )
         grid.add_row(
             row["battery_id"],
-            _number(row["soh_percent"]),
-            between if row["soh_percent"] is not None else "no evidence yet",
+            interval if row["soh_percent"] is not None else "no evidence yet",
             _number(100 * true["q_mean"]),
             _number(row["efc"]),
             _number(true["efc_cum"]),
@@ -75,7 +77,8 @@ def _batteries(home: Home, fleets: Sequence[str]) -> Grid:
 
 
 def _faults(home: Home, fleets: Sequence[str]) -> Grid:
-    grid = Grid("battery", "planted fault", "onset", "caught", "raised as", title="Planted battery faults")
+    grid = Grid("battery", "planted", "onset", "caught", "raised as", title="Planted battery faults")
+    grid.columns[0].no_wrap = True
     alarms = home.warehouse.query(_ALARMS).with_columns(pl.col("detected_at").dt.replace_time_zone(None))
     matched = pl.repeat(value=False, n=alarms.height, eager=True)
     for fleet_id in fleets:
@@ -108,7 +111,8 @@ def _rows(home: Home, fleets: Sequence[str]) -> Text:
     return Text(
         "{rows_received:,} rows received = {rows_accepted:,} accepted + {rows_duplicate:,} duplicate"
         " + {rows_quarantined:,} quarantined\n\n".format(**rows)
-        + 'Next: bess sql "SHOW TABLES", bess sql "SELECT * FROM anomaly_events", bess dev for lineage and re-runs,\n'
+        + 'Next: bess sql "SHOW TABLES"\n      bess sql "SELECT * FROM anomaly_events"\n'
+        "      bess dev (lineage, partitions, re-runs)\n"
         f"or open {home.settings.warehouse} with any DuckDB client."
     )
 

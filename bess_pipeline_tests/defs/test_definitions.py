@@ -49,7 +49,7 @@ def test_every_asset_tells_its_columns_and_its_meaning(graph):
         assert all(column.description for column in columns)
 
 
-@pytest.mark.parametrize("function", asset_functions())
+@pytest.mark.parametrize("function", list(asset_functions()))
 def test_an_asset_is_a_signature_and_a_call(function):
     body = function.body[1:] if ast.get_docstring(function) else function.body
     assert body[-1].end_lineno - body[0].lineno < LONGEST_ASSET

@@ -35,7 +35,7 @@ def received(
     yield dg.Output(rows, RAW)
     yield dg.Output(rows.kept(QUARANTINE), QUARANTINE)
     yield dg.Output(rows.kept(ACCOUNTS), ACCOUNTS)
-    arrivals.record(context.run_id)
+    arrivals.record(context.run.run_id)
 
 
 @dg.asset(**spec(catalog.CLEAN_TELEMETRY))

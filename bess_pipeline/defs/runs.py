@@ -28,6 +28,8 @@ _INSTANCE_SETTINGS = """\
 # Dagster's own settings for this deployment; yours to edit, see the Dagster documentation.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 run_monitoring:
   enabled: true
 compute_logs:

@@ -69,10 +69,18 @@ LANDING_DAYS = Table("landing_days", landing.LandingDay, "landing", "fleet", ("p
 LEDGER = Table("ledger", landing.LedgerEntry, "landing", "fleet_day", ("step", "date"), by_day=True)
 
 RAW_TELEMETRY = Table(
-    "raw_telemetry", telemetry.RawTelemetry, "bronze", "fleet_day", _BATTERY_TIME, by_day=True, at_raw_rate=True
+    "raw_telemetry",
+    telemetry.RawTelemetry,
+    "bronze",
+    "fleet_day",
+    (*_BATTERY_TIME, "first_seen", "path", "row_number"),
+    by_day=True,
+    at_raw_rate=True,
 )
 QUARANTINE = Table("quarantine", quality.QuarantinedRow, "bronze", "fleet_day", ("path", "row_number"), by_day=True)
-ROW_ACCOUNTS = Table("row_accounts", quality.RowAccount, "bronze", "fleet_day", ("battery_id", "outcome"), by_day=True)
+ROW_ACCOUNTS = Table(
+    "row_accounts", quality.RowAccount, "bronze", "fleet_day", ("date", "battery_id", "outcome"), by_day=True
+)
 CLEAN_TELEMETRY = Table(
     "clean_telemetry", telemetry.CleanTelemetry, "silver", "fleet_day", _BATTERY_TIME, by_day=True, at_raw_rate=True
 )
@@ -86,11 +94,11 @@ CLOSED_INTERVALS = Table(
 )
 CHARGE_ANCHORS = Table("charge_anchors", health.ChargeAnchor, "gold", "fleet", _BATTERY_TIME)
 CAPACITY_OBSERVATIONS = Table(
-    "capacity_observations", health.CapacityObservation, "gold", "fleet", ("battery_id", "ended_at")
+    "capacity_observations", health.CapacityObservation, "gold", "fleet", ("battery_id", "started_at", "ended_at")
 )
 STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet", _BATTERY_DAY)
 TELEMETRY_5MIN = Table("telemetry_5min", telemetry.Telemetry5min, "gold", "fleet", _BATTERY_TIME, by_day=True)
-CYCLES = Table("cycles", cycles.Cycle, "gold", "fleet", ("battery_id", "started_at"))
+CYCLES = Table("cycles", cycles.Cycle, "gold", "fleet", ("battery_id", "started_at", "ended_at"))
 BATTERY_DAILY = Table("battery_daily", energy.BatteryDaily, "gold", "fleet", _BATTERY_DAY)
 DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
 LIMIT_EPISODES = Table("limit_episodes", anomalies.LimitEpisode, "gold", "fleet", ("battery_id", "code", "started_at"))

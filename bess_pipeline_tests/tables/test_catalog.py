@@ -39,6 +39,12 @@ def test_slices_and_order_use_columns_that_are_there(table):
     assert set(table.sort) | set(table.partition_by) <= names
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_the_order_of_a_table_is_total(table):
+    keys = {name for name, column in table.columns.items() if column.primary_key}
+    assert keys <= {"fleet_id", *table.sort}
+
+
 def test_gold_rows_say_where_they_come_from():
     for table in catalog.TABLES.values():
         signed = {"run_id", "code_version", "register_version"} <= set(table.columns)

@@ -179,16 +179,16 @@ def _estimates(
             and newest - ended_us[low - 1] <= _WINDOW_DAYS * _US_PER_DAY
         ):
             low -= 1
-        since = max(k - int(_WINDOW_DAYS), first_day)
-        per_day = (cycles[k] - cycles[since]) / max(k - since, 1)
-        drift = _CHANGE_PER_DAY + _CHANGE_PER_CYCLE * per_day
+        at = first_day + newest // _US_PER_DAY - day[first_day]
+        since = max(at - int(_WINDOW_DAYS), first_day)
+        per_day = (cycles[at] - cycles[since]) / max(at - since, 1)
         age = (ended_us[low:end] - newest) / _US_PER_DAY
         believed = _CHANGE_PER_DAY + _SLOPE_PER_CYCLE * per_day
         level, variance = _level(age, value[low:end], sigma[low:end], believed)
         common = _COMMON_SHARE * max(np.median(sigma[low:end]) ** 2 - GAIN_ERROR**2, 0.0) + GAIN_ERROR**2
-        idle_days = (closes - newest) / _US_PER_DAY
+        drift = _CHANGE_PER_DAY * (closes - newest) / _US_PER_DAY + _CHANGE_PER_CYCLE * (cycles[k] - cycles[at])
         out[k, 0] = level
-        out[k, 1] = np.sqrt(variance + common + (drift * idle_days) ** 2)
+        out[k, 1] = np.sqrt(variance + common + drift**2)
         out[k, 2] = end - low
         out[k, 3] = _observability(ended_us, change, full, begin, end, closes)
     return out

@@ -5,6 +5,7 @@ import pytest
 
 from bess_pipeline.defs.batches import Aside, Batches
 from bess_pipeline.lake.store import Slice
+from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window
 
 DAYS = Window(date(2026, 1, 1), date(2026, 1, 4))
@@ -28,13 +29,13 @@ def test_a_step_is_applied_batch_by_batch_and_only_when_asked_for():
 
 
 def test_batches_of_a_table_need_days(lake):
-    from bess_pipeline.tables import catalog
-
     with pytest.raises(ValueError, match="window of days"):
         Batches.of(lake, catalog.RAW_TELEMETRY, Slice("alpha"), budget=1)
 
 
 def test_small_tables_are_kept_aside_while_the_large_one_is_streamed():
-    made = Aside(({"large": rows(Window.of_day(day)), "small": pl.DataFrame({"n": [day.day]})} for day in DAYS), "large")
+    made = Aside(
+        ({"large": rows(Window.of_day(day)), "small": pl.DataFrame({"n": [day.day]})} for day in DAYS), "large"
+    )
     assert [frame["date"][0] for frame in made] == list(DAYS)
     assert made.kept("small")["n"].to_list() == [1, 2, 3]

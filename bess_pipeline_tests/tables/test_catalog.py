@@ -51,23 +51,26 @@ def test_gold_rows_say_where_they_come_from():
         assert signed == (table.layer == "gold"), table.name
 
 
-@pytest.mark.parametrize(
-    ("table", "columns"),
-    [
-        ("battery_daily", "date charging_energy_wh discharging_energy_wh charging_capacity_ah discharging_capacity_ah"
-         " equivalent_full_cycles round_trip_efficiency_percent round_trip_efficiency_30d_percent soc_min_percent"
-         " soc_max_percent temperature_mean_celsius temperature_max_celsius cell_voltage_spread_p95_volt"
-         " internal_resistance_ohm coverage_fraction"),
-        ("telemetry_5min", "timestamp voltage_volt current_ampere power_watt temperature_celsius soc_percent"
-         " soc_lower_percent soc_upper_percent soc_bms_percent coverage_fraction"),
-        ("cycles", "started_at ended_at depth_percent mean_soc_percent count"),
-        ("state_of_health", "date capacity_ah soh_percent soh_lower_percent soh_upper_percent soh_usable_percent"
-         " resistance_ohm resistance_increase_percent observability method"),
-        ("anomaly_scores", "date detector score"),
-        ("anomaly_events", "event_id family kind detector severity component started_at ended_at detected_at"
-         " detected_on score evidence"),
-        ("data_quality_daily", "date rows_received rows_accepted rows_quarantined rows_duplicate"),
-    ],
-)  # fmt: skip
+STABLE = {
+    "battery_daily": """
+        date charging_energy_wh discharging_energy_wh charging_capacity_ah discharging_capacity_ah
+        equivalent_full_cycles round_trip_efficiency_percent round_trip_efficiency_30d_percent soc_min_percent
+        soc_max_percent temperature_mean_celsius temperature_max_celsius cell_voltage_spread_p95_volt
+        internal_resistance_ohm coverage_fraction""",
+    "telemetry_5min": """
+        timestamp voltage_volt current_ampere power_watt temperature_celsius soc_percent soc_lower_percent
+        soc_upper_percent soc_bms_percent coverage_fraction""",
+    "cycles": "started_at ended_at depth_percent mean_soc_percent count",
+    "state_of_health": """
+        date capacity_ah soh_percent soh_lower_percent soh_upper_percent soh_usable_percent resistance_ohm
+        resistance_increase_percent observability method""",
+    "anomaly_scores": "date detector score",
+    "anomaly_events": """
+        event_id family kind detector severity component started_at ended_at detected_at detected_on score evidence""",
+    "data_quality_daily": "date rows_received rows_accepted rows_quarantined rows_duplicate",
+}
+
+
+@pytest.mark.parametrize(("table", "columns"), list(STABLE.items()))
 def test_the_names_that_people_build_on_are_there(table, columns):
     assert set(columns.split()) <= set(catalog.TABLES[table].columns)

@@ -229,6 +229,14 @@ class TestStateOfHealth:
         last = of_observations(made_observations(fading)).row(-1, named=True)
         assert last["soh_percent"] == pytest.approx(fading[-1], abs=0.8)
 
+    def test_it_stands_still_while_nothing_is_observed(self):
+        fading = made_observations([100 - 1.5 * day for day in range(20)])
+        rates = np.concatenate([made_cells.cycling(20, low=10, high=90), np.zeros(100 * 288)])
+        rows = made_cells.intervals(rates, first_soc=10)
+        after = health.state_of_health(fading, rows, made_cells.evidence(rows), PLATES)["soh_percent"][20:]
+        assert after.len() >= 99
+        assert after.n_unique() == 1
+
     def test_scatter_widens_the_interval(self):
         even = of_observations(made_observations([100.0] * 30)).row(-1, named=True)
         wide = of_observations(made_observations([92.0, 108.0] * 15)).row(-1, named=True)

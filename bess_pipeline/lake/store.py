@@ -272,7 +272,9 @@ def checked(table: Table, frame: pl.DataFrame, part: Slice) -> pl.DataFrame:
     wrong = [f"{name} {kind}" for name, kind in schema.items() if frame.schema.get(name) != kind]
     if wrong:
         raise ContractError(f"{table.name}: missing or of another type: {', '.join(wrong)}; got {frame.schema}")
-    rows = frame.select(schema.names()).sort(*table.sort, maintain_order=True)
+    rows = frame.select(schema.names())
+    if not _is_in_order(rows, table.sort):
+        rows = rows.sort(*table.sort, maintain_order=True)
     outside = rows.select((~part.rows()).fill_null(value=True).sum()).item()
     if outside:
         raise ContractError(f"{table.name}: {outside} rows lie outside the slice {part}")
@@ -286,6 +288,16 @@ def checked(table: Table, frame: pl.DataFrame, part: Slice) -> pl.DataFrame:
         return stored_contract(table).validate(rows)
     except dy.exc.ValidationError as error:
         raise ContractError(f"{table.name} ({part}): {error}") from error
+
+
+def _is_in_order(rows: pl.DataFrame, by: tuple[str, ...]) -> bool:
+    """Whether rows are sorted; for millions of rows that are, asking costs a tenth of sorting them again."""
+    follows = pl.lit(value=True)
+    for name in reversed(by):
+        here, before = pl.col(name), pl.col(name).shift()
+        follows = (here > before) | ((here == before) & follows)
+    answer = rows.select(follows.slice(1).all().fill_null(value=False)).item()
+    return bool(answer)
 
 
 def _fingerprint(frame: pl.DataFrame, facts: list[str]) -> tuple[int, int]:

@@ -296,7 +296,7 @@ def _is_in_order(rows: pl.DataFrame, by: tuple[str, ...]) -> bool:
     for name in reversed(by):
         here, before = pl.col(name), pl.col(name).shift()
         follows = (here > before) | ((here == before) & follows)
-    answer = rows.select(follows.slice(1).all().fill_null(value=False)).item()
+    answer = rows.select(follows.slice(1).all(ignore_nulls=False).fill_null(value=False)).item()
     return bool(answer)
 
 

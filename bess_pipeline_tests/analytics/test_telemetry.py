@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bess_pipeline.analytics.telemetry import accepted, clean, verdicts
 from bess_pipeline.tables.telemetry import FLAGS, MEASUREMENTS, CleanTelemetry, RawTelemetry
-from bess_pipeline_tests.strategies import START, batteries
+from bess_pipeline_tests.analytics.made_samples import START, batteries
 
 _SCHEMA = {name: kind for name, kind in RawTelemetry.create_empty().schema.items() if name != "verdict"}
 

@@ -131,3 +131,10 @@ def test_a_slice_that_loses_all_its_rows_is_empty(lake):
 
 def test_a_fleet_name_cannot_break_out_of_the_predicate():
     assert Slice("o'neil").delta_predicate() == "fleet_id = 'o''neil'"
+
+
+def test_rows_lie_in_the_order_of_the_table_however_they_come(lake):
+    rows = quarantine(*(rejected(date(2026, 1, 5), number, path=path) for path in "ba" for number in (2, 1)))
+    lake.replace(catalog.QUARANTINE, rows, Slice("alpha", JANUARY))
+    stored = pl.read_parquet(lake.snapshot(catalog.QUARANTINE).files[0], columns=["path", "row_number"])
+    assert stored.rows() == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.integration import binned_integrals
+from bess_pipeline.analytics.integration import BIN_US, binned_integrals
+from bess_pipeline.analytics.telemetry import PLAUSIBLE_CELSIUS, in_order
 from bess_pipeline.tables import telemetry as contracts
 from bess_pipeline.tables.telemetry import FLAGS
 
@@ -58,10 +58,13 @@ def intervals_5min(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame
     days = _days(samples, batteries)
     rows = _sampled(samples)
     for channel in _SUFFIX:
-        rows = rows.join(
-            _integrated(samples, days, channel), on=(*_BATTERY_DAY, "timestamp"), how="full", coalesce=True
+        rows = rows.join(_integrated(samples, days, channel), on=["series", "bin"], how="full", coalesce=True)
+    named = days.select("series", *_BATTERY_DAY)
+    return _finished(
+        rows.join(named, on="series", how="left").with_columns(
+            pl.col("samples").fill_null(0), timestamp=pl.col("bin").cast(pl.Datetime("us", "UTC"))
         )
-    return _finished(rows.with_columns(pl.col("samples").fill_null(0)))
+    )
 
 
 def closed(intervals: pl.DataFrame, evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
@@ -112,16 +115,16 @@ def day_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     samples = _known(clean)
     days = _days(samples, batteries)
     hotter = pl.col("temperature_max_celsius") - pl.col("temperature")
-    counted = samples.group_by(_BATTERY_DAY, maintain_order=True).agg(
+    counted = samples.group_by("series", maintain_order=True).agg(
         *(pl.col(flag).sum().cast(pl.Int64) for flag in FLAGS),
-        longest_gap_us=pl.col("timestamp").diff().dt.total_microseconds().max().fill_null(0),
+        longest_gap_us=pl.col("time").diff().max().fill_null(0),
         cell_voltage_spread_p95_volt=pl.col("cell_spread").quantile(0.95, "linear"),
         temperature_spread_p95_kelvin=hotter.quantile(0.95, "linear"),
     )
     return (
-        days.join(counted, on=_BATTERY_DAY, how="left")
-        .join(_edges(samples), on=_BATTERY_DAY, how="left")
-        .join(_steps(samples, batteries), on=_BATTERY_DAY, how="left")
+        days.join(counted, on="series", how="left")
+        .join(_edges(samples), on="series", how="left")
+        .join(_steps(samples, days), on="series", how="left")
         .with_columns(
             pl.col("edges").fill_null([]),
             pl.col("step_count").fill_null(0),
@@ -133,79 +136,95 @@ def day_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
 
 
 def _known(clean: pl.DataFrame) -> pl.DataFrame:
-    """Samples in order, with each channel null where it is unknown or flagged."""
+    """Samples in order, with each channel null where it is unknown or flagged.
+
+    Battery and day are numbered, and so are the instants: grouping 4 million rows by
+    one column of numbers in order takes a fifth of the time of grouping by names.
+    """
 
     def unless(flag: str, *columns: str) -> list[pl.Expr]:
         return [pl.when(~pl.col(flag)).then(pl.col(column)).alias(column) for column in columns]
 
+    def is_new(column: str) -> pl.Expr:
+        return pl.col(column) != pl.col(column).shift()
+
     cells = ("cell_voltage_min_volt", "cell_voltage_max_volt")
     temperatures = ("temperature_celsius", "temperature_min_celsius", "temperature_max_celsius")
+    ambient = pl.col("ambient_temperature_celsius")
+    starts = pl.any_horizontal(is_new(column).fill_null(value=False) for column in _BATTERY_DAY)
     return (
-        clean.with_columns(
+        in_order(clean)
+        .with_columns(
             *unless("voltage_out_of_range", "voltage_volt"),
             *unless("current_out_of_range", "current_ampere"),
             *unless("power_out_of_range", "power_watt"),
             *unless("temperature_out_of_range", *temperatures),
             *unless("cell_voltage_out_of_range", *cells),
             *unless("soc_out_of_range", "soc_bms_percent"),
+            series=starts.cum_sum().cast(pl.Int64).set_sorted(),
+            time=pl.col("timestamp").cast(pl.Int64),
         )
         .with_columns(
             voltage="voltage_volt",
             current="current_ampere",
             power=pl.coalesce(pl.col("voltage_volt") * pl.col("current_ampere"), "power_watt"),
             temperature="temperature_celsius",
-            ambient_temperature="ambient_temperature_celsius",
+            ambient_temperature=pl.when(ambient.is_between(*PLAUSIBLE_CELSIUS)).then(ambient),
             cell_spread=pl.col(cells[1]) - pl.col(cells[0]),
         )
-        .sort("fleet_id", "battery_id", "timestamp", maintain_order=True)
     )
 
 
 def _days(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    """One row per battery and day, in order: usual interval, gap rule, sampling."""
-    usual = pl.col("timestamp").diff().dt.total_microseconds().median().clip(upper_bound=LONGEST_USUAL_US)
-    named = batteries.select("fleet_id", "battery_id", "sampling")
-    missing = samples.select("fleet_id", "battery_id").unique().join(named, on=["fleet_id", "battery_id"], how="anti")
-    if missing.height:
-        raise ValueError(f"no nameplate for {', '.join(sorted(missing['battery_id']))}")
-    return (
-        samples.group_by(_BATTERY_DAY, maintain_order=True)
-        .agg(samples=pl.len().cast(pl.Int64), usual_interval_us=usual.fill_null(SHORTEST_GAP_US).cast(pl.Int64))
-        .with_columns(
-            max_gap_us=(GAP_INTERVALS * pl.col("usual_interval_us")).clip(lower_bound=SHORTEST_GAP_US).cast(pl.Int64)
+    """One row per battery and day, in order: usual interval, gap rule, nameplate."""
+    usual = pl.col("time").diff().median().clip(upper_bound=LONGEST_USUAL_US).fill_null(SHORTEST_GAP_US)
+    plates = batteries.select("fleet_id", "battery_id", "sampling", "rated_capacity_ah")
+    days = (
+        samples.group_by("series", maintain_order=True)
+        .agg(
+            pl.col(_BATTERY_DAY).first(),
+            samples=pl.len().cast(pl.Int64),
+            usual_interval_us=usual.cast(pl.Int64),
         )
-        .join(named, on=["fleet_id", "battery_id"], how="left", maintain_order="left")
+        .with_columns(max_gap_us=(GAP_INTERVALS * pl.col("usual_interval_us")).clip(lower_bound=SHORTEST_GAP_US))
+        .join(plates, on=["fleet_id", "battery_id"], how="left", maintain_order="left")
     )
+    unnamed = days.filter(pl.col("sampling").is_null())
+    if unnamed.height:
+        raise ValueError(f"no nameplate for {', '.join(sorted(unnamed['battery_id'].unique()))}")
+    return days
 
 
 def _sampled(samples: pl.DataFrame) -> pl.DataFrame:
     """What is read off the samples of a bin without integrating."""
-    return samples.group_by(*_BATTERY_DAY, pl.col("timestamp").dt.truncate("5m"), maintain_order=True).agg(
-        samples=pl.len().cast(pl.Int64),
-        current_abs_max_ampere=pl.col("current").abs().max(),
-        voltage_min_volt=pl.col("voltage").min(),
-        voltage_max_volt=pl.col("voltage").max(),
-        cell_voltage_min_volt=pl.col("cell_voltage_min_volt").min(),
-        cell_voltage_max_volt=pl.col("cell_voltage_max_volt").max(),
-        cell_voltage_spread_volt=pl.col("cell_spread").mean(),
-        temperature_min_celsius=pl.min_horizontal("temperature_min_celsius", "temperature").min(),
-        temperature_max_celsius=pl.max_horizontal("temperature_max_celsius", "temperature").max(),
-        soc_bms_percent=pl.col("soc_bms_percent").drop_nulls().first(),
-        soh_bms_percent=pl.col("soh_bms_percent").drop_nulls().first(),
+    return (
+        samples.with_columns(bin=pl.col("time") // BIN_US * BIN_US)
+        .with_columns(run=((pl.col("bin").diff() != 0) | (pl.col("series").diff() != 0)).cum_sum().set_sorted())
+        .group_by(pl.col("run").fill_null(0), maintain_order=True)
+        .agg(
+            pl.col("series", "bin").first(),
+            samples=pl.len().cast(pl.Int64),
+            current_abs_max_ampere=pl.col("current").abs().max(),
+            voltage_min_volt=pl.col("voltage").min(),
+            voltage_max_volt=pl.col("voltage").max(),
+            cell_voltage_min_volt=pl.col("cell_voltage_min_volt").min(),
+            cell_voltage_max_volt=pl.col("cell_voltage_max_volt").max(),
+            cell_voltage_spread_volt=pl.col("cell_spread").mean(),
+            temperature_min_celsius=pl.min_horizontal("temperature_min_celsius", "temperature").min(),
+            temperature_max_celsius=pl.max_horizontal("temperature_max_celsius", "temperature").max(),
+            soc_bms_percent=pl.col("soc_bms_percent").drop_nulls().first(),
+            soh_bms_percent=pl.col("soh_bms_percent").drop_nulls().first(),
+        )
+        .drop("run")
     )
 
 
 def _integrated(samples: pl.DataFrame, days: pl.DataFrame, channel: str) -> pl.DataFrame:
     """One channel's integrals by battery, day and bin."""
-    numbered = days.select(*_BATTERY_DAY).with_row_index("series")
-    known = (
-        samples.select(*_BATTERY_DAY, "timestamp", channel)
-        .drop_nulls(channel)
-        .join(numbered, on=_BATTERY_DAY, how="left", maintain_order="left")
-    )
+    known = samples.select("series", "time", channel).drop_nulls(channel)
     binned = binned_integrals(
-        known["series"].cast(pl.Int64).to_numpy(),
-        known["timestamp"].cast(pl.Int64).to_numpy(),
+        known["series"].to_numpy(),
+        known["time"].to_numpy(),
         known[channel].to_numpy(),
         gap=days["max_gap_us"].to_numpy(),
         hold=days["usual_interval_us"].to_numpy(),
@@ -215,17 +234,13 @@ def _integrated(samples: pl.DataFrame, days: pl.DataFrame, channel: str) -> pl.D
     pieces = pl.DataFrame(
         {
             "series": binned.series,
-            "timestamp": binned.bin,
+            "bin": binned.bin,
             "us": binned.observed,
             "up": binned.positive,
             "down": binned.negative,
         }
     )
-    return (
-        pieces.with_columns(pl.col("series").cast(pl.UInt32), pl.col("timestamp").cast(pl.Datetime("us", "UTC")))
-        .join(numbered, on="series", how="left", maintain_order="left")
-        .select(*_BATTERY_DAY, "timestamp", *_columns_of(channel))
-    )
+    return pieces.select("series", "bin", *_columns_of(channel))
 
 
 def _columns_of(channel: str) -> Iterator[pl.Expr]:
@@ -247,8 +262,8 @@ def _finished(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _edges(samples: pl.DataFrame) -> pl.DataFrame:
     def first_and_last(channel: str) -> pl.DataFrame:
-        known = samples.drop_nulls(channel)
-        return known.group_by(_BATTERY_DAY, maintain_order=True).agg(
+        known = samples.select("series", "timestamp", channel).drop_nulls(channel)
+        return known.group_by("series", maintain_order=True).agg(
             channel=pl.lit(channel).first(),
             first_timestamp=pl.col("timestamp").first(),
             first_value=pl.col(channel).first(),
@@ -259,24 +274,23 @@ def _edges(samples: pl.DataFrame) -> pl.DataFrame:
     fields = ("channel", "first_timestamp", "first_value", "last_timestamp", "last_value")
     return (
         pl.concat(first_and_last(channel) for channel in _SUFFIX)
-        .group_by(_BATTERY_DAY, maintain_order=True)
+        .group_by("series", maintain_order=True)
         .agg(edges=pl.struct(fields))
     )
 
 
-def _steps(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    rated = batteries.filter(pl.col("sampling") == "instant").select("fleet_id", "battery_id", "rated_capacity_ah")
-    both = (
-        samples.select(*_BATTERY_DAY, "timestamp", "voltage", "current", "temperature")
-        .drop_nulls(["voltage", "current"])
-        .join(rated, on=["fleet_id", "battery_id"], how="inner", maintain_order="left")
+def _steps(samples: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
+    """Steps of the current between neighbours at which both current and voltage are known."""
+    least = days.select(
+        pl.when(pl.col("sampling") == "instant").then(STEP_C_RATE * pl.col("rated_capacity_ah"))
+    ).to_series()
+    both = samples.select("series", "time", "voltage", "current", "temperature").drop_nulls(["voltage", "current"])
+    stepped = both.with_columns(
+        di=pl.col("current").diff(), dv=pl.col("voltage").diff(), least=least.gather(both["series"])
+    ).filter(
+        (pl.col("series").diff() == 0) & (pl.col("time").diff() <= STEP_US) & (pl.col("di").abs() >= pl.col("least"))
     )
-    same = (pl.col("battery_id") == pl.col("battery_id").shift()) & (pl.col("date") == pl.col("date").shift())
-    near = pl.col("timestamp").diff() <= timedelta(microseconds=STEP_US)
-    stepped = both.with_columns(di=pl.col("current").diff(), dv=pl.col("voltage").diff(), counts=same & near).filter(
-        pl.col("counts") & (pl.col("di").abs() >= STEP_C_RATE * pl.col("rated_capacity_ah"))
-    )
-    return stepped.group_by(_BATTERY_DAY, maintain_order=True).agg(
+    return stepped.group_by("series", maintain_order=True).agg(
         step_count=pl.len().cast(pl.Int64),
         step_current_voltage_sum=(pl.col("di") * pl.col("dv")).sum(),
         step_current_square_sum=pl.col("di").pow(2).sum(),

@@ -94,7 +94,7 @@ def _faults(home: Home, fleets: Sequence[str]) -> Grid:
                 fault["fault"],
                 f"{fault['onset']:%Y-%m-%d}",
                 f"after {days:.1f} days" if days is not None else Text("missed", style="yellow"),
-                f"{found[0]['family']}: {found[0]['kind']}" if found else "",
+                found[0]["kind"] if found else "",
             )
     false = int((~matched).sum())
     grid.caption = f"{false} other warning{'' if false == 1 else 's'}, on batteries or at times without a planted fault"

@@ -7,7 +7,7 @@ import polars as pl
 
 from bess_pipeline.defs.batches import Aside, Batches
 from bess_pipeline.defs.house import CODE_VERSION
-from bess_pipeline.defs.partitions import slice_of
+from bess_pipeline.defs.partitions import day_of, slice_of
 from bess_pipeline.defs.pictures import picture
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.store import Slice, Written
@@ -40,15 +40,25 @@ class LakeIOManager(dg.IOManager):
         table = catalog.TABLES[context.asset_key.path[-1]]
         part = slice_of(list(context.asset_partition_keys))
         written = self._written(context, table, part, obj)
+        self._count(context, table, part, written)
         context.add_output_metadata(
             {
-                "dagster/row_count": written.rows,
                 "slice": str(part),
                 "version": written.version,
                 "dagster/uri": self._home.lake.address(table),
                 **picture(table, self._home.lake, part),
             }
         )
+
+    def _count(self, context: dg.OutputContext, table: Table, part: Slice, written: Written) -> None:
+        """Tell how many rows there are, of each partition its own."""
+        if table.per == "fleet":
+            context.add_output_metadata({"dagster/row_count": written.rows})
+            return
+        days = self._home.lake.rows_by_day(table, part)
+        for key in context.asset_partition_keys:
+            rows = days.get(day_of(key), 0)
+            context.step_context.add_asset_metadata({"dagster/row_count": rows}, context.asset_key, key)
 
     def _written(
         self, context: dg.OutputContext, table: Table, part: Slice, obj: Batches | Aside | pl.DataFrame

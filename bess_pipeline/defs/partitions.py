@@ -1,5 +1,7 @@
 """Partitions: fleets come and go, days run from the first day of telemetry to today, today included."""
 
+from datetime import date
+
 import dagster as dg
 
 from bess_pipeline.config import Settings
@@ -27,8 +29,18 @@ def slice_of(keys: list[str]) -> Slice:
     fleets = {key.keys_by_dimension["fleet"] for key in multi}
     if len(fleets) != 1:
         raise ValueError(f"one run works on one fleet, not on {', '.join(sorted(fleets))}")
-    days = [DAYS.time_window_for_partition_key(key.keys_by_dimension["date"]).start.date() for key in multi]
-    return Slice(fleets.pop(), Window.hull(days))
+    return Slice(fleets.pop(), Window.hull(day_of(key) for key in multi))
+
+
+def day_of(key: str) -> date:
+    """The UTC day that the partition key of a fleet's day speaks of.
+
+    Raises:
+        TypeError: If it is the key of a whole fleet.
+    """
+    if not isinstance(key, dg.MultiPartitionKey):
+        raise TypeError(f"{key} is a fleet, not one of its days")
+    return date.fromisoformat(key.keys_by_dimension["date"])
 
 
 def day_key(fleet_id: str, day: object) -> dg.MultiPartitionKey:

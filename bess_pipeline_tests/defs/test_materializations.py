@@ -1,0 +1,58 @@
+"""What Dagster remembers of a run: metadata of each partition, tags, and runs that died."""
+
+import uuid
+from datetime import date
+
+import dagster as dg
+import pytest
+
+from bess_pipeline.defs.partitions import day_key
+from bess_pipeline.defs.runs import AnotherRunError, instance_of
+from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
+from bess_pipeline_tests.deployments import run
+
+PLAN = Plan(
+    fleet_id="alpha", batteries=1, days=2, seed=2, interval_seconds=300, start=date(2026, 3, 1), data_faults=False
+)
+
+
+@pytest.fixture
+def instance(home):
+    write_fleet(simulate(PLAN), home.root)
+    assert run().failures == []
+    with dg.DagsterInstance.from_config(str(home.dagster_home)) as opened:
+        yield opened
+
+
+def test_every_partition_tells_its_own_rows_and_shows_a_picture(instance):
+    for day in (date(2026, 3, 1), date(2026, 3, 2)):
+        (record,) = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey("intervals_5min"), asset_partitions=[day_key("alpha", day)]),
+            limit=1,
+        ).records
+        metadata = record.asset_materialization.metadata
+        assert metadata["dagster/row_count"].value == 288
+        assert metadata["plot"].value.startswith("![Power")
+
+
+def test_runs_are_those_of_the_code_location_so_that_the_page_can_repeat_them(instance):
+    runs = {record.job_name: record for record in instance.get_runs()}
+    assert set(runs) == {"landing", "telemetry", "fleet", "publish"}
+    for record in runs.values():
+        origin = record.remote_job_origin
+        assert origin.location_name == "bess_pipeline.definitions"
+        assert origin.job_name == record.job_name
+    assert runs["telemetry"].tags["bess/fleet"] == "alpha"
+
+
+def test_only_one_run_works_on_a_deployment_at_a_time(home):
+    with instance_of(home), pytest.raises(AnotherRunError, match="another `bess run`"), instance_of(home):
+        pass
+
+
+def test_a_run_whose_process_died_is_marked_as_failed_by_the_next(instance, home):
+    record = instance.get_runs(limit=1)[0]
+    dead = instance.add_run(record._replace(run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.STARTED))
+    with instance_of(home):
+        pass
+    assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE

@@ -91,7 +91,8 @@ def battery_data_quality_daily(evidence: pl.DataFrame, intervals: pl.DataFrame, 
         accounts: `RowAccount` rows.
 
     Returns:
-        `BatteryDataQualityDaily` rows, sorted; days without an accepted sample have none.
+        `BatteryDataQualityDaily` rows, sorted. A day is there when any of the three knows it: also when all its
+        rows were rejected, or when only a mean of the evening before reaches into it.
     """
     day = ("fleet_id", "battery_id", "date")
     seen = intervals.group_by(day).agg(
@@ -102,17 +103,16 @@ def battery_data_quality_daily(evidence: pl.DataFrame, intervals: pl.DataFrame, 
     def counted(*outcomes: str) -> pl.Expr:
         return pl.col("rows").filter(pl.col("outcome").is_in(outcomes)).sum()
 
-    became = accounts.group_by(day).agg(
+    named = accounts.filter((pl.col("battery_id") != "") & (pl.col("date") != NO_DAY))
+    became = named.group_by(day).agg(
         rows_accepted=counted("accepted"), rows_quarantined=counted(*REASONS), rows_duplicate=counted("duplicate")
     )
+    days = pl.concat([evidence.select(day), intervals.select(day), named.select(day)]).unique()
     return (
-        evidence.select(*day, "longest_gap_us", *FLAGS)
+        days.join(evidence.select(*day, "longest_gap_us", *FLAGS), on=day, how="left")
         .join(seen, on=day, how="left")
         .join(became, on=day, how="left")
-        .with_columns(
-            pl.col("coverage_fraction").fill_null(0.0),
-            pl.col("rows_accepted", "rows_quarantined", "rows_duplicate").fill_null(0),
-        )
+        .with_columns(pl.exclude(day).fill_null(0))
         .sort(day)
         .select(contracts.BatteryDataQualityDaily.column_names())
     )

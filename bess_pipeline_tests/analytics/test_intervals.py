@@ -256,3 +256,52 @@ def test_nothing_in_gives_nothing_out():
 def test_the_day_is_that_of_the_bin():
     found = whole(amps((0, 1), (60, 1)), batteries("b"))
     assert found["date"].to_list() == [date(2026, 3, 28)]
+
+
+def test_an_ambient_temperature_that_no_probe_can_have_is_unknown():
+    rows = [sample(60 * k, ambient_temperature_celsius=value) for k, value in enumerate((20.0, 3276.7, 22.0, -61.0))]
+    (row,) = whole(rows, batteries("b")).to_dicts()
+    assert row["ambient_temperature_celsius"] == pytest.approx(21.0)
+    assert row["ambient_temperature_observed_us"] == 120 * 1_000_000
+
+
+def test_means_have_no_steps():
+    """The change from one mean to the next says nothing of what current and voltage did at the same time."""
+    rows = [sample(60 * k, current_ampere=100.0 * k, voltage_volt=780.0 + 10 * k) for k in range(3)]
+    (instant,) = day_evidence(clean(rows), batteries("b")).to_dicts()
+    (mean,) = day_evidence(clean(rows), batteries("b", sampling="mean")).to_dicts()
+    assert (instant["step_count"], mean["step_count"]) == (2, 0)
+    assert (mean["step_current_square_sum"], mean["step_temperature_celsius"]) == (0.0, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "amperes", "steps"),
+    [
+        pytest.param(60, 14.0, 1, id="0.05 C of 280 Ah within a minute"),
+        pytest.param(61, 14.0, 0, id="too far apart"),
+        pytest.param(60, 13.9, 0, id="too small"),
+        pytest.param(60, -14.0, 1, id="downwards"),
+    ],
+)
+def test_what_counts_as_a_step(seconds, amperes, steps):
+    rows = [
+        sample(second, current_ampere=value, voltage_volt=780.0) for second, value in ((0, 0.0), (seconds, amperes))
+    ]
+    assert day_evidence(clean(rows), batteries("b"))["step_count"].to_list() == [steps]
+
+
+def test_the_spread_of_the_day_is_told_by_its_95th_percentile():
+    """Hand-computed: of 0, 1, ..., 20 mK and mV the 95th percentile is the 20th of 21."""
+    rows = [
+        sample(
+            60 * k,
+            cell_voltage_min_volt=3.0,
+            cell_voltage_max_volt=3.0 + k / 1000,
+            temperature_celsius=20.0,
+            temperature_max_celsius=20.0 + k / 1000,
+        )
+        for k in range(21)
+    ]
+    (row,) = day_evidence(clean(rows), batteries("b")).to_dicts()
+    assert row["cell_voltage_spread_p95_volt"] == pytest.approx(0.019)
+    assert row["temperature_spread_p95_kelvin"] == pytest.approx(0.019)

@@ -1,6 +1,6 @@
 """The account of every row received."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -77,3 +77,25 @@ def test_coverage_and_counts_of_a_battery_by_hand():
     assert (row["rows_accepted"], row["rows_quarantined"], row["rows_duplicate"]) == (61, 4, 5)
     assert row["cell_voltage_in_millivolt"] == 3
     assert row["longest_gap_us"] == 60_000_000
+
+
+def test_a_battery_whose_rows_were_all_rejected_has_a_day():
+    plates, nothing = batteries("b"), clean([])
+    evidence = day_evidence(nothing, plates)
+    became = accounts((NO_DAY, "b", "unreadable_time", 3), (DAY, "", "no_battery", 1), (DAY, "b", "ragged_row", 2))
+    found = battery_data_quality_daily(evidence, intervals_5min(nothing, plates), became)
+    (row,) = BatteryDataQualityDaily.validate(found).to_dicts()
+    assert (row["battery_id"], row["date"], row["rows_quarantined"]) == ("b", DAY, 2)
+    assert (row["coverage_fraction"], row["rows_accepted"], row["longest_gap_us"]) == (0.0, 0, 0)
+
+
+def test_a_day_into_which_only_a_mean_reaches_is_covered_that_far():
+    """Hand-computed: a quarter of an hour from 23:50 reaches 5 minutes into the next day."""
+    rows = [sample(60 * minute, current_ampere=1.0) for minute in (1415, 1430)]
+    plates, frame = batteries("b", sampling="mean"), clean(rows)
+    evidence = day_evidence(frame, plates)
+    intervals = closed(intervals_5min(frame, plates), evidence, plates)
+    found = battery_data_quality_daily(evidence, intervals, accounts((DAY, "b", "accepted", 2)))
+    assert found["date"].to_list() == [DAY, DAY + timedelta(days=1)]
+    assert found["coverage_fraction"].to_list() == [25 / 1440, 5 / 1440]
+    assert found["rows_accepted"].to_list() == [2, 0]

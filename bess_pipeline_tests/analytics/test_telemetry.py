@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bess_pipeline.analytics.telemetry import accepted, clean, verdicts
 from bess_pipeline.tables.telemetry import FLAGS, MEASUREMENTS, CleanTelemetry, RawTelemetry
-from bess_pipeline_tests.analytics.made_samples import START, batteries
+from bess_pipeline_tests.analytics.made_samples import nameplates, received_frame, received_rows
+from bess_pipeline_tests.strategies import START, batteries
 
 _SCHEMA = {name: kind for name, kind in RawTelemetry.create_empty().schema.items() if name != "verdict"}
 
@@ -135,3 +136,69 @@ def test_a_battery_without_a_nameplate_is_refused():
 def test_nothing_in_gives_nothing_out():
     raw = RawTelemetry.validate(verdicts(received()))
     assert CleanTelemetry.validate(clean(accepted(raw), batteries("b"))).is_empty()
+
+
+def by_the_rule(frame):
+    """Verdict of each row, in plain Python."""
+    groups = {}
+    for row in frame.to_dicts():
+        groups.setdefault((row["battery_id"], row["timestamp"]), []).append(row)
+    found = {}
+    for rows in groups.values():
+        winner = max(rows, key=lambda row: (row["first_seen"], row["path"], row["row_number"]))
+        for row in rows:
+            same = all(row[fact] == winner[fact] for fact in (*MEASUREMENTS, "status"))
+            verdict = "accepted" if row is winner else "duplicate" if same else "conflict"
+            found[row["path"], row["row_number"]] = verdict
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(received_rows())
+def test_verdicts_are_those_of_the_rule_in_plain_words(frame):
+    ruled = verdicts(frame)
+    assert {(row["path"], row["row_number"]): row["verdict"] for row in ruled.to_dicts()} == by_the_rule(frame)
+    assert ruled.equals(ruled.sort("battery_id", "timestamp", "first_seen", "path", "row_number"))
+
+
+def test_row_numbers_are_compared_as_numbers():
+    assert decided(("a", 10, 1, 0, ONE), ("a", 9, 1, 0, TWO)) == {("a", 9): "conflict", ("a", 10): "accepted"}
+
+
+def test_fleets_whose_batteries_bear_equal_names_do_not_meet():
+    row = {"battery_id": "b", "timestamp": START}
+    raw = verdicts(
+        received_frame([row | {"fleet_id": "f", "voltage_volt": 3.3}, row | {"fleet_id": "g", "voltage_volt": 3.4}])
+    )
+    assert raw["verdict"].to_list() == ["accepted", "accepted"]
+    plates = pl.concat([nameplates("b", fleet_id="f", cells_in_series=1), nameplates("b", fleet_id="g")])
+    assert clean(accepted(raw), plates)["voltage_out_of_range"].to_list() == [False, True]
+
+
+def test_millivolts_are_told_one_value_at_a_time():
+    """A fleet file that names the unit of one of the two columns and forgets that of the other."""
+    row = cleaned(cell_voltage_min_volt=3.2, cell_voltage_max_volt=3300.0)
+    assert (row["cell_voltage_min_volt"], row["cell_voltage_max_volt"]) == (3.2, 3.3)
+    assert [name for name in FLAGS if row[name]] == ["cell_voltage_in_millivolt"]
+
+
+@pytest.mark.parametrize(
+    ("values", "is_flagged"),
+    [
+        pytest.param({"voltage_volt": 240.0}, False, id="240 cells of 1.0 V: the least that LFP can have"),
+        pytest.param({"voltage_volt": 239.9}, True, id="less than that"),
+        pytest.param({"voltage_volt": 1080.0}, False, id="240 cells of 4.5 V: the most"),
+        pytest.param({"voltage_volt": 1080.1}, True, id="more than that"),
+        pytest.param({"current_ampere": -5600.0}, False, id="20 C of 280 Ah"),
+        pytest.param({"current_ampere": -5600.1}, True, id="more than 20 C"),
+        pytest.param({"power_watt": 5600.0 * 1080}, False, id="20 C at the highest voltage"),
+        pytest.param({"power_watt": 5600.0 * 1080 + 1}, True, id="more than that"),
+        pytest.param({"temperature_min_celsius": -60.0, "temperature_max_celsius": 200.0}, False, id="-60 to 200 °C"),
+        pytest.param({"soc_bms_percent": -5.0}, False, id="a little less than empty"),
+        pytest.param({"soc_bms_percent": -5.1}, True, id="less than that"),
+        pytest.param({"cell_voltage_max_volt": 65_535.0}, True, id="no cell, not even in millivolts"),
+    ],
+)
+def test_the_ends_of_each_range_belong_to_it(values, is_flagged):
+    row = cleaned(**values)
+    assert any(row[name] for name in FLAGS if name != "cell_voltage_in_millivolt") == is_flagged

@@ -115,7 +115,8 @@ class Cells:
         left = 1.0 - lithium_loss
         x = self.anode[0] + soc * left * (self.anode[1] - self.anode[0])
         y = self.cathode[1] + (1.0 - soc) * left * (self.cathode[0] - self.cathode[1])
-        return np.interp(y, grid, cathode) - np.interp(x, grid, anode)
+        volt: Floats = np.interp(y, grid, cathode) - np.interp(x, grid, anode)
+        return volt
 
 
 # Sizes are those of common products; stoichiometry of NMC after Chen et al. 2020, of LFP after Prada et al. 2012.

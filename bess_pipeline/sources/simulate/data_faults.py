@@ -1,4 +1,4 @@
-"""The faults that data have in life: lost, doubled, late, shuffled, stuck, in other units, with a wrong sign or clock."""
+"""The faults that data have in life: lost, doubled, late, shuffled, stuck, in other units, of wrong sign or clock."""
 
 from __future__ import annotations
 

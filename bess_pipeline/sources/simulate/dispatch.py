@@ -59,7 +59,8 @@ def _pv(plan: Plan, hours: Floats, chance: np.random.Generator) -> Floats:
     generated = 0.45 * sun**1.2 * np.clip(sky + 0.25 * clouds, 0.05, 1.1)
     own = 0.05 + 0.10 * np.exp(-(((hour - 19.5) / 2.5) ** 2)) + 0.05 * np.exp(-(((hour - 7.5) / 1.5) ** 2))
     load = own[None, :] * np.clip(1 + 0.25 * _smooth_noise(plan, chance, seconds=1800.0, rows=plan.batteries), 0.3, 2)
-    return np.clip(generated[None, :] - load, -0.3, 0.45)
+    asked: Floats = np.clip(generated[None, :] - load, -0.3, 0.45)
+    return asked
 
 
 def _frequency(plan: Plan, hours: Floats, chance: np.random.Generator) -> Floats:
@@ -68,7 +69,8 @@ def _frequency(plan: Plan, hours: Floats, chance: np.random.Generator) -> Floats
     quick = _smooth_noise(plan, chance, seconds=60.0, rows=1)[0]
     daily = 0.03 * np.sin(2 * np.pi * hours / 24)
     own = _smooth_noise(plan, chance, seconds=300.0, rows=plan.batteries)
-    return np.clip(0.16 * slow + 0.08 * quick + daily, -0.6, 0.6)[None, :] + 0.004 * own
+    asked: Floats = np.clip(0.16 * slow + 0.08 * quick + daily, -0.6, 0.6)[None, :] + 0.004 * own
+    return asked
 
 
 def _peak_shaving(plan: Plan, hours: Floats, chance: np.random.Generator) -> Floats:

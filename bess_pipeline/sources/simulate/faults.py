@@ -76,7 +76,7 @@ def _planted(plan: Plan, battery: int, kind: str, chance: np.random.Generator) -
     return Planted(battery, kind, onset, end, severity, note, row, gain, kelvin)
 
 
-def _effect(  # noqa: PLR0911 - one line of numbers a kind
+def _effect(  # noqa: C901, PLR0911 - one line of numbers a kind
     kind: str, severity: float, row: Floats, chance: np.random.Generator
 ) -> tuple[float, float, str, float, float]:
     """Days until developed, days that it lasts, a note, and errors of the current and temperature sensors."""

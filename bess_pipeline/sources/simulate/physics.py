@@ -45,28 +45,29 @@ def interpolated(table: Floats, where: float) -> float:
     """A table on an even grid from 0 to 1, between its points; its ends beyond it."""
     position = where * (POINTS - 1)
     if position <= 0.0:
-        return table[0]
+        return float(table[0])
     if position >= POINTS - 1:
-        return table[POINTS - 1]
+        return float(table[POINTS - 1])
     low = int(position)
-    return table[low] + (table[low + 1] - table[low]) * (position - low)
+    return float(table[low] + (table[low + 1] - table[low]) * (position - low))
 
 
 @njit(cache=True)
-def calendar_stress(is_lfp: bool, soc: float, volt: float, kelvin: float) -> float:
+def calendar_stress(is_lfp: int, soc: float, volt: float, kelvin: float) -> float:
     """Speed of calendar ageing.
 
-    LFP: Naumann et al., J. Energy Storage 17 (2018) 153, doi:10.1016/j.est.2018.01.019: loss = k·√t, t in seconds.
-    NMC: Schmalstieg et al., J. Power Sources 257 (2014) 325, doi:10.1016/j.jpowsour.2014.02.012: loss = k·t^0.75, t in days.
+    LFP: loss = k·√t, t in seconds; Naumann et al., J. Energy Storage 17 (2018) 153, doi:10.1016/j.est.2018.01.019.
+    NMC: loss = k·t^0.75, t in days; Schmalstieg et al., J. Power Sources 257 (2014) 325,
+    doi:10.1016/j.jpowsour.2014.02.012.
     """
     if is_lfp:
         arrhenius = np.exp(-17126.0 / GAS_CONSTANT * (1.0 / kelvin - 1.0 / _ROOM_KELVIN))
-        return 1.2571e-5 * arrhenius * (2.8575 * (soc - 0.5) ** 3 + 0.60225)
-    return NMC_PACE * max((7.543 * volt - 23.75) * 1e6 * np.exp(-6976.0 / kelvin), 1e-5)
+        return float(1.2571e-5 * arrhenius * (2.8575 * (soc - 0.5) ** 3 + 0.60225))
+    return float(NMC_PACE * max((7.543 * volt - 23.75) * 1e6 * np.exp(-6976.0 / kelvin), 1e-5))
 
 
 @njit(cache=True)
-def cycle_stress(is_lfp: bool, c_rate: float, depth: float, volt: float) -> float:
+def cycle_stress(is_lfp: int, c_rate: float, depth: float, volt: float) -> float:
     """Speed of cycle ageing.
 
     LFP: Naumann et al., J. Power Sources 451 (2020) 227666, doi:10.1016/j.jpowsour.2019.227666: loss = k·√EFC.
@@ -78,7 +79,7 @@ def cycle_stress(is_lfp: bool, c_rate: float, depth: float, volt: float) -> floa
 
 
 @njit(cache=True)
-def aged(is_lfp: bool, sums: Floats, calendar: float, cycle: float, days: float, cycles: float) -> None:
+def aged(is_lfp: int, sums: Floats, calendar: float, cycle: float, days: float, cycles: float) -> None:
     """Advance the two clocks of ageing; ``sums`` holds what the losses are roots of."""
     if is_lfp:
         sums[0] += calendar**2 * days * 86400.0
@@ -89,7 +90,7 @@ def aged(is_lfp: bool, sums: Floats, calendar: float, cycle: float, days: float,
 
 
 @njit(cache=True)
-def losses(is_lfp: bool, sums: Floats) -> tuple[float, float]:
+def losses(is_lfp: int, sums: Floats) -> tuple[float, float]:
     """Loss of capacity by the calendar and by cycling, as shares of the new capacity."""
     calendar = np.sqrt(sums[0]) if is_lfp else sums[0] ** 0.75
     return calendar, np.sqrt(sums[1])
@@ -100,11 +101,11 @@ def ramp(step: int, fault: Floats) -> float:
     """How far a fault has developed: 0 before its onset, 1 once it has."""
     if step < fault[ONSET] or step >= fault[END]:
         return 0.0
-    return min(1.0, (step - fault[ONSET] + 1.0) / max(fault[RAMP], 1.0))
+    return float(min(1.0, (step - fault[ONSET] + 1.0) / max(fault[RAMP], 1.0)))
 
 
 @njit(cache=True)
-def lived(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one battery's life, told in order
+def lived(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one battery's life, told in order
     asked: Floats,
     air: Floats,
     battery: Floats,
@@ -126,7 +127,7 @@ def lived(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one battery's life, told i
         battery: One row of the battery table.
         spread: Capacity, resistance and first state of charge of each cell, relative to the string: shape (3, CELLS).
         fault: One row of the fault table.
-        make: Rated capacity, cells, limits, resistances, time constants, hysteresis, activation, stoichiometry, LFP or not.
+        make: What `make_of` gives.
         potentials: Electrode potentials: shape (2, POINTS).
         seconds: Time from step to step [s].
         steps_per_day: Steps of a day.
@@ -138,7 +139,7 @@ def lived(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one battery's life, told i
     share1, share2, tau1, tau2 = make[5], make[6], make[7], make[8]
     hysteresis, activation = make[9], make[10]
     x0, x1, y0, y1 = make[11], make[12], make[13], make[14]
-    is_lfp = make[15] > 0.5
+    is_lfp = int(make[15])
     capacity = np.empty(CELLS)
     soc = np.empty(CELLS)
     volts = np.empty(CELLS)
@@ -307,7 +308,7 @@ class Life:
     """What really happened to a fleet.
 
     Attributes:
-        steps: Shape (batteries, steps, STEP_COLUMNS); readings are those at the start of a step, states those at its end.
+        steps: Shape (batteries, steps, STEP_COLUMNS); readings at the start of a step, states at its end.
         days: Shape (batteries, days, DAY_COLUMNS).
     """
 

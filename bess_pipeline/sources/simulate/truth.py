@@ -26,13 +26,14 @@ _AUXILIARY_SHARE = 0.002
 
 def truth_tables(simulated: Simulated) -> dict[str, pl.DataFrame]:
     """Every table of truth by name; batteries are called racks here, as in the evaluation data."""
+    daily = _daily(simulated)
     cycles = _rainflow(simulated)
     future = _future(simulated)
     return {
         "soc_5min": _soc(simulated),
-        "daily": _daily(simulated),
+        "daily": daily,
         "faults": _faults(simulated),
-        "racks": _racks(simulated, future),
+        "racks": _racks(simulated, daily, future),
         "future_q": future.filter(pl.col("day") % _FUTURE_STEP == simulated.plan.days % _FUTURE_STEP),
         "rainflow_hist": _histogram(cycles),
         "rainflow_total": cycles.group_by("rack_id", maintain_order=True).agg(
@@ -40,7 +41,7 @@ def truth_tables(simulated: Simulated) -> dict[str, pl.DataFrame]:
             sum_range=(pl.col("count") * pl.col("range")).sum(),
             sum_range2=(pl.col("count") * pl.col("range") ** 2).sum(),
         ),
-        "site_energy": _site_energy(simulated),
+        "site_energy": _site_energy(simulated, daily),
     }
 
 
@@ -123,15 +124,13 @@ def _faults(simulated: Simulated) -> pl.DataFrame:
         for fault in simulated.faults
     ]
     moment = pl.Datetime("us")
-    schema = {
-        "rack_id": pl.String, "fault": pl.String, "onset": moment, "end": moment, "severity": pl.Float64, "note": pl.String,
-    }  # fmt: skip
-    return pl.DataFrame(rows, schema=schema)
+    columns = (("rack_id", pl.String()), ("fault", pl.String()), ("onset", moment), ("end", moment))
+    return pl.DataFrame(rows, schema=pl.Schema((*columns, ("severity", pl.Float64()), ("note", pl.String()))))
 
 
 def _future(simulated: Simulated) -> pl.DataFrame:
     """Capacity of each day to come, if every day were like the mean of the last thirty."""
-    plan, is_lfp = simulated.plan, MAKES[simulated.plan.chemistry].is_lfp
+    plan, is_lfp = simulated.plan, int(MAKES[simulated.plan.chemistry].is_lfp)
     parts = []
     for number in range(plan.batteries):
         lately = simulated.life.days[number, -30:].mean(axis=0)
@@ -154,7 +153,7 @@ def _future(simulated: Simulated) -> pl.DataFrame:
 
 @njit(cache=True)
 def _onward(
-    is_lfp: bool,  # noqa: FBT001
+    is_lfp: int,
     last: Floats,
     calendar: float,
     cycle: float,
@@ -176,9 +175,9 @@ def _onward(
     return lost
 
 
-def _racks(simulated: Simulated, future: pl.DataFrame) -> pl.DataFrame:
+def _racks(simulated: Simulated, daily: pl.DataFrame, future: pl.DataFrame) -> pl.DataFrame:
     plan = simulated.plan
-    past = _daily(simulated).select("rack_id", "q_mean").with_columns(day=pl.int_range(pl.len()).over("rack_id"))
+    past = daily.select("rack_id", "q_mean").with_columns(day=pl.int_range(pl.len()).over("rack_id"))
     whole = pl.concat([past.rename({"q_mean": "q_future"}).select("rack_id", "day", "q_future"), future])
     ends = whole.filter(pl.col("q_future") < END_OF_LIFE).group_by("rack_id").agg(eol_day=pl.col("day").min())
     knees = {fault.battery: fault for fault in simulated.faults if fault.kind == "knee"}
@@ -222,7 +221,7 @@ def _rainflow(simulated: Simulated) -> pl.DataFrame:
 
 
 @njit(cache=True)
-def _cycles(value: Floats) -> Floats:
+def _cycles(value: Floats) -> Floats:  # noqa: C901 - one state machine, read from top to bottom
     """ASTM E1049-85 rainflow counting of one series: rows of range, mean, count."""
     points = np.empty(len(value))
     top = 0
@@ -274,8 +273,7 @@ def _histogram(cycles: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _site_energy(simulated: Simulated) -> pl.DataFrame:
-    daily = _daily(simulated)
+def _site_energy(simulated: Simulated, daily: pl.DataFrame) -> pl.DataFrame:
     charged, discharged = float(daily["wh_chg"].sum()) / 1000, float(daily["wh_dis"].sum()) / 1000
     bought, sold = charged / _INVERTER_EFFICIENCY, discharged * _INVERTER_EFFICIENCY
     cells = simulated.cells

@@ -314,7 +314,7 @@ HEADER = "timestamp,battery_id,power_watt\n"
         ("f.csv", b"timestamp,timestamp,battery_id\n", source(), "several columns named timestamp"),
         ("f.csv", b"a;b\n1;2\n", source(), "lacks timestamp, needed for timestamp; it has a;b; correct source.columns"),
         ("f.csv", b"timestamp,battery_id,voltage_volt\n", source(), "needed for voltage_volt with current"),
-        ("f.csv.gz", gzip.compress(HEADER.encode() * 99)[:-20], source(), "is damaged or not of its format"),
+        ("f.csv.gz", gzip.compress(HEADER.encode() * 99, mtime=0)[:-20], source(), "is damaged or not of its format"),
         ("f.csv.gz", b"\x1f\x8b" + bytes(range(200)), source(), "is damaged or not of its format"),
         ("f.csv.zst", b"\x28\xb5\x2f\xfd" + bytes(range(200)), source(), "is damaged or not of its format"),
         ("f.csv", bytes(range(256)) * 9, source(), "lacks timestamp"),

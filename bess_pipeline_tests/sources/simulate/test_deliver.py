@@ -17,13 +17,15 @@ from bess_pipeline.window import Window
 
 TRUTH = {
     "soc_5min": "ts rack_id soc_true",
-    "daily": "rack_id date cap_usable_ah q_mean r_rel ah_chg ah_dis wh_chg wh_dis soc_min soc_max t_mean efc_cum loss_cal"
-    " loss_cyc loss_knee soc_imbalance k_cal crate dod cap_weakest_ah r0_ohm_25c t_cell_max soh_usable",
+    "daily": """
+        rack_id date cap_usable_ah q_mean r_rel ah_chg ah_dis wh_chg wh_dis soc_min soc_max t_mean efc_cum loss_cal
+        loss_cyc loss_knee soc_imbalance k_cal crate dod cap_weakest_ah r0_ohm_25c t_cell_max soh_usable""",
     "dq_events": "rack_id scope kind column t_on t_off param",
     "faults": "rack_id fault onset end severity note",
     "future_q": "rack_id day q_future",
-    "racks": "rack_id site_id chem profile eol_day eol_q rul_days_at_end knee_day current_gain current_offset_a bol"
-    " coulombic_eff age0_years",
+    "racks": """
+        rack_id site_id chem profile eol_day eol_q rul_days_at_end knee_day current_gain current_offset_a bol
+        coulombic_eff age0_years""",
     "rainflow_hist": "rack_id range_lo mean_lo count",
     "rainflow_total": "rack_id cycles sum_range sum_range2",
     "site_energy": "site_id ac_import_kwh ac_export_kwh aux_kwh dc_chg_kwh dc_dis_kwh rte_ac_raw rte_ac_with_aux",

@@ -10,6 +10,7 @@ import pytest
 
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
+from bess_pipeline.window import Window
 from bess_pipeline_tests.deployments import differing, run, tables
 
 PLAN = Plan(fleet_id="alpha", batteries=3, days=4, seed=5, interval_seconds=300, start=date(2026, 3, 1))
@@ -42,6 +43,12 @@ def test_a_first_run_makes_everything_and_a_second_does_nothing(deployment):
     assert outcome.published
     made = Home().warehouse.query("SELECT battery_id, count(*) AS days FROM battery_daily GROUP BY ALL")
     assert made["days"].to_list() == [PLAN.days] * PLAN.batteries
+    assert run().did_nothing
+
+
+def test_a_run_may_be_bounded_and_the_next_makes_the_rest(deployment):
+    assert run(within=Window.of_day(date(2026, 3, 2))).days == {"alpha": 1}
+    assert run().days == {"alpha": PLAN.days - 1}
     assert run().did_nothing
 
 

@@ -305,3 +305,27 @@ def test_the_spread_of_the_day_is_told_by_its_95th_percentile():
     (row,) = day_evidence(clean(rows), batteries("b")).to_dicts()
     assert row["cell_voltage_spread_p95_volt"] == pytest.approx(0.019)
     assert row["temperature_spread_p95_kelvin"] == pytest.approx(0.019)
+
+
+def test_no_step_leads_from_one_day_or_battery_or_fleet_to_the_next():
+    """Half a minute lies between the two of each pair."""
+
+    def jump(battery, seconds, amperes, **more):
+        return sample(seconds, battery, current_ampere=amperes, voltage_volt=780.0, **more)
+
+    midnight = 24 * HOUR
+    rows = [
+        jump("b", midnight - 15, 0.0),
+        jump("b", midnight + 15, 100.0),
+        jump("c", midnight + 45, 0.0),
+        jump("c", midnight + 75, 0.0),
+        jump("c", midnight + 105, 100.0, fleet_id="g"),
+    ]
+    plates = pl.concat([batteries("b", "c"), batteries("c", fleet="g")])
+    evidence = day_evidence(clean(rows), plates)
+    assert evidence.select("fleet_id", "battery_id", "samples", "step_count").rows() == [
+        ("f", "b", 1, 0),
+        ("f", "b", 1, 0),
+        ("f", "c", 2, 0),
+        ("g", "c", 1, 0),
+    ]

@@ -1,0 +1,79 @@
+"""The commands, as a person types them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bess_pipeline.cli import app
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+
+
+@pytest.fixture
+def bess(home, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def typed(*words):
+        return CliRunner().invoke(app, words)
+
+    return typed
+
+
+@pytest.fixture
+def sample(home):
+    """The example that the README points to, put in place as it says."""
+    shutil.copy(SAMPLE / "example.yaml", home.fleets)
+    (home.landing / "example").mkdir()
+    shutil.copy(SAMPLE / "example.csv", home.landing / "example")
+    return home
+
+
+def test_the_example_of_the_readme_runs_and_can_be_asked(bess, sample):
+    ran = bess("run")
+    assert ran.exit_code == 0, ran.output
+    assert "made 1 day of example" in ran.output
+    asked = bess("sql", "SELECT rows_received, rows_accepted, date FROM data_quality_daily")
+    assert "4" in asked.output
+    assert "2026-07-01" in asked.output
+    again = bess("run")
+    assert (again.exit_code, "nothing new" in again.output) == (0, True)
+    status = bess("status")
+    assert status.exit_code == 0
+    assert "example" in status.output
+    assert "up to date" in status.output
+
+
+def test_a_mistake_in_a_fleet_file_is_one_clear_line_and_an_exit_code(bess, sample):
+    file = sample.fleets / "example.yaml"
+    file.write_text(file.read_text().replace("positive: discharge", "positive: upwards"))
+    ran = bess("run")
+    assert ran.exit_code == 1
+    (line,) = [line for line in ran.output.splitlines() if "example.yaml" in line]
+    assert "source.columns.current_ampere.positive" in line
+
+
+def test_a_fleet_that_is_not_there_is_named(bess):
+    ran = bess("run", "--fleet", "nowhere")
+    assert ran.exit_code == 1
+    assert "nowhere" in ran.output
+
+
+def test_days_the_wrong_way_round_are_refused(bess):
+    assert bess("run", "--from", "2026-02-01", "--to", "2026-01-01").exit_code == 2
+
+
+def test_an_empty_home_says_what_to_do(bess):
+    assert "put <fleet_id>.yaml there" in bess("status").output
+    asked = bess("sql", "SELECT 1")
+    assert asked.exit_code == 1
+    assert "bess run" in asked.output
+
+
+def test_a_simulated_fleet_is_ready_to_run(bess, home):
+    made = bess("simulate", "--fleet", "tiny", "--batteries", "1", "--days", "1", "--interval", "900", "--seed", "2")
+    assert made.exit_code == 0, made.output
+    assert (home.fleets / "tiny.yaml").exists()
+    assert (home.truth / "tiny" / "truth" / "daily.parquet").exists()
+    assert not list(home.landing.glob("**/truth"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -153,7 +153,9 @@ def dev() -> None:
     port = str(settings.dagster_port)
     command = [sys.executable, "-m", "dagster", "dev", "-m", MODULE, "-h", "127.0.0.1", "-p", port]
     _out.print(f"Dagster on http://127.0.0.1:{port} for {settings.root} (Ctrl-C ends it)", highlight=False)
-    raise typer.Exit(subprocess.run(command, env=settings.environment(), check=False).returncode)  # noqa: S603
+    _out.file.flush()
+    # It takes the place of this process, so that a signal to end this one reaches it and its children.
+    os.execve(sys.executable, command, settings.environment())  # noqa: S606
 
 
 def _window(settings: Settings, first: datetime | None, last: datetime | None) -> Window | None:

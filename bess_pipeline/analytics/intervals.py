@@ -249,7 +249,15 @@ def _columns_of(channel: str) -> Iterator[pl.Expr]:
     yield ((pl.col("up") - pl.col("down")) / pl.col("us")).alias(_SUFFIX[channel])
     if channel in _AMOUNTS:
         for part, name in zip(("up", "down"), _AMOUNTS[channel], strict=True):
-            yield (pl.col(part) / _US_PER_HOUR).alias(name)
+            yield _hours(part).alias(name)
+
+
+def _hours(integral: str) -> pl.Expr:
+    """An integral [unit·µs] in [unit·h], the same to the last digit however many rows are divided at once.
+
+    Polars multiplies a column by the reciprocal of a number, but divides a single row by it.
+    """
+    return pl.col(integral) / (pl.col(integral) * 0 + _US_PER_HOUR)
 
 
 def _finished(rows: pl.DataFrame) -> pl.DataFrame:
@@ -343,6 +351,6 @@ def _merged(rows: pl.DataFrame, added: pl.DataFrame, channel: str) -> pl.DataFra
     ]
     if channel in _AMOUNTS:
         for part, name in zip(("up", "down"), _AMOUNTS[channel], strict=True):
-            grown = pl.col(name).fill_null(0.0) + pl.col(part) / _US_PER_HOUR
+            grown = pl.col(name).fill_null(0.0) + _hours(part)
             updates.append(pl.when(touched).then(grown).otherwise(pl.col(name)).alias(name))
     return both.with_columns(updates).drop("us", "up", "down")

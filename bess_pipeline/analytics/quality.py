@@ -96,9 +96,10 @@ def battery_data_quality_daily(evidence: pl.DataFrame, intervals: pl.DataFrame, 
     """
     day = ("fleet_id", "battery_id", "date")
     seen = intervals.group_by(day).agg(
-        coverage_fraction=pl.max_horizontal("current_observed_us", "power_observed_us", "voltage_observed_us").sum()
-        / _DAY_US
+        seen_us=pl.max_horizontal("current_observed_us", "power_observed_us", "voltage_observed_us").sum()
     )
+    # By a column, because Polars would multiply by the reciprocal of a number, but divide a single row by it.
+    seen = seen.select(*day, coverage_fraction=pl.col("seen_us") / (pl.col("seen_us") * 0 + _DAY_US))
 
     def counted(*outcomes: str) -> pl.Expr:
         return pl.col("rows").filter(pl.col("outcome").is_in(outcomes)).sum()

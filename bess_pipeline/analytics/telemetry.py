@@ -145,7 +145,7 @@ def clean(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
         .join(plates, on=_BATTERY, how="left", maintain_order="left")
         .with_columns(cell_voltage_in_millivolt=_any(pl.col(cell) > _LEAST_MILLIVOLT for cell in cells))
         .with_columns(
-            pl.when(pl.col(cell) > _LEAST_MILLIVOLT).then(pl.col(cell) / 1000).otherwise(pl.col(cell)).alias(cell)
+            pl.when(pl.col(cell) > _LEAST_MILLIVOLT).then(_volts(pl.col(cell))).otherwise(pl.col(cell)).alias(cell)
             for cell in cells
         )
         .with_columns(
@@ -158,6 +158,14 @@ def clean(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
         )
         .select(contracts.CleanTelemetry.column_names())
     )
+
+
+def _volts(millivolts: pl.Expr) -> pl.Expr:
+    """A thousandth, the same to the last digit however many rows are divided at once.
+
+    Polars multiplies a column by the reciprocal of a number, but divides a single row by it.
+    """
+    return millivolts / (millivolts * 0 + 1000)
 
 
 def _bounds(batteries: pl.DataFrame) -> pl.DataFrame:

@@ -37,7 +37,12 @@ def _is_busy(instance: dg.DagsterInstance, fleet_id: str) -> bool:
     return instance.get_runs_count(filters) > 0
 
 
-@dg.schedule(job=jobs.LANDING, cron_schedule="30 0 * * *", execution_timezone="UTC")
+@dg.schedule(
+    job=jobs.LANDING,
+    cron_schedule="30 0 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
 def nightly(context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[Home]) -> Iterator[dg.RunRequest]:
     """Half past midnight UTC: look at every fleet's landing folder; stale days then follow by themselves."""
     for fleet_id in home.register().fleets:

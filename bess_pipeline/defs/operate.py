@@ -118,12 +118,12 @@ class _Work:
                 self.outcome.fleets.append(fleet_id)
 
     def _indexed(self, fleet_id: str) -> bool:
-        before = set(_unreadable(self.home, fleet_id))
+        before = set(unreadable_files(self.home, fleet_id))
         tags = {_PARTITION: fleet_id}
         done = self.launched(
             f"{fleet_id}: landing zone", jobs.LANDING.name, tags, parts=len(jobs.INDEX_TABLES), fleet_id=fleet_id
         )
-        self.outcome.failures.extend(line for line in _unreadable(self.home, fleet_id) if line not in before)
+        self.outcome.failures.extend(line for line in unreadable_files(self.home, fleet_id) if line not in before)
         return done is not None
 
     def _days(self, stale: DayRange) -> None:
@@ -139,7 +139,8 @@ class _Work:
             self.outcome.days[stale.fleet_id] = self.outcome.days.get(stale.fleet_id, 0) + len(days)
 
 
-def _unreadable(home: Home, fleet_id: str) -> Sequence[str]:
+def unreadable_files(home: Home, fleet_id: str) -> Sequence[str]:
+    """Files of a fleet that cannot be read, and why, a line each."""
     files = home.landing_files(fleet_id)
     bad = files.filter(files["status"] == "unreadable").select("path", "checksum", "error")
     return [f"{fleet_id}/{path}: {error}" for path, _, error in bad.iter_rows()]

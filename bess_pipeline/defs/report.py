@@ -6,15 +6,18 @@ from types import TracebackType
 from typing import Self
 
 import polars as pl
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 from rich.text import Text
 
 from bess_pipeline.config import Settings
-from bess_pipeline.defs.operate import Outcome
+from bess_pipeline.defs.operate import Outcome, unreadable_files
 from bess_pipeline.defs.plan import stale_ranges
 from bess_pipeline.defs.resources import Home
+from bess_pipeline.defs.runs import last_run
+from bess_pipeline.lake.store import Slice
 from bess_pipeline.tables import catalog
 
 
@@ -72,36 +75,50 @@ def summary(outcome: Outcome, settings: Settings) -> str:
 
 
 def status(home: Home) -> RenderableType:
-    """The state of a deployment, a row per fleet."""
-    grid = Grid("fleet", "batteries", "days", "first", "last", "missing", "stale", "rows", "quarantined", "unreadable")
+    """The state of a deployment: a row per fleet, what is wrong with the register, the warehouse, the last run."""
+    grid = Grid(
+        "fleet",
+        "batt.",
+        "days",
+        "first, last",
+        "miss.",
+        "late",
+        "stale",
+        "rows",
+        "quarant.",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for column in grid.columns:
+        column.no_wrap = True
     known = home.register()
     for fleet_id in known.fleets:
-        grid.add_row(fleet_id, *_fleet_row(home, fleet_id))
-    mistakes = [Text(f"{line}", style="red") for lines in known.mistakes.values() for line in lines]
-    current = home.warehouse.is_current(home.lake)
-    warehouse = Text(
-        f"warehouse {home.settings.warehouse}: {'up to date' if current else 'behind the lake, run `bess run`'}"
-    )
+        grid.add_row(*_fleet_row(home, fleet_id))
+    mistakes = [Text(line, style="red") for lines in known.mistakes.values() for line in lines]
+    unreadable = [Text(line, style="red") for fleet_id in known.fleets for line in unreadable_files(home, fleet_id)]
     nothing = [] if known.fleets else [Text(f"no fleets in {home.settings.fleets}: put <fleet_id>.yaml there")]
-    return Group(grid, *mistakes, *nothing, warehouse)
+    current = home.warehouse.is_current(home.lake)
+    warehouse = f"{home.settings.warehouse}: {'up to date' if current else 'behind the lake, run `bess run`'}"
+    return Group(grid, *mistakes, *unreadable, *nothing, Text(warehouse), Text(last_run(home.settings)))
 
 
 def _fleet_row(home: Home, fleet_id: str) -> list[str]:
-    days = home.landing_days(fleet_id)
-    files = home.landing_files(fleet_id)
-    dates = days["date"].unique().sort()
+    """Missing: days without a row between the first and the last. Late: whole days since the last."""
+    dates = home.landing_days(fleet_id)["date"].unique().sort().to_list()
     stale = sum(len(part.window) for part in stale_ranges(home, fleet_id))
-    quarantined = home.lake.scan(catalog.QUARANTINE).filter(pl.col("fleet_id") == fleet_id).select(pl.len()).collect()
-    received = int(files["rows_received"].sum())
-    span = (dates[-1] - dates[0]).days + 1 if len(dates) else 0
+    quarantined = home.lake.scan(catalog.QUARANTINE, Slice(fleet_id)).select(pl.len()).collect().item()
+    received = int(home.landing_files(fleet_id)["rows_received"].sum())
+    if not dates:
+        return [fleet_id, "0", "0", "–", "–", "–", str(stale), f"{received:,}", f"{quarantined:,}"]
+    first, last = dates[0], dates[-1]
     return [
+        fleet_id,
         str(len(home.battery_ids(fleet_id))),
         str(len(dates)),
-        str(dates[0]) if len(dates) else "–",
-        str(dates[-1]) if len(dates) else "–",
-        str(span - len(dates)),
+        f"{first}\n{last}",
+        str((last - first).days + 1 - len(dates)),
+        str(max((home.today - last).days - 1, 0)),
         str(stale),
         f"{received:,}",
-        f"{quarantined.item():,}",
-        str(files.filter(pl.col("status") == "unreadable").height),
+        f"{quarantined:,}",
     ]

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
@@ -81,6 +82,19 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
                 yield instance
     except Timeout:
         raise AnotherRunError(f"another `bess run` is at work on {settings.root}: wait for it to end") from None
+
+
+def last_run(settings: Settings) -> str:
+    """When the last run of any kind ended, and how, in a few words."""
+    if not (settings.dagster_home / "dagster.yaml").exists():
+        return "nothing has been run yet"
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        records = instance.get_run_records(limit=1)
+    if not records:
+        return "nothing has been run yet"
+    run, ended = records[0].dagster_run, records[0].end_time
+    when = f" at {datetime.fromtimestamp(ended, UTC):%Y-%m-%d %H:%M} UTC" if ended else ""
+    return f"last run: {run.job_name}, {run.status.value.lower()}{when} ({run.run_id})"
 
 
 def _bury(instance: dg.DagsterInstance) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ from bess_pipeline.tables.columns import unit_of
 _STORAGE_VERSION = "v1.0.0"
 
 _PUBLICATION = "publication"
+
+#: A publication takes minutes: an unfinished one this old has died [s].
+_UNFINISHED, _ABANDONED_SECONDS = ".publish-", 6 * 3600
 
 
 class QueryError(ValueError):
@@ -87,7 +92,8 @@ class Warehouse:
     def publish(self, lake: Lake) -> Published:
         """Write the lake's published tables, each as of now, into a new file and put it in place."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".publish-") as folder:
+        self._sweep()
+        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=_UNFINISHED) as folder:
             built = Path(folder) / self.path.name
             rows = _built(built, lake)
             with built.open("rb") as file:
@@ -95,6 +101,12 @@ class Warehouse:
             size = built.stat().st_size
             built.replace(self.path)
         return Published(rows, size)
+
+    def _sweep(self) -> None:
+        """Remove what publications that were killed have left behind."""
+        for folder in self.path.parent.glob(f"{_UNFINISHED}*"):
+            if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(folder)
 
 
 def _built(path: Path, lake: Lake) -> dict[str, int]:

@@ -202,3 +202,14 @@ def test_millivolts_are_told_one_value_at_a_time():
 def test_the_ends_of_each_range_belong_to_it(values, is_flagged):
     row = cleaned(**values)
     assert any(row[name] for name in FLAGS if name != "cell_voltage_in_millivolt") == is_flagged
+
+
+def test_a_repaired_value_is_the_same_to_the_last_digit_alone_and_among_others():
+    """A thousandth of a number times the reciprocal is another number than the number divided."""
+    row = {"battery_id": "b"}
+    rows = [
+        row | {"timestamp": START + timedelta(seconds=second), "cell_voltage_min_volt": 3300.0 + second}
+        for second in range(900)
+    ]
+    cleaned_rows = clean(accepted(verdicts(received_frame(rows))), nameplates("b"))
+    assert cleaned_rows["cell_voltage_min_volt"].to_list() == [(3300 + step) / 1000 for step in range(900)]

@@ -1,3 +1,4 @@
+import os
 from datetime import UTC, date, datetime
 
 import polars as pl
@@ -63,6 +64,15 @@ def test_a_reader_keeps_what_it_opened_while_a_new_file_is_put_in_place(lake, wa
 def test_nothing_but_the_file_is_left_behind(lake, warehouse):
     warehouse.publish(lake)
     assert [path.name for path in warehouse.path.parent.iterdir()] == ["bess.duckdb"]
+
+
+def test_what_a_killed_publication_left_behind_is_removed_once_it_is_old(lake, warehouse):
+    old, young = (warehouse.path.parent / f".publish-{name}" for name in ("old", "young"))
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    warehouse.publish(lake)
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_before_the_first_publication_the_message_says_what_to_do(warehouse):

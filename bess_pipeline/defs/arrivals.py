@@ -11,6 +11,7 @@ from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.ledger import WHOLE_FLEET
 from bess_pipeline.lake.store import Slice
 from bess_pipeline.sources import landing
+from bess_pipeline.sources.register import Fleet
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window, batched
 
@@ -39,6 +40,16 @@ def reindex(home: Home, fleet_id: str) -> landing.Index:
     accounts = quality.row_accounts(raw=home.lake.read(catalog.RAW_TELEMETRY, timeless), rejected=rejected)
     home.lake.replace(catalog.ROW_ACCOUNTS, accounts, Slice(fleet_id, Window.of_day(WHOLE_FLEET)))
     return index
+
+
+def remarks(fleet: Fleet, index: landing.Index) -> dict[str, str | int]:
+    """What a person should know of a fleet's files: columns that nobody reads, the sampling, what is unreadable."""
+    names = index.files["unmapped_columns"].str.split(",").explode().drop_nulls().unique().sort()
+    return {
+        "unmapped_columns": ", ".join(name for name in names if name) or "none",
+        "sampling": f"{landing.sampling(fleet, index.files)}{'' if fleet.source.sampling else ', detected'}",
+        "unreadable_files": index.files.filter(pl.col("status") == "unreadable").height,
+    }
 
 
 @dataclass(frozen=True)

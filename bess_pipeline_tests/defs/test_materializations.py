@@ -35,6 +35,13 @@ def test_every_partition_tells_its_own_rows_and_shows_a_picture(instance):
         assert metadata["plot"].value.startswith("![Power")
 
 
+def test_columns_that_nobody_reads_are_listed_and_the_sampling_is_said(instance):
+    record = instance.get_latest_materialization_event(dg.AssetKey("landing_files"))
+    metadata = record.asset_materialization.metadata
+    assert metadata["unmapped_columns"].value == "none"
+    assert metadata["sampling"].value == "mean, detected"
+
+
 def test_runs_are_those_of_the_code_location_so_that_the_page_can_repeat_them(instance):
     runs = {record.job_name: record for record in instance.get_runs()}
     assert set(runs) == {"landing", "telemetry", "fleet", "publish"}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.defs.arrivals import reindex
+from bess_pipeline.defs.arrivals import reindex, remarks
 from bess_pipeline.defs.house import outs
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.tables import catalog
@@ -18,7 +18,7 @@ def landing_index(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home
     """Look at a fleet's landing folder: which file holds which days, and which rows have no usable time."""
     index = reindex(home, context.partition_key)
     yield dg.Output(index.days, catalog.LANDING_DAYS.name)
-    yield dg.Output(index.files, catalog.LANDING_FILES.name)
+    yield dg.Output(index.files, catalog.LANDING_FILES.name, metadata=remarks(home.fleet(context.partition_key), index))
 
 
 @dg.multi_asset(name="nameplates", deps=[table.name for table in _INDEX], **outs(catalog.BATTERIES, catalog.OCV_CURVES))

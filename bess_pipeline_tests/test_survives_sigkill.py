@@ -46,3 +46,16 @@ def test_runs_killed_at_random_moments_end_in_the_tables_of_an_undisturbed_run(t
     assert run().failures == []
     assert differing(tables(calm / "lake"), tables(killed / "lake")) == []
     assert run().did_nothing
+
+
+def test_a_run_that_is_told_to_end_ends_at_once_and_starts_nothing_more(tmp_path, monkeypatch):
+    write_fleet(simulate(PLAN), tmp_path)
+    process = _started(tmp_path)
+    days = tmp_path / "lake" / "raw_telemetry" / "fleet_id=alpha"
+    while not days.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) != 0
+    monkeypatch.setenv("BESS_HOME", str(tmp_path))
+    assert run().days["alpha"] >= PLAN.days - 2

@@ -131,6 +131,9 @@ class Launcher:
             job: Name of the job.
             tags: Tags of the run: its partition or range of partitions.
             fleet_id: The fleet it works on, if on one.
+
+        Raises:
+            KeyboardInterrupt: If the process was told to end while the run went on; Dagster would keep that to the run.
         """
         recon = self._repository.get_reconstructable_job(job)
         run = self._instance.create_run_for_job(
@@ -141,14 +144,23 @@ class Launcher:
             job_code_origin=recon.get_python_origin(),
         )
         failures: list[str] = []
+        interrupted = False
         for event in execute_run_iterator(recon, run, self._instance):
             if event.is_step_materialization:
                 self._advance()
             elif event.is_step_failure:
+                interrupted |= _is_interruption(event)
                 failures.append(f"{event.step_key}: {_reason(event)}")
             elif event.is_failure and not failures:
                 failures.append(event.message or "the run failed")
+        if interrupted:
+            raise KeyboardInterrupt
         return RunResult(run.run_id, tuple(failures))
+
+
+def _is_interruption(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
 
 
 def _reason(event: dg.DagsterEvent) -> str:

@@ -225,7 +225,7 @@ def _data_events(sums: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
                 "feature": fault.name,
                 "kind": fault.kind,
                 "bound": fault.limit,
-                "side": -1.0 if fault.below else 1.0,
+                "side": 1.0,
                 "severity": fault.severity,
             }
             for fault in DATA_FAULTS

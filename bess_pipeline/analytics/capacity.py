@@ -24,8 +24,6 @@ _PARTNERS = 24
 OFFSET_RATE, GAIN_ERROR = 0.001, 0.004
 #: What a battery's capacity may be, of rated.
 _PLAUSIBLE = (0.2, 1.5)
-#: A day's current has the wrong sign when its steps correlate like this with those of the voltage.
-_FLIPPED_CORRELATION, _FLIPPED_STEPS = -0.4, 3
 
 
 class _Pairs(NamedTuple):
@@ -35,16 +33,13 @@ class _Pairs(NamedTuple):
     sigma_ah: Floats
 
 
-def capacity_observations(
-    intervals: pl.DataFrame, anchors: pl.DataFrame, evidence: pl.DataFrame, batteries: pl.DataFrame
-) -> pl.DataFrame:
+def capacity_observations(intervals: pl.DataFrame, anchors: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """Divide the charge between two anchors by the change of the state of charge.
 
     Every anchor is paired with at most one earlier one: of the last 24, the one that
     gives the smallest relative error, provided that the state of charge differs by at
-    least 30 points, at most 14 days lie between them, at most 30 minutes of these
-    were unobserved, and no day in between has a current of the wrong sign (steps of
-    current and voltage correlate below −0.4 over at least 3 steps).
+    least 30 points, at most 14 days lie between them, and at most 30 minutes of these
+    were unobserved.
 
     The error adds both anchors', a current offset of 0.1 % of C over the time
     between them, the mean current over the unobserved time, and a gain error of
@@ -53,7 +48,6 @@ def capacity_observations(
     Args:
         intervals: `Interval5min` rows with midnights closed.
         anchors: `ChargeAnchor` rows.
-        evidence: `DayEvidence` rows.
         batteries: `Battery` rows.
 
     Returns:
@@ -76,13 +70,7 @@ def capacity_observations(
     if len(start_us) > 1:
         between = (start_us[1:] - start_us[:-1] - INTERVAL_US) * (owner[1:] == owner[:-1])
         unobserved[:-1] += np.maximum(between, 0)
-    flipped = (
-        series.rows.select(*_KEY, "date")
-        .join(_flipped_days(evidence), on=[*_KEY, "date"], how="left", maintain_order="left")["flipped"]
-        .fill_null(value=False)
-        .to_numpy()
-    )
-    counted = np.stack([net, throughput, unobserved, flipped.astype(np.float64)], axis=1)
+    counted = np.stack([net, throughput, unobserved], axis=1)
     summed = _summed(at_us, battery, start_us, series.offsets, counted)
     pairs = _Pairs(
         *_paired(
@@ -108,16 +96,6 @@ def capacity_observations(
         .sort(*_KEY, "ended_at", "started_at")
         .pipe(CapacityObservation.validate)
     )
-
-
-def _flipped_days(evidence: pl.DataFrame) -> pl.DataFrame:
-    scale = (pl.col("step_current_square_sum") * pl.col("step_voltage_square_sum")).sqrt()
-    flipped = (
-        (pl.col("step_count") >= _FLIPPED_STEPS)
-        & (scale > 0)
-        & (pl.col("step_current_voltage_sum") < _FLIPPED_CORRELATION * scale)
-    )
-    return evidence.select(*_KEY, "date", flipped=flipped).unique([*_KEY, "date"], keep="any")
 
 
 @njit(cache=True)
@@ -149,8 +127,8 @@ def _paired(at_us: Ints, battery: Ints, soc: Floats, sigma: Floats, summed: Floa
             elapsed = at_us[j] - at_us[i]
             if battery[i] != battery[j] or elapsed > _LONGEST_US:
                 break
-            net, throughput, unobserved, flipped = summed[j] - summed[i]
-            if flipped > 0 or unobserved > _UNOBSERVED_US:
+            net, throughput, unobserved = summed[j] - summed[i]
+            if unobserved > _UNOBSERVED_US:
                 break
             change = soc[j] - soc[i]
             if abs(change) < _LEAST_CHANGE_PERCENT:

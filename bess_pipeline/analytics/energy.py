@@ -57,7 +57,7 @@ def battery_daily(
             on=_DAY,
             how="left",
         )
-        .join(day_resistance(evidence).unique(_DAY, keep="any"), on=_DAY, how="left")
+        .join(day_resistance(intervals), on=_DAY, how="left")
         .join(plates, on=_KEY, how="left")
         .sort(_DAY)
     )

@@ -9,7 +9,9 @@ import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics.control_charts import others_median, robust_scores
-from bess_pipeline.analytics.plausibility import plausible_intervals
+from bess_pipeline.analytics.resistance import LEAST_STEPS, day_steps
+from bess_pipeline.tables.quality import REPAIRS
+from bess_pipeline.tables.telemetry import FLAGS
 
 _BATTERY = ("fleet_id", "battery_id")
 _DAY = (*_BATTERY, "date")
@@ -87,16 +89,14 @@ class DataFault:
 
     Attributes:
         name: Name of the feature that measures it.
-        limit: Value from which on the day is at fault; `below` says in which direction.
+        limit: Value from which on the day is at fault.
         kind: What it looks like.
-        below: Whether values below the limit are at fault.
         severity: How much it matters.
     """
 
     name: str
     limit: float
     kind: str
-    below: bool = False
     severity: str = "info"
 
 
@@ -220,11 +220,11 @@ FEATURES: tuple[Feature, ...] = (
     ),
 )
 
-#: What can be wrong with a day's data. The limits are shares of the day's intervals or samples,
-#: and the correlation of voltage with current steps below which the sign of the current is wrong.
+#: What can be wrong with a day's data. The limits are shares of the day's intervals or samples.
 DATA_FAULTS: tuple[DataFault, ...] = (
-    DataFault("step_correlation", -0.4, "current_sign", below=True, severity="warning"),
-    DataFault("fahrenheit_fraction", 0.05, "temperature_unit", severity="warning"),
+    DataFault("current_sign_fraction", 0.05, "current_sign", severity="warning"),
+    DataFault("temperature_unit_fraction", 0.05, "temperature_unit", severity="warning"),
+    DataFault("soc_unit_fraction", 0.05, "soc_unit"),
     DataFault("flagged_fraction", 0.05, "values_out_of_range"),
     DataFault("still_fraction", 0.2, "channel_stands_still"),
 )
@@ -243,8 +243,7 @@ def daily_features(
     """The features of every day, beside the peers of that day and beside the battery's own past.
 
     A feature is left out on days with a coverage below 0.25, where what it rests on is
-    missing or flagged, and on days on which the current has the wrong sign or the
-    temperature the wrong unit. `adjusted` is the value minus the median of the
+    missing or flagged. `adjusted` is the value minus the median of the
     fleet's other batteries where at least five have one, else the value itself; features
     that say nothing without peers then have neither `adjusted` nor `z`. `z` compares only
     days that were adjusted alike and, for the spreads of a day, reached alike into the steep
@@ -261,7 +260,8 @@ def daily_features(
         `DailyFeature` rows by battery, day and feature; all but `FEATURES` are `DATA_FAULTS`, without `z`.
     """
     days = (
-        _day_values(plausible_intervals(intervals, batteries))
+        _day_values(intervals, batteries)
+        .join(_step_values(intervals), on=_DAY, how="left")
         .join(_evidence_values(evidence, batteries), on=_DAY, how="left")
         .join(
             battery_daily.select(*_DAY, "coverage_fraction", round_trip_efficiency="round_trip_efficiency_30d_percent"),
@@ -290,20 +290,17 @@ def daily_features(
 def _withheld() -> list[pl.Expr]:
     """The columns of the features, null where the day's data cannot carry them."""
     seen = pl.col("coverage_fraction").fill_null(0.0) >= COVERAGE
-    signed = pl.col("step_correlation").fill_null(1.0) > 0
-    celsius = pl.col("fahrenheit_fraction").fill_null(0.0) <= DATA_FAULT_BY_NAME["fahrenheit_fraction"].limit
     in_range = pl.col("flagged_fraction").fill_null(0.0) <= DATA_FAULT_BY_NAME["flagged_fraction"].limit
     withheld = {
-        "step_resistance": signed & in_range,
-        "outside_cell_resistance": signed & in_range,
+        "step_resistance": in_range,
+        "outside_cell_resistance": in_range,
         "cell_loop_resistance": in_range,
         "cell_low": in_range,
         "cell_high": in_range,
         "rest_spread": in_range,
         "spread_p95": in_range,
-        "temperature_hot_spot": celsius,
+        "temperature_hot_spot": pl.col("temperature_unit_fraction") == 0,
         "throughput": pl.col("coverage_fraction") >= 0.9,
-        "idle_current": signed,
     }
     return [
         pl.when(seen & withheld.get(feature.name, True)).then(pl.col(feature.name)).alias(feature.name)
@@ -311,8 +308,10 @@ def _withheld() -> list[pl.Expr]:
     ]
 
 
-def _day_values(rows: pl.DataFrame) -> pl.DataFrame:
-    """What a day's plausible intervals say, one row per battery and day."""
+def _day_values(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """What a day's intervals say, one row per battery and day."""
+    plates = batteries.select(*_BATTERY, "chemistry", "rated_capacity_ah", "cells_in_series")
+    rows = intervals.join(plates, on=_BATTERY, how="inner").sort(*_BATTERY, "timestamp")
     cells, rated = pl.col("cells_in_series"), pl.col("rated_capacity_ah")
     mean_cell = pl.col("voltage_volt") / cells
     low, high = (
@@ -345,8 +344,7 @@ def _day_values(rows: pl.DataFrame) -> pl.DataFrame:
         depth=pl.col("depth").max().fill_null(0).cast(pl.Int64),
         height=pl.col("height").max().fill_null(0).cast(pl.Int64),
         observed_until=pl.col("timestamp").max() + pl.duration(minutes=5),
-        fahrenheit_fraction=pl.col("in_fahrenheit").mean(),
-        still_fraction=pl.col("stands_still").mean(),
+        **{f"{kind}_fraction": pl.col("repairs").fill_null("").str.contains(kind).mean() for kind in REPAIRS},
         cell_low=_where(pl.col("below").count() >= fewest, pl.col("below").quantile(0.97)),
         cell_high=_where(pl.col("above").count() >= fewest, pl.col("above").quantile(0.97)),
         rest_spread=_where(
@@ -373,26 +371,25 @@ def _slope(of: str, on: str, fewest: int) -> pl.Expr:
     return _where((both.sum() >= fewest) & (spread > 0.02**2), ((x * y).mean() - x.mean() * y.mean()) / spread)
 
 
-def _evidence_values(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    """What a day's evidence says, one row per battery and day."""
+def _step_values(intervals: pl.DataFrame) -> pl.DataFrame:
+    """What a day's current steps say, one row per battery and day."""
     kelvin = pl.col("step_temperature_celsius") + 273.15
     cold = ACTIVATION_ENERGY / GAS_CONSTANT * (1 / kelvin - 1 / REFERENCE_KELVIN)
     ohm = pl.col("step_current_voltage_sum") / pl.col("step_current_square_sum")
-    flags = [
-        "voltage_out_of_range",
-        "current_out_of_range",
-        "temperature_out_of_range",
-        "cell_voltage_out_of_range",
-        "cell_voltage_in_millivolt",
-    ]
-    scale = (pl.col("step_current_square_sum") * pl.col("step_voltage_square_sum")).sqrt()
-    stepped = pl.col("step_count") >= 4
     believable = pl.col("step_temperature_celsius").fill_null(25.0).is_between(-40, 60)
+    enough = (pl.col("step_count") >= LEAST_STEPS) & believable & (ohm > 0)
+    return day_steps(intervals).select(*_DAY, step_resistance=_where(enough, ohm.log() - cold.fill_null(0.0)))
+
+
+def _evidence_values(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """What a day's evidence says, one row per battery and day."""
+    still = [name for name in FLAGS if name.endswith("_stuck") or name == "frozen"]
+    wild = [name for name in FLAGS if name.endswith(("_out_of_range", "_in_millivolt"))]
+    seen = pl.col("samples") > 0
     return evidence.join(batteries.select(*_BATTERY, "cells_in_series"), on=_BATTERY).select(
         *_DAY,
-        step_resistance=_where(stepped & believable & (ohm > 0), ohm.log() - cold.fill_null(0.0)),
-        step_correlation=_where(stepped & (scale > 0), pl.col("step_current_voltage_sum") / scale),
-        flagged_fraction=_where(pl.col("samples") > 0, pl.max_horizontal(flags) / pl.col("samples")),
+        flagged_fraction=_where(seen, pl.max_horizontal(wild) / pl.col("samples")),
+        still_fraction=_where(seen, pl.max_horizontal(still) / pl.col("samples")),
         spread_p95=_where(pl.col("cells_in_series") > 1, pl.col("cell_voltage_spread_p95_volt")),
         temperature_hot_spot=pl.col("temperature_spread_p95_kelvin"),
     )

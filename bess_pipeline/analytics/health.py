@@ -38,9 +38,7 @@ _WIDE_PERCENT = 60.0
 _METHOD = "anchors"
 
 
-def state_of_health(
-    observations: pl.DataFrame, intervals: pl.DataFrame, evidence: pl.DataFrame, batteries: pl.DataFrame
-) -> pl.DataFrame:
+def state_of_health(observations: pl.DataFrame, intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """Estimate capacity and resistance at the end of each day, from data up to then.
 
     Capacity is the level, at the newest observation, of a robust straight line
@@ -59,7 +57,6 @@ def state_of_health(
     Args:
         observations: `CapacityObservation` rows.
         intervals: `Interval5min` rows with midnights closed.
-        evidence: `DayEvidence` rows.
         batteries: `Battery` rows.
 
     Returns:
@@ -110,7 +107,7 @@ def state_of_health(
             observations=pl.Series(estimates[:, 2]).cast(pl.Int64),
             method=pl.lit(_METHOD),
         )
-        .join(normalized_resistance(evidence, days), on=[*_KEY, "date"], how="left")
+        .join(normalized_resistance(intervals, days), on=[*_KEY, "date"], how="left")
         .select(list(StateOfHealth.columns()))
         .sort(*_KEY, "date")
         .pipe(StateOfHealth.validate)

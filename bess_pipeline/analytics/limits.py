@@ -10,7 +10,6 @@ import numpy.typing as npt
 import polars as pl
 from numba import njit
 
-from bess_pipeline.analytics.plausibility import plausible_intervals
 from bess_pipeline.tables.chemistry import CHEMISTRY
 
 _BATTERY = ("fleet_id", "battery_id")
@@ -128,11 +127,10 @@ def limit_episodes(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataF
 
     An episode needs two neighbouring known intervals outside the limit, so that a single sample is
     never enough, and ends with the first that is back inside by the release margin, or with the
-    last before an hour of silence. Values that cannot be (see `plausibility`) count
-    neither way. Where no cell voltages are known, the battery's voltage speaks for its average cell.
+    last before an hour of silence. Where no cell voltages are known, the battery's voltage speaks for its average cell.
 
     Args:
-        intervals: `Interval5min` rows in any order.
+        intervals: `ClosedInterval5min` rows in any order.
         batteries: `Battery` rows.
 
     Returns:
@@ -141,7 +139,13 @@ def limit_episodes(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataF
     References:
         SunSpec Alliance, Energy Storage Information Models 802, `Evt1`.
     """
-    rows = _with_cells(plausible_intervals(intervals, batteries))
+    plates = batteries.select(
+        *_BATTERY,
+        "chemistry",
+        "cells_in_series",
+        pl.selectors.starts_with("cell_voltage_", "temperature_").name.prefix("limit_"),
+    )
+    rows = _with_cells(intervals.join(plates, on=_BATTERY, how="inner").sort(*_BATTERY, "timestamp"))
     found = [_of_limit(rows, limit) for limit in LIMITS]
     return pl.concat(found).sort(*_BATTERY, "started_at", "code")
 

@@ -15,11 +15,38 @@ _FIRST_DAYS = 30
 _KEY = ["fleet_id", "battery_id"]
 
 
-def day_resistance(evidence: pl.DataFrame) -> pl.DataFrame:
+def day_steps(intervals: pl.DataFrame) -> pl.DataFrame:
+    """The current steps of each day, added up.
+
+    Args:
+        intervals: `ClosedInterval5min` rows.
+
+    Returns:
+        One row per battery and day: `step_count`, the sums `step_current_voltage_sum` [AV],
+        `step_current_square_sum` [A²] and `step_voltage_square_sum` [V²], and
+        `step_temperature_celsius` [°C], the mean over the steps; sorted.
+    """
+    heat = pl.when(pl.col("temperature_celsius").is_not_null()).then("step_count")
+    return (
+        intervals.sort(*_KEY, "timestamp")
+        .group_by(*_KEY, "date", maintain_order=True)
+        .agg(
+            pl.col(
+                "step_count", "step_current_voltage_sum", "step_current_square_sum", "step_voltage_square_sum"
+            ).sum(),
+            heat=(pl.col("temperature_celsius") * heat).sum(),
+            weight=heat.sum(),
+        )
+        .with_columns(step_temperature_celsius=pl.when(pl.col("weight") > 0).then(pl.col("heat") / pl.col("weight")))
+        .drop("heat", "weight")
+    )
+
+
+def day_resistance(intervals: pl.DataFrame) -> pl.DataFrame:
     """Resistance of each day, as measured: the regression of voltage steps on current steps.
 
     Args:
-        evidence: `DayEvidence` rows.
+        intervals: `ClosedInterval5min` rows.
 
     Returns:
         One row per battery and day with `internal_resistance_ohm` [Ω]; null with fewer than 4 steps,
@@ -27,10 +54,14 @@ def day_resistance(evidence: pl.DataFrame) -> pl.DataFrame:
     """
     resistance = pl.col("step_current_voltage_sum") / pl.col("step_current_square_sum")
     usable = (pl.col("step_count") >= LEAST_STEPS) & (pl.col("step_current_square_sum") > 0) & (resistance > 0)
-    return evidence.select(*_KEY, "date", internal_resistance_ohm=pl.when(usable).then(resistance)).sort(*_KEY, "date")
+    return (
+        day_steps(intervals)
+        .select(*_KEY, "date", internal_resistance_ohm=pl.when(usable).then(resistance))
+        .sort(*_KEY, "date")
+    )
 
 
-def normalized_resistance(evidence: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
+def normalized_resistance(intervals: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
     """Resistance at 25 °C and its growth, from the current steps up to each day.
 
     Steps of earlier days count with exp(−age/30 days); each day's current steps are
@@ -40,7 +71,7 @@ def normalized_resistance(evidence: pl.DataFrame, days: pl.DataFrame) -> pl.Data
     show the wrong sign, do not count.
 
     Args:
-        evidence: `DayEvidence` rows.
+        intervals: `ClosedInterval5min` rows.
         days: The battery-days that are asked for: `fleet_id`, `battery_id`, `date`.
 
     Returns:
@@ -49,6 +80,7 @@ def normalized_resistance(evidence: pl.DataFrame, days: pl.DataFrame) -> pl.Data
     References:
         W. Waag, S. Käbitz, D. U. Sauer (2013), Applied Energy 102, 885, doi:10.1016/j.apenergy.2012.09.030.
     """
+    evidence = day_steps(intervals)
     kelvin = pl.col("step_temperature_celsius") + 273.15
     factor = (_ACTIVATION / _GAS * (1 / kelvin - 1 / _REFERENCE_KELVIN)).exp()
     steps = (

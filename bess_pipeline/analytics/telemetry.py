@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from bess_pipeline.analytics.flags import LEAST_MILLIVOLT, flagged
 from bess_pipeline.tables import telemetry as contracts
-from bess_pipeline.tables.chemistry import CHEMISTRY
-from bess_pipeline.tables.telemetry import MEASUREMENTS, VERDICTS
+from bess_pipeline.tables.telemetry import CELL_LISTS, CELL_VOLTAGES, MEASUREMENTS, VERDICTS
 
-_FACTS = (*MEASUREMENTS, "status")
+_FACTS = (*MEASUREMENTS, "status", *CELL_LISTS)
 
 #: Of rows of one battery and instant, the last in this order wins.
 _ARRIVAL = ("first_seen", "path", "row_number")
@@ -102,28 +100,32 @@ def _is_in_order(keys: pl.DataFrame) -> bool:
 
 
 def accepted(raw: pl.DataFrame) -> pl.DataFrame:
-    """The accepted rows of `RawTelemetry`, without what only their arrival needed."""
-    return raw.filter(pl.col("verdict") == "accepted").drop("path", "row_number", "first_seen", "verdict")
+    """The accepted rows of `RawTelemetry`, each with its place in the order of arrival.
+
+    A row that was resent arrived when the first row equal to it did.
+    """
+    files = raw.select("first_seen", "path").unique().sort("first_seen", "path").with_row_index("file")
+    rows = in_order(raw, arrival=True).filter(pl.col("verdict") != "conflict")
+    rows = rows.join(files, on=["first_seen", "path"], how="left", maintain_order="left")
+    arrival = rows.select(pl.col("file").cast(pl.Int64) * _MOST_ROWS + pl.col("row_number")).to_series()
+    follows = pl.all_horizontal(
+        pl.col(name) == pl.col(name).shift() for name in ("fleet_id", "battery_id", "timestamp")
+    )
+    starts = ~rows.select(follows.fill_null(value=False)).to_series()
+    first = arrival.filter(starts).gather(starts.cum_sum() - 1)
+    placed = rows.with_columns(arrival=first).filter(pl.col("verdict") == "accepted")
+    return placed.drop("path", "row_number", "first_seen", "verdict", "file")
 
 
-#: Cells made for power are rated for 8 C (Samsung SDI INR18650-25R: 20 A of 2.5 Ah), those of stationary storage for 2;
-#: 2.5 times the former leaves room for pulses and for a nameplate that is too small. [1/h]
-MOST_C_RATE = 20.0
-
-#: No cell has this voltage: such a number is in millivolts. [V]
-_LEAST_MILLIVOLT = 500.0
-
-#: Below, the electrolyte is frozen; above, the cell burns, and no probe of a pack reads on. [°C]
-PLAUSIBLE_CELSIUS = (-60.0, 200.0)
-
-_BATTERY = ("fleet_id", "battery_id")
+#: No file has as many rows.
+_MOST_ROWS = 2**40
 
 
 def clean(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    """Flag what a single row proves to be wrong, and bring cell voltages in millivolts to volts.
+    """Flag what the samples of a day prove to be wrong, and bring cell voltages in millivolts to volts.
 
     Args:
-        samples: Accepted rows: `RawTelemetry` columns without those of their arrival.
+        samples: Accepted rows with their place in the order of arrival; whole days of each battery.
         batteries: `Battery` rows of their batteries.
 
     Returns:
@@ -133,31 +135,15 @@ def clean(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     Raises:
         ValueError: If a battery has no nameplate.
     """
-    plates = _bounds(batteries)
-    missing = samples.select(_BATTERY).unique().join(plates, on=_BATTERY, how="anti")
-    if missing.height:
-        raise ValueError(f"no nameplate for {', '.join(sorted(missing['battery_id']))}")
-    cells = ("cell_voltage_min_volt", "cell_voltage_max_volt")
-    temperatures = ("temperature_celsius", "temperature_min_celsius", "temperature_max_celsius")
-    lowest, highest = PLAUSIBLE_CELSIUS
-    return (
-        in_order(samples)
-        .join(plates, on=_BATTERY, how="left", maintain_order="left")
-        .with_columns(cell_voltage_in_millivolt=_any(pl.col(cell) > _LEAST_MILLIVOLT for cell in cells))
-        .with_columns(
-            pl.when(pl.col(cell) > _LEAST_MILLIVOLT).then(_volts(pl.col(cell))).otherwise(pl.col(cell)).alias(cell)
-            for cell in cells
-        )
-        .with_columns(
-            voltage_out_of_range=_any([~pl.col("voltage_volt").is_between("least_volt", "most_volt")]),
-            current_out_of_range=_any([pl.col("current_ampere").abs() > pl.col("most_ampere")]),
-            power_out_of_range=_any([pl.col("power_watt").abs() > pl.col("most_ampere") * pl.col("most_volt")]),
-            temperature_out_of_range=_any(~pl.col(name).is_between(lowest, highest) for name in temperatures),
-            cell_voltage_out_of_range=_any(~pl.col(name).is_between("least_cell", "most_cell") for name in cells),
-            soc_out_of_range=_any([~pl.col("soc_bms_percent").is_between(-5, 105)]),
-        )
-        .select(contracts.CleanTelemetry.column_names())
+    in_millivolt = pl.any_horizontal((pl.col(cell) > LEAST_MILLIVOLT).fill_null(value=False) for cell in CELL_VOLTAGES)
+    volts = in_order(samples).with_columns(
+        *(
+            pl.when(pl.col(cell) > LEAST_MILLIVOLT).then(_volts(pl.col(cell))).otherwise(pl.col(cell)).alias(cell)
+            for cell in CELL_VOLTAGES
+        ),
+        cell_voltage_in_millivolt=in_millivolt,
     )
+    return flagged(volts, batteries).select(contracts.CleanTelemetry.column_names())
 
 
 def _volts(millivolts: pl.Expr) -> pl.Expr:
@@ -166,24 +152,3 @@ def _volts(millivolts: pl.Expr) -> pl.Expr:
     Polars multiplies a column by the reciprocal of a number, but divides a single row by it.
     """
     return millivolts / (millivolts * 0 + 1000)
-
-
-def _bounds(batteries: pl.DataFrame) -> pl.DataFrame:
-    cells = pl.DataFrame(
-        [(name, *chemistry.plausible_cell_volt) for name, chemistry in CHEMISTRY.items()],
-        schema={"chemistry": pl.String, "least_cell": pl.Float64, "most_cell": pl.Float64},
-        orient="row",
-    )
-    return batteries.join(cells, on="chemistry", how="left").select(
-        *_BATTERY,
-        "least_cell",
-        "most_cell",
-        least_volt=pl.col("least_cell") * pl.col("cells_in_series"),
-        most_volt=pl.col("most_cell") * pl.col("cells_in_series"),
-        most_ampere=MOST_C_RATE * pl.col("rated_capacity_ah"),
-    )
-
-
-def _any(doubts: Iterable[pl.Expr]) -> pl.Expr:
-    """Whether any of several doubts is certain; what is unknown raises none."""
-    return pl.any_horizontal(doubt.fill_null(value=False) for doubt in doubts)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import dataframely as dy
 
-from bess_pipeline.tables import anomalies, cycles, energy, fleet, health, landing, quality, telemetry
+from bess_pipeline.tables import anomalies, cells, cycles, energy, fleet, health, landing, quality, telemetry
 from bess_pipeline.tables.columns import label
 
 Layer = Literal["landing", "bronze", "silver", "evidence", "gold"]
@@ -66,6 +66,10 @@ _BATTERY_DAY = ("battery_id", "date")
 
 LANDING_FILES = Table("landing_files", landing.LandingFile, "landing", "fleet", ("path",))
 LANDING_DAYS = Table("landing_days", landing.LandingDay, "landing", "fleet", ("path", "date", "battery_id"))
+LANDING_RUNS = Table("landing_runs", landing.LandingRun, "landing", "fleet", ("path", "battery_id", "run"))
+CLOCK_REPAIRS = Table(
+    "clock_repairs", landing.ClockRepair, "landing", "fleet", ("battery_id", "started_at", "path", "first_row")
+)
 LEDGER = Table("ledger", landing.LedgerEntry, "landing", "fleet_day", ("step", "date"), by_day=True)
 
 RAW_TELEMETRY = Table(
@@ -87,11 +91,18 @@ CLEAN_TELEMETRY = Table(
 INTERVALS_5MIN = Table("intervals_5min", telemetry.Interval5min, "evidence", "fleet_day", _BATTERY_TIME, by_day=True)
 DAY_EVIDENCE = Table("day_evidence", telemetry.DayEvidence, "evidence", "fleet_day", _BATTERY_DAY, by_day=True)
 
+CELL_EVIDENCE = Table(
+    "cell_evidence", cells.CellEvidence, "evidence", "fleet_day", (*_BATTERY_DAY, "kind", "position", "component"),
+    by_day=True,
+)  # fmt: skip
+
 BATTERIES = Table("batteries", fleet.Battery, "gold", "fleet", ("battery_id",))
 OCV_CURVES = Table("ocv_curves", fleet.OcvPoint, "evidence", "fleet", ("battery_id", "soc_percent"))
 CLOSED_INTERVALS = Table(
     "closed_intervals", telemetry.ClosedInterval5min, "evidence", "fleet", _BATTERY_TIME, by_day=True
 )
+REPAIRS = Table("repairs", quality.Repair, "gold", "fleet", ("battery_id", "kind", "started_at"))
+CURRENT_OFFSETS = Table("current_offsets", health.CurrentOffset, "gold", "fleet", _BATTERY_DAY)
 CHARGE_ANCHORS = Table("charge_anchors", health.ChargeAnchor, "gold", "fleet", _BATTERY_TIME)
 CAPACITY_OBSERVATIONS = Table(
     "capacity_observations", health.CapacityObservation, "gold", "fleet", ("battery_id", "started_at", "ended_at")
@@ -116,6 +127,8 @@ TABLES: dict[str, Table] = {value.name: value for value in list(globals().values
 #: What analysts see in the warehouse.
 PUBLISHED: tuple[Table, ...] = (
     *(table for table in TABLES.values() if table.layer == "gold"),
+    CELL_EVIDENCE,
     QUARANTINE,
+    CLOCK_REPAIRS,
     LANDING_FILES,
 )

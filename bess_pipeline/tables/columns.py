@@ -53,9 +53,19 @@ def quantity(
     return dy.Float64(nullable=nullable, min=low, max=high, description=description, metadata={"unit": unit})
 
 
+def quantities(unit: str, description: str) -> dy.List:
+    """A physical quantity of each of several parts, in a fixed order, with its unit; unknown is null."""
+    return dy.List(dy.Float64(nullable=True), nullable=True, description=description, metadata={"unit": unit})
+
+
 def duration(description: str, *, nullable: bool = False) -> dy.Int64:
     """A length of time in whole microseconds, so that sums of parts equal the whole."""
     return dy.Int64(nullable=nullable, min=0, description=description, metadata={"unit": "µs"})
+
+
+def shift(description: str) -> dy.Int64:
+    """A length of time in whole microseconds that may point backwards."""
+    return dy.Int64(description=description, nullable=False, metadata={"unit": "µs"})
 
 
 def count(description: str, *, nullable: bool = False) -> dy.Int64:

@@ -11,10 +11,18 @@ class BatteryDaily(dy.Schema):
     fleet_id = key("Fleet the battery belongs to")
     battery_id = key("Battery within the fleet")
     date = day("UTC day")
-    charging_energy_wh = quantity("Wh", "Energy into the battery", low=0)
-    discharging_energy_wh = quantity("Wh", "Energy out of the battery", low=0)
-    charging_capacity_ah = quantity("Ah", "Charge into the battery", low=0)
-    discharging_capacity_ah = quantity("Ah", "Charge out of the battery", low=0)
+    charging_energy_wh = quantity(
+        "Wh", "Energy into the battery, without the offset of the current sensor where known", low=0
+    )
+    discharging_energy_wh = quantity(
+        "Wh", "Energy out of the battery, without the offset of the current sensor where known", low=0
+    )
+    charging_capacity_ah = quantity(
+        "Ah", "Charge into the battery, without the offset of the current sensor where known", low=0
+    )
+    discharging_capacity_ah = quantity(
+        "Ah", "Charge out of the battery, without the offset of the current sensor where known", low=0
+    )
     equivalent_full_cycles = number("Energy throughput over twice the rated energy", low=0)
     round_trip_efficiency_percent = quantity(
         "%", "Energy out over energy in, where the day holds at least 0.1 equivalent full cycles both ways"

@@ -2,7 +2,7 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import choice, count, day, instant, key, number, quantity
+from bess_pipeline.tables.columns import choice, count, day, instant, key, label, number, quantity
 
 CHEMISTRIES = ("LFP", "NMC", "NCA", "LCO", "LTO", "lead_acid")
 
@@ -25,6 +25,9 @@ class Battery(dy.Schema):
     temperature_low_celsius = quantity("°C", "Lowest cell temperature in operation", nullable=False)
     temperature_high_celsius = quantity("°C", "Highest cell temperature in operation", nullable=False)
     sampling = choice(["instant", "mean"], "Whether a value is that of its instant or the mean of its interval.")
+    cell_component = label("Name of a cell in the source, with * for its number", nullable=True)
+    probe_component = label("Name of a temperature probe in the source, with * for its number", nullable=True)
+    first_component = count("Number of the first cell and of the first probe in their names", nullable=True)
 
 
 class OcvPoint(dy.Schema):

@@ -31,6 +31,17 @@ class CapacityObservation(dy.Schema):
     method = label("Kinds of the two anchors")
 
 
+class CurrentOffset(dy.Schema):
+    """One row per battery and UTC day: the offset of its current sensor, from the 30 days up to it."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    offset_ampere = quantity("A", "Current that the sensor adds; null where it is not known well enough")
+    offset_sigma_ampere = quantity("A", "Standard error of the offset", low=0)
+    method = label("What it rests on: balance between full charges, idle current, or both", nullable=True)
+
+
 class StateOfHealth(dy.Schema):
     """One row per battery and UTC day from the first estimate on, from data up to the end of that day only."""
 

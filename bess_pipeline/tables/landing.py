@@ -2,7 +2,7 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import choice, count, day, duration, flag, instant, key, label
+from bess_pipeline.tables.columns import choice, count, day, duration, flag, instant, key, label, shift
 
 
 class LandingFile(dy.Schema):
@@ -36,7 +36,41 @@ class LandingDay(dy.Schema):
     date = day("UTC day of the rows' own timestamps")
     battery_id = key("Battery the rows name; empty where they name none")
     checksum = label("Version of the file that was counted")
+    clock_version = label("Fingerprint of the clock repairs that the rows were counted with; empty without any")
     rows = count("Rows of that day and battery in the file")
+
+
+class LandingRun(dy.Schema):
+    """One row per fleet, file, battery and run of rows: where, in the order of the file, its times jump."""
+
+    fleet_id = key("Fleet whose landing folder holds the file")
+    path = key("Path below the fleet's landing folder")
+    battery_id = key("Battery the rows name")
+    run = dy.Int64(primary_key=True, min=0, description="Number of the run, in the direction of time")
+    checksum = label("Version of the file that was read")
+    first_row = count("Number of the run's first row in the file; rows of other batteries may lie between")
+    last_row = count("Number of the run's last row in the file")
+    rows = count("Rows of the run")
+    first_timestamp = instant("Earliest time of the run, as it is told")
+    last_timestamp = instant("Latest time of the run, as it is told")
+    is_ordered = flag("Whether time runs forward in it; rows out of order are one run")
+
+
+class ClockRepair(dy.Schema):
+    """One row per stretch of a battery's rows in a file whose clock was astray, or seems to have been."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery")
+    path = key("File that brought the rows, below the fleet's landing folder")
+    first_row = dy.Int64(primary_key=True, min=0, description="Number of the first of the rows in the file")
+    last_row = count("Number of the last of the rows in the file")
+    started_at = instant("Earliest of their times, as it is told")
+    ended_at = instant("Latest of their times, as it is told")
+    shift_us = shift("What has to be subtracted from their times; positive where the clock was ahead")
+    rows = count("Rows of this battery between the two", nullable=True)
+    batteries = count("Batteries whose clock was astray with it, itself included")
+    is_confident = flag("Whether the evidence is strong: then the times are repaired, else they stay as they are")
+    evidence = label("What the repair rests on")
 
 
 class LedgerEntry(dy.Schema):

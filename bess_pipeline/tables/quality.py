@@ -3,6 +3,7 @@
 import dataframely as dy
 
 from bess_pipeline.tables.columns import choice, count, day, duration, instant, key, label, quantity
+from bess_pipeline.tables.telemetry import BatteryDay, FlagCounts
 
 #: Why a row is in the quarantine.
 REASONS = (
@@ -13,6 +14,12 @@ REASONS = (
     "ragged_row",
     "conflict",
 )
+
+#: What is repaired in the 5-minute rows of a fleet.
+REPAIRS = ("current_sign", "temperature_unit", "soc_unit")
+
+#: Converted: read otherwise. Excluded: unknown, because the interval holds both kinds. Suspected: left as it is.
+REPAIR_ACTIONS = ("converted", "excluded", "suspected")
 
 
 class QuarantinedRow(dy.Schema):
@@ -60,21 +67,25 @@ class DataQualityDaily(dy.Schema):
     conflict = count("Quarantined: another row gives other values for the same battery and instant")
 
 
-class BatteryDataQualityDaily(dy.Schema):
-    """One row per battery and UTC day: how much was seen, and what was wrong with it."""
+class Repair(dy.Schema):
+    """One row per battery, kind and stretch of time in which 5-minute rows were read otherwise than they came."""
 
     fleet_id = key("Fleet the battery belongs to")
     battery_id = key("Battery within the fleet")
-    date = day("UTC day")
+    kind = choice(REPAIRS, "What was wrong.", primary_key=True)
+    started_at = instant("Start of the first interval", primary_key=True)
+    ended_at = instant("End of the last interval")
+    action = choice(REPAIR_ACTIONS, "What was done.")
+    channels = label("Columns it was done to, separated by commas")
+    intervals = count("Intervals of 5 minutes")
+    evidence = label("What it rests on")
+
+
+class BatteryDataQualityDaily(BatteryDay, FlagCounts):
+    """One row per battery and UTC day: how much was seen, and what was wrong with it."""
+
     coverage_fraction = quantity("1", "Share of the day observed", low=0, high=1, nullable=False)
     longest_gap_us = duration("Longest silence between two samples of the day")
     rows_accepted = count("Rows that became samples")
     rows_quarantined = count("Rows of this battery in the quarantine")
     rows_duplicate = count("Rows equal to one that was accepted")
-    voltage_out_of_range = count("Samples with this flag")
-    current_out_of_range = count("Samples with this flag")
-    power_out_of_range = count("Samples with this flag")
-    temperature_out_of_range = count("Samples with this flag")
-    cell_voltage_out_of_range = count("Samples with this flag")
-    cell_voltage_in_millivolt = count("Samples with this repair")
-    soc_out_of_range = count("Samples with this flag")

@@ -2,7 +2,19 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import choice, count, day, duration, flag, instant, key, label, quantity
+from bess_pipeline.tables.columns import (
+    choice,
+    count,
+    day,
+    duration,
+    flag,
+    instant,
+    key,
+    label,
+    quantities,
+    quantity,
+    shift,
+)
 
 #: Measured columns that a source may bring, in the order of the tables.
 MEASUREMENTS = (
@@ -20,6 +32,13 @@ MEASUREMENTS = (
     "power_ac_watt",
     "auxiliary_power_watt",
 )
+
+#: Cell temperatures, and cell voltages, among them.
+TEMPERATURES = ("temperature_celsius", "temperature_min_celsius", "temperature_max_celsius")
+CELL_VOLTAGES = ("cell_voltage_min_volt", "cell_voltage_max_volt")
+
+#: Lists with a value of each cell, and of each probe; null where the source brings none.
+CELL_LISTS = ("cell_voltages_volt", "probe_temperatures_celsius")
 
 #: What becomes of a received row that has a usable time and a battery.
 VERDICTS = ("accepted", "duplicate", "conflict")
@@ -42,6 +61,8 @@ class Measured(dy.Schema):
     power_ac_watt = quantity("W", "Power on the AC side of the converter; positive charges the battery")
     auxiliary_power_watt = quantity("W", "Power drawn by cooling, heating and controls")
     status = label("State of the battery in the maker's words", nullable=True)
+    cell_voltages_volt = quantities("V", "Voltage of each cell, in the order of their numbers; unknown is null")
+    probe_temperatures_celsius = quantities("°C", "Temperature at each probe, in the order of their numbers")
 
 
 class RawTelemetry(Measured):
@@ -53,36 +74,116 @@ class RawTelemetry(Measured):
     row_number = dy.Int64(primary_key=True, min=0, description="Number of the row in the file, from 0")
     battery_id = label("Battery within the fleet")
     timestamp = instant("Instant of the sample")
+    clock_shift_us = shift("What was subtracted from the time that the source gives, for its clock was astray")
     first_seen = count("Number of the landing scan that first saw the file")
     verdict = choice(VERDICTS, "What becomes of the row.")
 
 
-class CleanTelemetry(Measured):
-    """One row per battery and instant: one of the accepted rows, values untouched, flaws flagged beside them."""
+class BatterySample(dy.Schema):
+    """One row per battery and instant."""
 
     fleet_id = key("Fleet the battery belongs to")
     date = day("UTC day of the timestamp", primary_key=False)
     battery_id = key("Battery within the fleet")
     timestamp = instant("Instant of the sample", primary_key=True)
+
+
+class BatteryDay(dy.Schema):
+    """One row per battery and UTC day."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+
+
+class Flagged(dy.Schema):
+    """One row per sample: what is wrong with it; the rules are in `bess_pipeline.analytics.flags`."""
+
+    gap = flag("A sample or more is missing right before this one, or between it and the end of the day")
+    out_of_order = flag("A later sample of the battery arrived before this one")
+    missing_value = flag("A channel that the battery measured on this day is unknown")
+    frozen = flag("Every channel repeats its value, for longer than chance allows")
+    interpolated = flag("Voltage and current lie on straight lines: somebody filled a gap")
     voltage_out_of_range = flag("The voltage is none that this battery can have")
+    voltage_spike = flag("The voltage leaves its neighbours and comes back, and no current explains it")
+    voltage_stuck = flag("The voltage stands still while current or cells say that it must move")
     current_out_of_range = flag("The current is none that this battery can carry")
+    current_spike = flag("The current leaves its neighbours and comes back, and the voltage knows nothing of it")
+    current_stuck = flag("The current stands still while voltage or reported charge say that it changed")
     power_out_of_range = flag("The power is none that this battery can carry")
     temperature_out_of_range = flag("A cell temperature is outside −60 to 200 °C")
+    temperature_spike = flag("A temperature leaves its neighbours and comes back faster than cells can")
+    temperature_stuck = flag("The mean temperature stands still while other probes move")
+    ambient_temperature_out_of_range = flag("The ambient temperature is outside −60 to 200 °C")
     cell_voltage_out_of_range = flag("A cell voltage is none that this chemistry can have")
     cell_voltage_in_millivolt = flag("The cell voltages came in millivolts and are divided by 1000 here")
+    cell_voltage_spike = flag("A cell voltage leaves its neighbours and comes back, and no current explains it")
+    cell_voltage_stuck = flag("A cell voltage stands still while the battery's voltage moves")
     soc_out_of_range = flag("The reported state of charge is outside −5 to 105 %")
+    soc_spike = flag("The reported state of charge leaves its neighbours and comes back")
+    soc_stuck = flag("The reported state of charge stands still while charge flows")
+    soc_jump = flag("The reported state of charge moves faster than any current could")
 
 
-#: Flag columns of `CleanTelemetry`; each is counted per battery and day.
-FLAGS = (
-    "voltage_out_of_range",
-    "current_out_of_range",
-    "power_out_of_range",
-    "temperature_out_of_range",
-    "cell_voltage_out_of_range",
-    "cell_voltage_in_millivolt",
-    "soc_out_of_range",
-)
+#: What may be flagged about a sample; each is counted per battery and day.
+FLAGS = tuple(Flagged.column_names())
+
+#: Flag → channels of the sample that are then unknown to every estimate.
+VOIDS: dict[str, tuple[str, ...]] = {
+    "frozen": MEASUREMENTS,
+    "voltage_out_of_range": ("voltage_volt",),
+    "voltage_spike": ("voltage_volt",),
+    "voltage_stuck": ("voltage_volt",),
+    "current_out_of_range": ("current_ampere",),
+    "current_spike": ("current_ampere",),
+    "current_stuck": ("current_ampere",),
+    "power_out_of_range": ("power_watt",),
+    "temperature_out_of_range": TEMPERATURES,
+    "temperature_spike": TEMPERATURES,
+    "temperature_stuck": ("temperature_celsius",),
+    "ambient_temperature_out_of_range": ("ambient_temperature_celsius",),
+    "cell_voltage_out_of_range": CELL_VOLTAGES,
+    "cell_voltage_spike": CELL_VOLTAGES,
+    "cell_voltage_stuck": CELL_VOLTAGES,
+    "soc_out_of_range": ("soc_bms_percent",),
+    "soc_spike": ("soc_bms_percent",),
+    "soc_stuck": ("soc_bms_percent",),
+}
+
+
+class FlagCounts(dy.Schema):
+    """One row per battery and UTC day: how many samples have each flag."""
+
+    gap = count("Samples before which, or after which at the end of the day, samples are missing")
+    out_of_order = count("Samples that arrived after a later one")
+    missing_value = count("Samples that lack a channel measured on this day")
+    frozen = count("Samples in which every channel repeats its value")
+    interpolated = count("Samples on straight lines between others")
+    voltage_out_of_range = count("Samples with an impossible voltage")
+    voltage_spike = count("Samples whose voltage is a spike")
+    voltage_stuck = count("Samples whose voltage stands still")
+    current_out_of_range = count("Samples with an impossible current")
+    current_spike = count("Samples whose current is a spike")
+    current_stuck = count("Samples whose current stands still")
+    power_out_of_range = count("Samples with an impossible power")
+    temperature_out_of_range = count("Samples with an impossible cell temperature")
+    temperature_spike = count("Samples with a spike of a cell temperature")
+    temperature_stuck = count("Samples whose mean temperature stands still")
+    ambient_temperature_out_of_range = count("Samples with an impossible ambient temperature")
+    cell_voltage_out_of_range = count("Samples with an impossible cell voltage")
+    cell_voltage_in_millivolt = count("Samples whose cell voltages were brought from millivolts to volts")
+    cell_voltage_spike = count("Samples with a spike of a cell voltage")
+    cell_voltage_stuck = count("Samples in which a cell voltage stands still")
+    soc_out_of_range = count("Samples with an impossible reported state of charge")
+    soc_spike = count("Samples whose reported state of charge is a spike")
+    soc_stuck = count("Samples whose reported state of charge stands still")
+    soc_jump = count("Samples at which the reported state of charge jumps")
+
+
+class CleanTelemetry(BatterySample, Measured, Flagged):
+    """One row per battery and instant: one of the accepted rows, values untouched, flaws flagged beside them."""
+
+    clock_shift_us = shift("What was subtracted from the time that the source gives, for its clock was astray")
 
 
 class Interval5min(dy.Schema):
@@ -119,20 +220,25 @@ class Interval5min(dy.Schema):
     cell_voltage_spread_volt = quantity("V", "Highest minus lowest cell voltage, mean of the samples")
     temperature_min_celsius = quantity("°C", "Coldest probe among the samples")
     temperature_max_celsius = quantity("°C", "Hottest probe among the samples")
+    step_count = count("Current steps of at least 0.05 C between neighbouring samples at most 60 s apart")
+    step_current_voltage_sum = dy.Float64(nullable=False, description="Sum of ΔI·ΔV over those steps [AV]")
+    step_current_square_sum = dy.Float64(nullable=False, min=0, description="Sum of ΔI² over those steps [A²]")
+    step_voltage_square_sum = dy.Float64(nullable=False, min=0, description="Sum of ΔV² over those steps [V²]")
     soc_bms_percent = quantity("%", "Reported state of charge, first sample of the interval")
     soh_bms_percent = quantity("%", "Reported state of health, first sample of the interval")
 
 
 class ClosedInterval5min(Interval5min):
-    """One row per battery and 5 minutes in which anything was measured, with every midnight closed."""
+    """One row per battery and 5 minutes in which anything was measured, with every midnight closed and repairs made."""
+
+    repairs = label(
+        "Kinds of repairs made to the row, separated by commas; its original is in intervals_5min", nullable=True
+    )
 
 
-class DayEvidence(dy.Schema):
+class DayEvidence(BatteryDay, FlagCounts):
     """One row per battery and UTC day: what the fleet level needs of the day beyond its 5-minute rows."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     samples = count("Accepted samples")
     usual_interval_us = duration("Usual time from one sample to the next: the median, at most 15 minutes")
     max_gap_us = duration("Longest silence that is bridged")
@@ -149,22 +255,10 @@ class DayEvidence(dy.Schema):
         ),
         description="First and last known value of each integrated channel, to close the interval across midnight",
     )
-    step_count = count("Current steps of at least 0.05 C between neighbouring samples at most 60 s apart")
-    step_current_voltage_sum = dy.Float64(nullable=False, description="Sum of ΔI·ΔV over those steps [AV]")
-    step_current_square_sum = dy.Float64(nullable=False, min=0, description="Sum of ΔI² over those steps [A²]")
-    step_voltage_square_sum = dy.Float64(nullable=False, min=0, description="Sum of ΔV² over those steps [V²]")
-    step_temperature_celsius = quantity("°C", "Mean cell temperature over those steps")
     cell_voltage_spread_p95_volt = quantity("V", "Highest minus lowest cell voltage, 95th percentile of the samples")
     temperature_spread_p95_kelvin = quantity(
         "K", "Hottest probe minus mean temperature, 95th percentile of the samples"
     )
-    voltage_out_of_range = count("Samples with this flag")
-    current_out_of_range = count("Samples with this flag")
-    power_out_of_range = count("Samples with this flag")
-    temperature_out_of_range = count("Samples with this flag")
-    cell_voltage_out_of_range = count("Samples with this flag")
-    cell_voltage_in_millivolt = count("Samples with this flag")
-    soc_out_of_range = count("Samples with this flag")
 
 
 class Telemetry5min(dy.Schema):
@@ -183,13 +277,16 @@ class Telemetry5min(dy.Schema):
     cell_voltage_max_volt = quantity("V", "Highest cell voltage among the samples")
     temperature_min_celsius = quantity("°C", "Coldest probe among the samples")
     temperature_max_celsius = quantity("°C", "Hottest probe among the samples")
-    charging_capacity_ah = quantity("Ah", "Charge into the battery", low=0)
-    discharging_capacity_ah = quantity("Ah", "Charge out of the battery", low=0)
-    charging_energy_wh = quantity("Wh", "Energy into the battery", low=0)
-    discharging_energy_wh = quantity("Wh", "Energy out of the battery", low=0)
+    charging_capacity_ah = quantity("Ah", "Charge into the battery, without the sensor's offset where known", low=0)
+    discharging_capacity_ah = quantity(
+        "Ah", "Charge out of the battery, without the sensor's offset where known", low=0
+    )
+    charging_energy_wh = quantity("Wh", "Energy into the battery, without the sensor's offset where known", low=0)
+    discharging_energy_wh = quantity("Wh", "Energy out of the battery, without the sensor's offset where known", low=0)
     soc_percent = quantity("%", "State of charge at the start of the interval, relative to today's capacity")
     soc_lower_percent = quantity("%", "Lower end of its 90 % interval")
     soc_upper_percent = quantity("%", "Upper end of its 90 % interval")
     soc_method = label("How the state of charge was found", nullable=True)
     soc_bms_percent = quantity("%", "State of charge as the battery management system reports it")
     coverage_fraction = quantity("1", "Share of the interval observed", low=0, high=1, nullable=False)
+    repairs = label("Kinds of repairs made to the row, separated by commas; see the table repairs", nullable=True)

@@ -9,7 +9,7 @@ import polars as pl
 
 from bess_pipeline.tables.chemistry import CHEMISTRY
 from bess_pipeline.tables.fleet import Battery, OcvPoint
-from bess_pipeline.tables.telemetry import DayEvidence, Interval5min
+from bess_pipeline.tables.telemetry import ClosedInterval5min, DayEvidence
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CELLS = 100
@@ -103,10 +103,14 @@ def intervals(
             "cell_voltage_max_volt": np.maximum(*ends) / CELLS,
         }
     ).with_columns(**{name: pl.lit(value) for name, value in columns.items()})
-    schema = Interval5min.create_empty().schema
+    schema = ClosedInterval5min.create_empty().schema
     given = frame.with_columns(fleet_id=pl.lit("f"), battery_id=pl.lit(battery), date=pl.col("timestamp").dt.date())
     missing = [
-        pl.lit(WHOLE_US if name.endswith("_us") else 5 if name == "samples" else None).cast(kind).alias(name)
+        pl.lit(
+            WHOLE_US if name.endswith("_us") else 5 if name == "samples" else 0 if name.startswith("step_") else None
+        )
+        .cast(kind)
+        .alias(name)
         for name, kind in schema.items()
         if name not in given.columns
     ]
@@ -114,13 +118,12 @@ def intervals(
 
 
 def evidence(rows: pl.DataFrame, **columns: object) -> pl.DataFrame:
-    """Evidence of each battery-day of the rows: no steps and no flags unless told."""
+    """Evidence of each battery-day of the rows: no flags unless told."""
     schema = DayEvidence.create_empty().schema
-    steps = {"step_current_voltage_sum", "step_current_square_sum", "step_voltage_square_sum"}
     days = rows.select("fleet_id", "battery_id", "date").unique().sort("battery_id", "date").with_columns(**columns)
     return days.with_columns(
         *[
-            pl.lit(0 if kind == pl.Int64 or name in steps else [] if name == "edges" else None).cast(kind).alias(name)
+            pl.lit(0 if kind == pl.Int64 else [] if name == "edges" else None).cast(kind).alias(name)
             for name, kind in schema.items()
             if name not in days.columns
         ]

@@ -11,7 +11,7 @@ import polars as pl
 from bess_pipeline.tables.energy import BatteryDaily
 from bess_pipeline.tables.fleet import Battery
 from bess_pipeline.tables.health import StateOfHealth
-from bess_pipeline.tables.telemetry import DayEvidence, Interval5min
+from bess_pipeline.tables.telemetry import ClosedInterval5min, DayEvidence
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIVE_MINUTES = timedelta(minutes=5)
@@ -45,11 +45,15 @@ def made_batteries(count: int) -> pl.DataFrame:
 
 def made_intervals(rows: list[dict[str, object]]) -> pl.DataFrame:
     """Intervals of the given columns; what is not given is null, and durations and counts are whole."""
-    schema = Interval5min.create_empty().schema
+    schema = ClosedInterval5min.create_empty().schema
     frame = pl.DataFrame(rows)
     durations = [name for name in schema if name.endswith("_us")]
     missing = [
-        pl.lit(300_000_000 if name in durations else 1 if name == "samples" else None).cast(kind).alias(name)
+        pl.lit(
+            300_000_000 if name in durations else 1 if name == "samples" else 0 if name.startswith("step_") else None
+        )
+        .cast(kind)
+        .alias(name)
         for name, kind in schema.items()
         if name not in frame.columns and name not in {"fleet_id", "date"}
     ]
@@ -94,6 +98,7 @@ def made_days(
                 temperature_max_celsius=pl.Series(hot + 1),
             )
             .drop("step")
+            .with_columns(_steps("current_ampere", "voltage_volt"))
             .to_dicts()
         )
     )
@@ -108,16 +113,20 @@ def made_days(
     }
 
 
+def _steps(current: str, voltage: str) -> list[pl.Expr]:
+    """The step from one row of a battery to the next, as sums of a single step."""
+    turns, volts = (pl.col(name).diff().over("battery_id").fill_null(0.0) for name in (current, voltage))
+    return [
+        pl.lit(1, pl.Int64).alias("step_count"),
+        (turns * volts).alias("step_current_voltage_sum"),
+        (turns**2).alias("step_current_square_sum"),
+        (volts**2).alias("step_voltage_square_sum"),
+    ]
+
+
 def _evidence(intervals: pl.DataFrame) -> pl.DataFrame:
-    turns = pl.col("current_ampere").diff()
-    volts = pl.col("voltage_volt").diff()
     days = intervals.group_by(KEYS, maintain_order=True).agg(
         samples=pl.len(),
-        step_count=pl.len(),
-        step_current_voltage_sum=(turns * volts).sum(),
-        step_current_square_sum=(turns**2).sum(),
-        step_voltage_square_sum=(volts**2).sum(),
-        step_temperature_celsius=pl.col("temperature_celsius").mean(),
         cell_voltage_spread_p95_volt=(pl.col("cell_voltage_max_volt") - pl.col("cell_voltage_min_volt")).quantile(0.95),
         temperature_spread_p95_kelvin=(pl.col("temperature_max_celsius") - pl.col("temperature_celsius")).quantile(
             0.95

@@ -44,14 +44,14 @@ def nameplates(ids: Iterable[str], **changes: object) -> pl.DataFrame:
 
 def received_frame(rows: Sequence[dict[str, object]]) -> pl.DataFrame:
     """`RawTelemetry` rows without the verdict; what a row does not name is null."""
-    shared = {"fleet_id": FLEET, "path": "a.csv", "first_seen": 1}
+    shared = {"fleet_id": FLEET, "path": "a.csv", "first_seen": 1, "clock_shift_us": 0}
     full = [{**shared, "row_number": n, **row, "date": row["timestamp"].date()} for n, row in enumerate(rows)]
     return pl.DataFrame(full, schema=_RECEIVED)
 
 
 def clean_frame(rows: Sequence[dict[str, object]]) -> pl.DataFrame:
     """`CleanTelemetry` rows; what a row does not name is null, flags are down."""
-    shared = {"fleet_id": FLEET, "battery_id": "b", **dict.fromkeys(FLAGS, False)}
+    shared = {"fleet_id": FLEET, "battery_id": "b", "clock_shift_us": 0, **dict.fromkeys(FLAGS, False)}
     return pl.DataFrame([{**shared, **row, "date": row["timestamp"].date()} for row in rows], schema=_CLEAN)
 
 

@@ -114,8 +114,8 @@ def test_data_at_fault_are_no_alarm_of_the_battery():
     features = pl.concat(
         [
             scored(),
-            *(data_fault("b0", "step_correlation", day, -0.9) for day in (50, 51)),
-            data_fault("b1", "fahrenheit_fraction", 60, 0.4),
+            *(data_fault("b0", "current_sign_fraction", day, 0.9) for day in (50, 51)),
+            data_fault("b1", "temperature_unit_fraction", 60, 0.4),
         ]
     )
     found = events_of(features)

@@ -19,10 +19,9 @@ PLATES = made_cells.batteries("b")
 
 def telemetry(rows, plates=PLATES):
     curves = made_cells.curves(plates)
-    evidence = made_cells.evidence(rows)
     anchors = health.charge_anchors(rows, plates, curves)
-    observations = health.capacity_observations(rows, anchors, evidence, plates)
-    known = health.state_of_health(observations, rows, evidence, plates)
+    observations = health.capacity_observations(rows, anchors, plates)
+    known = health.state_of_health(observations, rows, plates)
     return Telemetry5min.validate(charge.telemetry_5min(rows, anchors, known, plates, curves))
 
 
@@ -165,7 +164,7 @@ def test_the_blend_is_the_posterior_of_a_random_walk_seen_at_its_anchors(rates, 
             "soc_sigma_percent": sigma,
         }
     )
-    none = health.state_of_health(CapacityObservation.create_empty(), rows, made_cells.evidence(rows), PLATES)
+    none = health.state_of_health(CapacityObservation.create_empty(), rows, PLATES)
     found = charge.telemetry_5min(rows, anchors, none, PLATES, made_cells.curves(PLATES))
 
     moved = 100 * np.abs(rates) / 12

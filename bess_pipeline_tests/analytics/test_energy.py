@@ -17,8 +17,8 @@ def daily(rows, evidence=None):
     evidence = made_cells.evidence(rows) if evidence is None else evidence
     curves = made_cells.curves(PLATES)
     anchors = health.charge_anchors(rows, PLATES, curves)
-    observations = health.capacity_observations(rows, anchors, evidence, PLATES)
-    known = health.state_of_health(observations, rows, evidence, PLATES)
+    observations = health.capacity_observations(rows, anchors, PLATES)
+    known = health.state_of_health(observations, rows, PLATES)
     telemetry = charge.telemetry_5min(rows, anchors, known, PLATES, curves)
     return energy.battery_daily(telemetry, evidence, rows, PLATES)
 

@@ -47,7 +47,7 @@ def test_the_values_are_those_that_were_made(month):
     assert value["cell_high"] == pytest.approx(0.006, abs=0.001)
     assert value["temperature_mean"] == pytest.approx(22, abs=0.1)
     assert value["temperature_hot_spot"] == pytest.approx(1.0)
-    assert value["step_correlation"] > 0.5
+    assert value["current_sign_fraction"] == 0.0
 
 
 def test_a_value_is_measured_against_the_median_of_the_others(month):
@@ -69,12 +69,17 @@ def test_a_score_needs_two_weeks_that_are_a_week_old(month):
     assert scored.min() == START.date() + timedelta(days=21)
 
 
-def test_a_flipped_current_is_a_fault_of_the_data_and_says_nothing_of_the_resistance():
-    flipped = made_days(5, 30, change=lambda rows: rows.with_columns(current_ampere=-pl.col("current_ampere")))
-    found = features_of(flipped)
-    assert value_of(found, "step_correlation")["value"].max() < -0.4
-    for feature in ("step_resistance", "outside_cell_resistance", "idle_current"):
-        assert value_of(found, feature).is_empty()
+def test_a_current_that_was_turned_is_a_fault_of_the_data():
+    turned = made_days(5, 30, change=lambda rows: rows.with_columns(repairs=pl.lit("current_sign")))
+    found = features_of(turned)
+    assert value_of(found, "current_sign_fraction")["value"].min() == 1.0
+    assert value_of(found, "temperature_unit_fraction")["value"].max() == 0.0
+
+
+def test_steps_of_the_wrong_sign_say_nothing_of_the_resistance():
+    wrong = pl.col("step_current_voltage_sum")
+    found = features_of(made_days(5, 30, change=lambda rows: rows.with_columns(-wrong)))
+    assert value_of(found, "step_resistance").is_empty()
 
 
 def test_days_hardly_seen_have_no_features(month):

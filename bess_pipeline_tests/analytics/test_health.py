@@ -1,6 +1,6 @@
 """Anchors, capacity observations and the state of health that follows from them."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -17,11 +17,10 @@ PLATES = made_cells.batteries("b")
 CURVES = made_cells.curves(PLATES)
 
 
-def estimated(rows, steps=None, plates=PLATES):
-    evidence = made_cells.evidence(rows) if steps is None else steps
+def estimated(rows, plates=PLATES):
     anchors = health.charge_anchors(rows, plates, made_cells.curves(plates))
-    observations = health.capacity_observations(rows, anchors, evidence, plates)
-    return health.state_of_health(observations, rows, evidence, plates)
+    observations = health.capacity_observations(rows, anchors, plates)
+    return health.state_of_health(observations, rows, plates)
 
 
 class TestAnchors:
@@ -99,9 +98,8 @@ class TestAnchors:
 
 
 class TestObservations:
-    def observed(self, rows, **columns):
-        evidence = made_cells.evidence(rows, **columns)
-        return health.capacity_observations(rows, health.charge_anchors(rows, PLATES, CURVES), evidence, PLATES)
+    def observed(self, rows):
+        return health.capacity_observations(rows, health.charge_anchors(rows, PLATES, CURVES), PLATES)
 
     @settings(max_examples=15, deadline=None)
     @given(st.floats(60, 110), st.floats(20, 45), st.floats(55, 85))
@@ -124,20 +122,6 @@ class TestObservations:
             .height
             == 0
         )
-
-    def test_none_spans_a_day_whose_current_has_the_wrong_sign(self):
-        rows = made_cells.intervals(made_cells.cycling(3, low=20, high=80), first_soc=20)
-        wrong = pl.col("date") == date(2026, 1, 2)
-        observed = self.observed(
-            rows,
-            step_count=pl.lit(10),
-            step_current_square_sum=pl.lit(100.0),
-            step_voltage_square_sum=pl.lit(1.0),
-            step_current_voltage_sum=pl.when(wrong).then(-9.0).otherwise(9.0),
-        )
-        second, third = (datetime(2026, 1, day, tzinfo=UTC) for day in (2, 3))
-        assert observed.height > 0
-        assert observed.filter((pl.col("ended_at") > second) & (pl.col("started_at") < third)).height == 0
 
     def test_anchors_more_than_14_days_apart_are_not_paired(self):
         # Charges by 60 points, then wavers for 15 days around there without ever resting, then rests.
@@ -185,7 +169,7 @@ class TestObservations:
                     found.append((error, 100 * moved / change))
             if found:
                 expected[made_cells.START + timedelta(minutes=5 * end)] = min(found)
-        observed = health.capacity_observations(rows, anchors, made_cells.evidence(rows), PLATES)
+        observed = health.capacity_observations(rows, anchors, PLATES)
         assert observed["ended_at"].to_list() == list(expected)
         for row, (error, capacity) in zip(observed.to_dicts(), expected.values(), strict=True):
             assert row["capacity_ah"] == pytest.approx(capacity, rel=1e-6)
@@ -233,7 +217,7 @@ class TestStateOfHealth:
         fading = made_observations([100 - 1.5 * day for day in range(20)])
         rates = np.concatenate([made_cells.cycling(20, low=10, high=90), np.zeros(100 * 288)])
         rows = made_cells.intervals(rates, first_soc=10)
-        after = health.state_of_health(fading, rows, made_cells.evidence(rows), PLATES)["soh_percent"][20:]
+        after = health.state_of_health(fading, rows, PLATES)["soh_percent"][20:]
         assert after.len() >= 99
         assert after.n_unique() == 1
 
@@ -301,5 +285,5 @@ def made_observations(capacities):
 
 def of_observations(observations):
     rows = made_cells.intervals(made_cells.cycling(observations.height, low=10, high=90), first_soc=10)
-    found = health.state_of_health(observations, rows, made_cells.evidence(rows), PLATES)
+    found = health.state_of_health(observations, rows, PLATES)
     return StateOfHealth.validate(found)

@@ -224,12 +224,13 @@ def test_the_evidence_of_a_day_by_hand():
     (row,) = evidence.to_dicts()
     assert (row["samples"], row["usual_interval_us"], row["max_gap_us"]) == (5, 60_000_000, 300_000_000)
     assert row["longest_gap_us"] == 3820 * 1_000_000
-    assert row["step_count"] == 2
-    assert row["step_current_voltage_sum"] == pytest.approx(100 * 10 + 120 * 13)
-    assert row["step_current_square_sum"] == pytest.approx(100**2 + 120**2)
-    assert row["step_voltage_square_sum"] == pytest.approx(10**2 + 13**2)
-    assert row["step_temperature_celsius"] == pytest.approx(23.0)
     assert row["soc_out_of_range"] == 1
+    (steps, *rest) = intervals_5min(clean(rows), batteries("b")).to_dicts()
+    assert steps["step_count"] == 2
+    assert steps["step_current_voltage_sum"] == pytest.approx(100 * 10 + 120 * 13)
+    assert steps["step_current_square_sum"] == pytest.approx(100**2 + 120**2)
+    assert steps["step_voltage_square_sum"] == pytest.approx(10**2 + 13**2)
+    assert all(row["step_count"] == 0 for row in rest)
     edges = {edge["channel"]: edge for edge in row["edges"]}
     assert set(edges) == {"voltage", "current", "power", "temperature"}
     assert edges["temperature"]["last_timestamp"] == START + timedelta(seconds=180)
@@ -258,8 +259,11 @@ def test_the_day_is_that_of_the_bin():
     assert found["date"].to_list() == [date(2026, 3, 28)]
 
 
-def test_an_ambient_temperature_that_no_probe_can_have_is_unknown():
-    rows = [sample(60 * k, ambient_temperature_celsius=value) for k, value in enumerate((20.0, 3276.7, 22.0, -61.0))]
+def test_a_flagged_ambient_temperature_is_unknown():
+    rows = [
+        sample(60 * k, ambient_temperature_celsius=value, ambient_temperature_out_of_range=not -60 < value < 200)
+        for k, value in enumerate((20.0, 3276.7, 22.0, -61.0))
+    ]
     (row,) = whole(rows, batteries("b")).to_dicts()
     assert row["ambient_temperature_celsius"] == pytest.approx(21.0)
     assert row["ambient_temperature_observed_us"] == 120 * 1_000_000
@@ -268,10 +272,10 @@ def test_an_ambient_temperature_that_no_probe_can_have_is_unknown():
 def test_means_have_no_steps():
     """The change from one mean to the next says nothing of what current and voltage did at the same time."""
     rows = [sample(60 * k, current_ampere=100.0 * k, voltage_volt=780.0 + 10 * k) for k in range(3)]
-    (instant,) = day_evidence(clean(rows), batteries("b")).to_dicts()
-    (mean,) = day_evidence(clean(rows), batteries("b", sampling="mean")).to_dicts()
+    (instant,) = intervals_5min(clean(rows), batteries("b")).to_dicts()
+    (mean,) = intervals_5min(clean(rows), batteries("b", sampling="mean")).to_dicts()
     assert (instant["step_count"], mean["step_count"]) == (2, 0)
-    assert (mean["step_current_square_sum"], mean["step_temperature_celsius"]) == (0.0, None)
+    assert mean["step_current_square_sum"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -287,7 +291,7 @@ def test_what_counts_as_a_step(seconds, amperes, steps):
     rows = [
         sample(second, current_ampere=value, voltage_volt=780.0) for second, value in ((0, 0.0), (seconds, amperes))
     ]
-    assert day_evidence(clean(rows), batteries("b"))["step_count"].to_list() == [steps]
+    assert intervals_5min(clean(rows), batteries("b"))["step_count"].sum() == steps
 
 
 def test_the_spread_of_the_day_is_told_by_its_95th_percentile():
@@ -322,10 +326,7 @@ def test_no_step_leads_from_one_day_or_battery_or_fleet_to_the_next():
         jump("c", midnight + 105, 100.0, fleet_id="g"),
     ]
     plates = pl.concat([batteries("b", "c"), batteries("c", fleet="g")])
-    evidence = day_evidence(clean(rows), plates)
-    assert evidence.select("fleet_id", "battery_id", "samples", "step_count").rows() == [
-        ("f", "b", 1, 0),
-        ("f", "b", 1, 0),
-        ("f", "c", 2, 0),
-        ("g", "c", 1, 0),
-    ]
+    found = intervals_5min(clean(rows), plates)
+    assert found.group_by("fleet_id", "battery_id", "date", maintain_order=True).agg(
+        pl.col("samples", "step_count").sum()
+    ).drop("date").rows() == [("f", "b", 1, 0), ("f", "b", 1, 0), ("f", "c", 2, 0), ("g", "c", 1, 0)]

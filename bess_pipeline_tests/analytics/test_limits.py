@@ -67,19 +67,11 @@ def episodes_of(column, values):
             [("OVER_VOLT_WARNING", 1, 3, 3)],
             id="the average cell where none is known",
         ),
-        pytest.param("cell_voltage_max_volt", [4.1, 9.9, 9.9, 9.9, 4.1], [], id="no cell shows 9.9 V"),
         pytest.param(
             "temperature_celsius",
             [44.0, 47.0, 47.0, 45.5, 43.0],
             [("OVER_TEMP_WARNING", 1, 4, 3)],
             id="the mean where no probe is known",
-        ),
-        pytest.param("temperature_max_celsius", [44.0, 400.0, 400.0, 44.0], [], id="no probe shows 400 °C"),
-        pytest.param(
-            "temperature_celsius",
-            [25.0, 77.0, 77.0, 77.2, 25.2],
-            [],
-            id="25 °C read in Fahrenheit is no heat",
         ),
         pytest.param(
             "temperature_celsius",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from bess_pipeline.analytics.intervals import closed, day_evidence, intervals_5min
-from bess_pipeline.tables.telemetry import ClosedInterval5min, DayEvidence
+from bess_pipeline.tables.telemetry import DayEvidence, Interval5min
 from bess_pipeline_tests.analytics.made_samples import MIDNIGHT, clean_frame, nameplates, samples_around_midnights
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,7 +114,7 @@ def _assert_equal(found: pl.DataFrame, rows: list[dict[str, object]], *, is_mean
 @given(rows=samples_around_midnights(batteries=("b",)))
 def test_every_channel_of_days_condensed_apart_is_that_of_the_whole(sampling, rows):
     found = _closed(rows, nameplates(["b"], sampling=sampling))
-    ClosedInterval5min.validate(found)
+    Interval5min.validate(found)
     _assert_equal(found, rows, is_mean=sampling == "mean")
 
 

@@ -4,25 +4,25 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bess_pipeline.analytics.resistance import day_resistance, normalized_resistance
+from bess_pipeline.analytics.resistance import day_resistance, day_steps, normalized_resistance
 from bess_pipeline_tests.analytics import made_cells
 
 
 def steps(ohms, celsius, *, count=10):
-    """Evidence of days whose steps show those resistances at those temperatures."""
+    """Rows of days whose steps show those resistances at those temperatures."""
     ohms, celsius = np.array(ohms, dtype=float), np.array(celsius, dtype=float)
-    rows = made_cells.intervals(np.zeros(288 * len(ohms)), first_soc=50)
-    return made_cells.evidence(rows).with_columns(
+    rows = made_cells.intervals(np.zeros(288 * len(ohms)), first_soc=50)[::288]
+    return rows.with_columns(
         step_count=pl.lit(count, pl.Int64),
         step_current_square_sum=pl.lit(100.0),
         step_current_voltage_sum=pl.Series(100 * ohms),
         step_voltage_square_sum=pl.Series(100 * ohms**2),
-        step_temperature_celsius=pl.Series(celsius).fill_nan(None),
+        temperature_celsius=pl.Series(celsius).fill_nan(None),
     )
 
 
-def normalized(evidence):
-    return normalized_resistance(evidence, evidence.select("fleet_id", "battery_id", "date"))
+def normalized(rows):
+    return normalized_resistance(rows, rows.select("fleet_id", "battery_id", "date"))
 
 
 def test_the_day_as_measured_is_the_regression_over_its_steps():
@@ -32,9 +32,9 @@ def test_the_day_as_measured_is_the_regression_over_its_steps():
 
 @pytest.mark.parametrize(("ohms", "count"), [(0.05, 3), (-0.05, 10)], ids=["too few steps", "wrong sign"])
 def test_a_day_without_evidence_has_no_resistance(ohms, count):
-    evidence = steps([ohms], [25], count=count)
-    assert day_resistance(evidence)["internal_resistance_ohm"].to_list() == [None]
-    assert normalized(evidence)["resistance_ohm"].to_list() == [None]
+    rows = steps([ohms], [25], count=count)
+    assert day_resistance(rows)["internal_resistance_ohm"].to_list() == [None]
+    assert normalized(rows)["resistance_ohm"].to_list() == [None]
 
 
 def test_the_temperature_is_taken_out():
@@ -55,5 +55,16 @@ def test_growth_is_over_the_first_30_days_and_unknown_before_they_are_over():
 
 
 def test_a_day_knows_nothing_of_later_days():
-    evidence = steps(np.linspace(0.05, 0.07, 60), np.linspace(10, 30, 60))
-    assert normalized(evidence).head(45).equals(normalized(evidence.head(45)))
+    rows = steps(np.linspace(0.05, 0.07, 60), np.linspace(10, 30, 60))
+    assert normalized(rows).head(45).equals(normalized(rows.head(45)))
+
+
+def test_steps_of_a_day_add_up_and_their_temperature_is_weighted_by_them():
+    """Hand-computed: 3 steps at 20 °C and 1 at 24 °C, and one interval without a temperature."""
+    rows = made_cells.intervals(np.zeros(3), first_soc=50).with_columns(
+        step_count=pl.Series([3, 1, 4]),
+        step_current_square_sum=pl.Series([10.0, 20.0, 30.0]),
+        temperature_celsius=pl.Series([20.0, 24.0, None]),
+    )
+    (day,) = day_steps(rows).to_dicts()
+    assert (day["step_count"], day["step_current_square_sum"], day["step_temperature_celsius"]) == (8, 60.0, 21.0)

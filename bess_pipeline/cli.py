@@ -6,6 +6,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
+fleet_app = typer.Typer(help="Fleet files, and the life of a fleet.", no_args_is_help=True)
+app.add_typer(fleet_app, name="fleet")
 _out = Console()
 _err = Console(stderr=True)
 
@@ -125,6 +128,38 @@ def simulate(
     with _err.status(f"simulating {batteries} batteries for {days} days"):
         write_fleet(simulated(plan), settings.root)
     _out.print(f"wrote fleet {fleet} to {settings.root}: next, bess run", highlight=False, soft_wrap=True)
+
+
+@fleet_app.command("draft")
+def fleet_draft(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A sample of the fleet's files.")],
+    fleet: Annotated[
+        str | None, typer.Option(help="Name of the fleet; that of the file or its folder if absent.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write it there instead; a file that is there stays.")] = None,
+) -> None:
+    """Look at a sample file and propose a fleet file, for a person to review: the proposal goes to standard output."""
+    from bess_pipeline.sources.draft import draft
+    from bess_pipeline.sources.draft.shown import overview
+    from bess_pipeline.sources.draft.written import fleet_file
+    from bess_pipeline.sources.opening import UnreadableFile
+
+    try:
+        drafted = draft(file, fleet_id=fleet)
+    except UnreadableFile as refused:
+        _fail([str(refused)])
+    _err.print(overview(drafted, _err.width))
+    if out is None:
+        typer.echo(fleet_file(drafted), nl=False)
+        return
+    try:
+        with out.open("x", encoding="utf-8") as written:
+            written.write(fleet_file(drafted))
+    except FileExistsError:
+        _fail([f"{out} is there already and stays as it is; name another file, or remove it"])
+    except OSError as error:
+        _fail([f"{out} cannot be written: {error.strerror}"])
+    _out.print(f"wrote {out}: review it, decide what is TODO, then bess run", highlight=False, soft_wrap=True)
 
 
 @app.command()

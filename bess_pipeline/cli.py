@@ -77,6 +77,25 @@ def run(
 
 
 @app.command()
+def evaluate(
+    truth: Annotated[
+        Path | None, typer.Argument(help="Folder that holds truth/; the deployment's own truth by default.")
+    ] = None,
+    fleet: Fleet = None,
+) -> None:
+    """Hold what was found against the truth of synthetic fleets."""
+    from bess_pipeline.defs.evaluate import evaluated
+    from bess_pipeline.defs.resources import Home
+
+    home = Home()
+    fleets = sorted(home.register().fleets) if fleet is None else [fleet]
+    try:
+        _out.print(evaluated(home, fleets, truth))
+    except LookupError as error:
+        _fail([str(error)])
+
+
+@app.command()
 def status() -> None:
     """Fleets, days present, late or missing, rows quarantined, the last run."""
     from bess_pipeline.defs import report

@@ -3,14 +3,22 @@
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import anchors, capacity, charge, health, intervals
+from bess_pipeline.analytics import anchors, capacity, charge, health, intervals, offsets
+from bess_pipeline.analytics import repairs as repairing
 from bess_pipeline.defs.house import spec
 from bess_pipeline.tables import catalog
 
 
+@dg.asset(**spec(catalog.REPAIRS))
+def repairs(intervals_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return repairing.repairs(intervals_5min, batteries)
+
+
 @dg.asset(**spec(catalog.CLOSED_INTERVALS))
-def closed_intervals(intervals_5min: pl.DataFrame, day_evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    return intervals.closed(intervals_5min, day_evidence, batteries)
+def closed_intervals(
+    intervals_5min: pl.DataFrame, day_evidence: pl.DataFrame, repairs: pl.DataFrame, batteries: pl.DataFrame
+) -> pl.DataFrame:
+    return repairing.repaired(intervals.closed(intervals_5min, day_evidence, batteries), repairs)
 
 
 @dg.asset(**spec(catalog.CHARGE_ANCHORS))
@@ -18,29 +26,38 @@ def charge_anchors(closed_intervals: pl.DataFrame, batteries: pl.DataFrame, ocv_
     return anchors.charge_anchors(closed_intervals, batteries, ocv_curves)
 
 
+@dg.asset(**spec(catalog.CURRENT_OFFSETS))
+def current_offsets(
+    closed_intervals: pl.DataFrame, charge_anchors: pl.DataFrame, batteries: pl.DataFrame
+) -> pl.DataFrame:
+    return offsets.current_offsets(closed_intervals, charge_anchors, batteries)
+
+
 @dg.asset(**spec(catalog.CAPACITY_OBSERVATIONS))
 def capacity_observations(
-    closed_intervals: pl.DataFrame, charge_anchors: pl.DataFrame, day_evidence: pl.DataFrame, batteries: pl.DataFrame
+    closed_intervals: pl.DataFrame, current_offsets: pl.DataFrame, charge_anchors: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
-    return capacity.capacity_observations(closed_intervals, charge_anchors, day_evidence, batteries)
+    counted = offsets.without_offset(closed_intervals, current_offsets, batteries)
+    return capacity.capacity_observations(counted, charge_anchors, batteries)
 
 
 @dg.asset(**spec(catalog.STATE_OF_HEALTH))
 def state_of_health(
     capacity_observations: pl.DataFrame,
     closed_intervals: pl.DataFrame,
-    day_evidence: pl.DataFrame,
     batteries: pl.DataFrame,
 ) -> pl.DataFrame:
-    return health.state_of_health(capacity_observations, closed_intervals, day_evidence, batteries)
+    return health.state_of_health(capacity_observations, closed_intervals, batteries)
 
 
 @dg.asset(**spec(catalog.TELEMETRY_5MIN))
 def telemetry_5min(
     closed_intervals: pl.DataFrame,
+    current_offsets: pl.DataFrame,
     charge_anchors: pl.DataFrame,
     state_of_health: pl.DataFrame,
     batteries: pl.DataFrame,
     ocv_curves: pl.DataFrame,
 ) -> pl.DataFrame:
-    return charge.telemetry_5min(closed_intervals, charge_anchors, state_of_health, batteries, ocv_curves)
+    counted = offsets.without_offset(closed_intervals, current_offsets, batteries)
+    return charge.telemetry_5min(counted, charge_anchors, state_of_health, batteries, ocv_curves)

@@ -10,13 +10,15 @@ from bess_pipeline.defs.house import outs
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.tables import catalog
 
-_INDEX = (catalog.LANDING_DAYS, catalog.LANDING_FILES)
+_INDEX = (catalog.LANDING_RUNS, catalog.CLOCK_REPAIRS, catalog.LANDING_DAYS, catalog.LANDING_FILES)
 
 
 @dg.multi_asset(name="landing_index", **outs(*_INDEX))
 def landing_index(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.Output[pl.DataFrame]]:
-    """Look at a fleet's landing folder: which file holds which days, and which rows have no usable time."""
+    """Look at a fleet's landing folder: which file holds which days, whose clock was astray, what has no time."""
     index = reindex(home, context.partition_key)
+    yield dg.Output(index.runs, catalog.LANDING_RUNS.name)
+    yield dg.Output(index.repairs, catalog.CLOCK_REPAIRS.name)
     yield dg.Output(index.days, catalog.LANDING_DAYS.name)
     yield dg.Output(index.files, catalog.LANDING_FILES.name, metadata=remarks(home.fleet(context.partition_key), index))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import intervals, telemetry
+from bess_pipeline.analytics import cells, intervals, telemetry
 from bess_pipeline.defs.arrivals import Arrivals
 from bess_pipeline.defs.batches import Aside, Batches
 from bess_pipeline.defs.house import outs, spec
@@ -18,7 +18,11 @@ RAW, QUARANTINE, ACCOUNTS = (
     catalog.QUARANTINE.name,
     catalog.ROW_ACCOUNTS.name,
 )
-INTERVALS, EVIDENCE = catalog.INTERVALS_5MIN.name, catalog.DAY_EVIDENCE.name
+INTERVALS, CELLS, EVIDENCE = (
+    catalog.INTERVALS_5MIN.name,
+    catalog.CELL_EVIDENCE.name,
+    catalog.DAY_EVIDENCE.name,
+)
 
 
 @dg.multi_asset(
@@ -44,16 +48,21 @@ def clean_telemetry(raw_telemetry: Batches, home: dg.ResourceParam[Home]) -> Bat
     return raw_telemetry.map(lambda raw: telemetry.clean(telemetry.accepted(raw), batteries))
 
 
-@dg.multi_asset(name="condensed", **outs(catalog.INTERVALS_5MIN, catalog.DAY_EVIDENCE))
+@dg.multi_asset(name="condensed", **outs(catalog.INTERVALS_5MIN, catalog.CELL_EVIDENCE, catalog.DAY_EVIDENCE))
 def condensed(
     clean_telemetry: Batches, home: dg.ResourceParam[Home]
 ) -> Iterator[dg.Output[Aside] | dg.Output[pl.DataFrame]]:
     """Condense samples to 5 minutes, and keep of each day what the fleet level needs beyond that."""
     batteries = home.batteries(clean_telemetry.part.fleet_id)
-    made = (
-        {INTERVALS: intervals.intervals_5min(c, batteries), EVIDENCE: intervals.day_evidence(c, batteries)}
-        for c in clean_telemetry
-    )
-    rows = Aside(made, main=INTERVALS)
+    rows = Aside((_condensed(samples, batteries) for samples in clean_telemetry), main=INTERVALS)
     yield dg.Output(rows, INTERVALS)
+    yield dg.Output(rows.kept(CELLS), CELLS)
     yield dg.Output(rows.kept(EVIDENCE), EVIDENCE)
+
+
+def _condensed(samples: pl.DataFrame, batteries: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    return {
+        INTERVALS: intervals.intervals_5min(samples, batteries),
+        CELLS: cells.cell_evidence(samples, batteries),
+        EVIDENCE: intervals.day_evidence(samples, batteries),
+    }

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from bess_pipeline.config import Settings
 from bess_pipeline.window import Window
@@ -53,6 +54,11 @@ def _fail(lines: list[str]) -> None:
     raise typer.Exit(1)
 
 
+def _remark(lines: list[str]) -> None:
+    for line in lines:
+        _err.print("[yellow]remark[/]", Text(line), highlight=False, soft_wrap=True)
+
+
 @app.command()
 def run(
     fleet: Fleet = None,
@@ -72,6 +78,7 @@ def run(
     except (AnotherRunError, LookupError) as error:
         _fail([str(error)])
     _out.print(report.summary(outcome, home.settings), soft_wrap=True)
+    _remark(outcome.remarks)
     if outcome.failures:
         _fail(outcome.failures)
 
@@ -192,6 +199,7 @@ def demo() -> None:
     with report.Bar(_err) as bar:
         outcome = demonstration.run(home, bar)
     _out.print(report.summary(outcome, home.settings), soft_wrap=True)
+    _remark(outcome.remarks)
     _out.print(findings.findings(home, demonstration.FLEETS))
     if outcome.failures:
         _fail(outcome.failures)

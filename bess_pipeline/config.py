@@ -29,6 +29,16 @@ class Settings(BaseSettings):
     rows_per_batch: int = Field(
         default=2_000_000, ge=1, description="Raw rows held in memory at once, beyond a single day."
     )
+    largest_file_bytes: int = Field(
+        default=1 << 36,
+        ge=1,
+        description="Most bytes that a landing file may hold, decompressed; a larger one is refused (64 GiB).",
+    )
+    largest_compression_ratio: int = Field(
+        default=250,
+        ge=1,
+        description="Most bytes that one byte of a compressed landing file may stand for; more is taken for a bomb.",
+    )
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of Dagster's UI, on loopback.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What the pipeline writes to its log."

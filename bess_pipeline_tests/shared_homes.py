@@ -9,8 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+import yaml
+
+from bess_pipeline_tests.format_samples import SAMPLES
 
 _FLEETS = Path(__file__).parent / "fleets"
+
+
+#: Files of format_samples that go through a whole run → fleet.
+FORMATS_RUN = {
+    "bdf/SINTEF__G20M7-202512-Gru6mV__20251228__C30__25degC__Neware.bdf.csv": "bdf_neware",
+    "bdf/SINTEF__SLPBA842124HV__2024-10-23__Rate_25degC__Neware__Time_Bug.bdf.csv": "bdf_time_bug",
+    "cellpy/maccor_three.txt": "maccor",
+    "cellpy/pec_Test25205.csv": "pec",
+    "pyprobe/biologic_CA1.txt": "biologic",
+    "pyprobe/novonix.csv": "novonix",
+    "bdf/legacy.bdf.parquet": "bdf_parquet",
+}
 
 
 def _with_fleet(name: str, home: Path) -> Path:
@@ -46,6 +61,41 @@ def nasa_pcoe(shared: Path, home: Path) -> None:
         )
 
 
+def ev_pack(shared: Path, home: Path) -> None:
+    """The electric car with 88 cell voltages and 19 probes, as released."""
+    shutil.copy(shared / "ev_pack_faults" / "car2.parquet", _with_fleet("ev_pack", home))
+
+
+def lfp_soc(shared: Path, home: Path) -> None:
+    """The LFP cell as released."""
+    shutil.copy(shared / "lfp_soc" / "lfp_soc.parquet", _with_fleet("lfp_soc", home))
+
+
+def dmegc_rw(shared: Path, home: Path) -> None:
+    """The four DMEGC cells as released."""
+    shutil.copy(shared / "dmegc_rw" / "dmegc_rw.parquet", _with_fleet("dmegc_rw", home))
+
+
+def m5bat_plant(shared: Path, home: Path) -> None:
+    """The seconds of the M5BAT plant as released."""
+    shutil.copy(shared / "m5bat" / "plant_month_0p1pct_sample.parquet", _with_fleet("m5bat_plant", home))
+
+
+def format_samples(shared: Path, home: Path) -> None:
+    """Files of seven makers and interchange formats, each a fleet of its own."""
+    for name, fleet_id in FORMATS_RUN.items():
+        source = SAMPLES[name].model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"preset"})
+        said = {
+            "fleet_id": fleet_id,
+            "battery": {"chemistry": "NMC", "rated_capacity_ah": 5, "rated_energy_wh": 18, "cells_in_series": 1},
+            "source": {**source, "files": Path(name).name},
+        }
+        (home / "fleets").mkdir(parents=True, exist_ok=True)
+        (home / "fleets" / f"{fleet_id}.yaml").write_text(yaml.safe_dump(said, sort_keys=False))
+        (home / "landing" / fleet_id).mkdir(parents=True)
+        shutil.copy(shared / "format_samples" / name, home / "landing" / fleet_id)
+
+
 def _ready_home(name: str) -> Callable[[Path, Path], None]:
     def copied(shared: Path, home: Path) -> None:
         for folder in ("fleets", "landing"):
@@ -61,6 +111,11 @@ HOMES: dict[str, Callable[[Path, Path], None]] = {
     "m5bat": m5bat,
     "nasa_pcoe": nasa_pcoe,
     "lipo_crate": lipo_crate,
+    "ev_pack": ev_pack,
+    "lfp_soc": lfp_soc,
+    "dmegc_rw": dmegc_rw,
+    "m5bat_plant": m5bat_plant,
+    "format_samples": format_samples,
     "fleet_minute": _ready_home("fleet_minute"),
     "fleet_years": _ready_home("fleet_years"),
 }

@@ -77,3 +77,15 @@ def test_a_simulated_fleet_is_ready_to_run(bess, home):
     assert (home.fleets / "tiny.yaml").exists()
     assert (home.truth / "tiny" / "truth" / "daily.parquet").exists()
     assert not list(home.landing.glob("**/truth"))
+
+
+def test_a_fleet_file_can_be_drafted_and_is_never_overwritten(bess, sample, tmp_path):
+    out = tmp_path / "mine.yaml"
+    drafted = bess("fleet", "draft", str(SAMPLE / "example.csv"), "--fleet", "mine", "--out", str(out))
+    assert drafted.exit_code == 0, drafted.output
+    assert "left to decide" in drafted.output
+    written = out.read_text(encoding="utf-8")
+    assert "rated_capacity_ah: TODO" in written
+    again = bess("fleet", "draft", str(SAMPLE / "example.csv"), "--out", str(out))
+    assert (again.exit_code, "stays as it is" in again.output) == (1, True)
+    assert out.read_text(encoding="utf-8") == written

@@ -111,3 +111,51 @@ def test_no_data_fault_of_the_minute_fleets_loses_a_row(ran):
         ran("fleet_minute"), "SELECT fleet_id, sum(rows_accepted)::BIGINT AS n FROM data_quality_daily GROUP BY ALL"
     )
     assert (quality["n"] > 0.98 * 6 * 14 * 1440).all()
+
+
+def test_the_cells_of_a_laboratory_run_through(ran):
+    """Rows of the released files, none lost; the capacity of R1 at C/20 is published as 2.752 Ah."""
+    lfp, dmegc = (
+        Warehouse(ran(name) / "warehouse" / "bess.duckdb").query(
+            "SELECT sum(rows_received) AS received, sum(rows_accepted) AS accepted FROM data_quality_daily"
+        )
+        for name in ("lfp_soc", "dmegc_rw")
+    )
+    assert lfp.rows() == [(91260, 91260)]
+    assert dmegc["received"].to_list() == [106935]
+    out = Warehouse(ran("dmegc_rw") / "warehouse" / "bess.duckdb").query(
+        "SELECT sum(discharging_capacity_ah) AS ah FROM battery_daily WHERE battery_id = 'R1/ocv/0'"
+    )
+    assert out["ah"].item() == pytest.approx(2.752, rel=0.01)
+
+
+def test_a_placeholder_of_a_plant_is_no_measurement(ran):
+    """In the sampled second of an outage on 2023-04-03 the plant reports 0 %, where its neighbours report 36 to 51."""
+    found = Warehouse(ran("m5bat_plant") / "warehouse" / "bess.duckdb").query(
+        "SELECT timestamp, soc_bms_percent FROM telemetry_5min WHERE CAST(timestamp AS DATE) = DATE '2023-04-03'"
+    )
+    assert found["soc_bms_percent"].min() > 10
+    outage = found.filter(pl.col("timestamp").dt.strftime("%H:%M") == "07:00")
+    assert outage["soc_bms_percent"].to_list() == [None]
+
+
+def test_files_of_makers_run_through(ran):
+    home = ran("format_samples")
+    counted = Warehouse(home / "warehouse" / "bess.duckdb").query(
+        "SELECT fleet_id, sum(rows_received) AS r, sum(rows_accepted + rows_quarantined + rows_duplicate) AS a "
+        "FROM data_quality_daily GROUP BY 1 ORDER BY 1"
+    )
+    assert [(fleet, int(received)) for fleet, received, _ in counted.iter_rows()] == [
+        ("bdf_neware", 17587),
+        ("bdf_parquet", 5000),
+        ("bdf_time_bug", 13086),
+        ("biologic", 1397),
+        ("maccor", 4009),
+        ("novonix", 207),
+        ("pec", 489),
+    ]
+    assert counted["r"].to_list() == counted["a"].to_list()
+    resets = Warehouse(home / "warehouse" / "bess.duckdb").query(
+        "SELECT times_backwards FROM landing_files WHERE fleet_id = 'bdf_time_bug'"
+    )
+    assert resets["times_backwards"].to_list() == [19]

@@ -34,6 +34,7 @@ REPAIR_OF = {"unit_f": "temperature_unit", "soc_frac": "soc_unit", "sign_flip": 
 _LOSSLESS = ("late", "dup", "shuffle", "resend", "clock")
 
 _INTERVAL = timedelta(minutes=5)
+_REST_RATE = 0.01
 
 
 def struck_batteries(events: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
@@ -145,23 +146,27 @@ def _within(hits: pl.DataFrame, events: pl.DataFrame, *, before: timedelta, afte
     return pairs.filter(pl.col("timestamp").is_between("low", "high", closed="left"))
 
 
-def repair_scores(intervals: pl.DataFrame, struck: pl.DataFrame) -> pl.DataFrame:
+def repair_scores(intervals: pl.DataFrame, struck: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """How much of the planted units and signs is repaired, and how much of what is repaired was planted.
 
     Args:
         intervals: `ClosedInterval5min` rows.
         struck: Rows of `struck_batteries`.
+        batteries: `Battery` rows.
 
     Returns:
         One row per kind: `events`, `intervals` that lie wholly in a fault, `recovered` ones among them,
-        `converted` intervals anywhere and `right` ones among those.
+        `converted` intervals anywhere and `right` ones among those. Of wrong signs only intervals count in which the
+        battery works, at 0.01 C or more: a current of nothing has no sign.
     """
+    plates = batteries.select(*_KEY, "rated_capacity_ah")
     rows = []
     for kind, repair in REPAIR_OF.items():
         events = struck.filter(kind=kind).with_row_index("event")
-        spans = events.select(*_KEY, "event", "begins", "ends").join(
-            intervals.select(*_KEY, "timestamp", "repairs"), on=_KEY
-        )
+        rate = pl.col("current_ampere").abs() / pl.col("rated_capacity_ah")
+        counts_at_all = rate >= _REST_RATE if kind == "sign_flip" else pl.lit(value=True)
+        told = intervals.join(plates, on=_KEY).filter(counts_at_all).select(*_KEY, "timestamp", "repairs")
+        spans = events.select(*_KEY, "event", "begins", "ends").join(told, on=_KEY)
         ends = pl.col("timestamp") + pl.lit(_INTERVAL)
         inside = spans.filter(pl.col("timestamp") >= pl.col("begins"), ends <= pl.col("ends"))
         touched = spans.filter(ends > pl.col("begins"), pl.col("timestamp") < pl.col("ends"))
@@ -172,7 +177,7 @@ def repair_scores(intervals: pl.DataFrame, struck: pl.DataFrame) -> pl.DataFrame
                 "events": events.height,
                 "intervals": inside.height,
                 "recovered": inside.filter(done).height,
-                "converted": intervals.filter(done).height,
+                "converted": told.filter(done).height,
                 "right": touched.filter(done).select(*_KEY, "timestamp").n_unique(),
             }
         )

@@ -16,7 +16,7 @@ from functools import cached_property, wraps
 import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.neighbours import Run, departures, offsets, overtaken, repeats, stuck
+from bess_pipeline.analytics.neighbours import Run, departures, offsets, overtaken, repeats, straying, stuck
 from bess_pipeline.analytics.samples import LONGEST_USUAL_US, Bools, Floats, SampleArrays
 from bess_pipeline.tables.telemetry import CELL_VOLTAGES, MEASUREMENTS, TEMPERATURES
 
@@ -25,6 +25,8 @@ LEAST_MILLIVOLT = 500.0
 
 _DAY_US = 86_400_000_000
 _TEN_MINUTES_US = 600_000_000
+#: Samples this far apart are independent of each other but for what the battery does [µs].
+_LEAST_APART_US = 30_000_000
 #: A report beyond these may be held at its end, or be a fraction [%].
 _LEAST_REPORT, _MOST_REPORT = 1.05, 99.0
 #: Current below which a battery rests, whatever its sensor's offset [C].
@@ -36,6 +38,8 @@ _FEWEST = 5
 _VOLTAGE_SPIKE, _CELL_SPIKE, _CURRENT_SPIKE, _TEMPERATURE_SPIKE, _SOC_SPIKE = 0.02, 0.05, 0.03, 3.0, 2.0
 #: How far the charge must move [%], the cells [V], and the reported charge beyond the counted [%].
 _CHARGE_MOVES, _CELL_MOVES, _REPORT_STRAYS = 2.0, 0.005, 5.0
+#: Share of the charge by which capacity, gain and the report itself may differ from what is counted with the nameplate.
+_REPORT_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,11 @@ class Samples(SampleArrays):
         )
 
     def hushed(self, value: str, siblings: Iterable[str], *, where: Bools | bool = True) -> Bools:
-        """Samples at which a measurement repeats while a sibling changes, and for longer than chance allows."""
+        """Samples at which a measurement repeats while a sibling changes, and for longer than chance allows.
+
+        Samples seconds apart hardly differ and are no trials of chance: they tell nothing.
+        """
+        where = where & self.of(self.usual >= _LEAST_APART_US).astype(np.bool_)
         own = self.quiet[value]
         repeated = np.zeros(len(own), np.bool_)
         repeated[1:] = own[1:] == own[:-1]
@@ -170,18 +178,14 @@ def missing_value(samples: Samples) -> Bools:
 
 @_once
 def frozen(samples: Samples) -> Bools:
-    """All channels repeat themselves for ten minutes or more, and for longer than the rest of the day lets expect."""
+    """All channels repeat themselves under current for ten minutes, longer than the rest of the day lets expect."""
     same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in MEASUREMENTS)
     known = pl.sum_horizontal(pl.col(name).is_not_null() for name in MEASUREMENTS) >= 2
     repeated = samples.rows.select(same & known).to_series().to_numpy() & ~np.isnan(samples.silence)
-    at_rest = (samples.column("current_ampere") == 0).astype(np.int64)
-    return repeats(
-        samples.series,
-        samples.time,
-        repeated,
-        at_rest,
-        run=samples.ten_minutes,
-    )
+    # Without a current nothing need move, and nothing is lost by what stands still.
+    flowing = np.nan_to_num(samples.column("current_ampere"), nan=1.0) != 0
+    kind = np.where(flowing, 0, -1)
+    return repeats(samples.series, samples.time, repeated, kind, run=samples.ten_minutes)
 
 
 def interpolated(samples: Samples) -> Bools:
@@ -261,11 +265,17 @@ def current_stuck(samples: Samples) -> Bools:
     found = samples.hushed("current_ampere", ["voltage_volt"], where=samples.at_rest & flowing)
     for witness, least in ((steps, 2.5), (leaps, 0.5)):
         found |= samples.stuck("current_ampere", witness, np.full(len(samples.midnight), least), inner=2)
-    soc = _continued(samples)
-    strays = np.full(len(samples.midnight), _REPORT_STRAYS)
     # Of either sign: a current of the wrong sign is repaired, not left out.
-    as_it_is, turned = (samples.stuck("current_ampere", soc - sign * samples.charged, strays) for sign in (1, -1))
-    return found | (as_it_is & turned)
+    return found | straying(
+        samples.series,
+        samples.time,
+        samples.quiet["current_ampere"],
+        _continued(samples),
+        samples.charged,
+        run=samples.ten_minutes,
+        inner=2,
+        most=np.array([_REPORT_STRAYS, _REPORT_SHARE]),
+    )
 
 
 def _kinks(samples: Samples, volt: Floats) -> Floats:

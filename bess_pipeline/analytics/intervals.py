@@ -10,7 +10,7 @@ import polars as pl
 from bess_pipeline.analytics.integration import BIN_US, binned_integrals
 from bess_pipeline.analytics.telemetry import in_order
 from bess_pipeline.tables import telemetry as contracts
-from bess_pipeline.tables.telemetry import CELL_VOLTAGES, FLAGS, VOIDS
+from bess_pipeline.tables.telemetry import CELL_VOLTAGES, FLAGS, TEMPERATURES, VOIDS
 
 #: Silences of up to this many usual intervals, and of up to a minute, are bridged.
 GAP_INTERVALS = 5
@@ -34,6 +34,17 @@ _SUFFIX = {
     "temperature": "temperature_celsius",
     "ambient_temperature": "ambient_temperature_celsius",
 }
+#: How a channel is known of a sample.
+_IS_KNOWN = {
+    "voltage": pl.col("voltage_volt").is_not_null(),
+    "current": pl.col("current_ampere").is_not_null(),
+    "power": (pl.col("voltage_volt") * pl.col("current_ampere")).is_not_null() | pl.col("power_watt").is_not_null(),
+    "temperature": pl.any_horizontal(pl.col(TEMPERATURES).is_not_null()),
+    "cell_voltage": pl.any_horizontal(pl.col(CELL_VOLTAGES).is_not_null()),
+    "soc_bms": pl.col("soc_bms_percent").is_not_null(),
+}
+#: The same after what flags void is taken away; the extremes do not stand for a mean that stands still.
+_IS_USABLE = _IS_KNOWN | {"temperature": _IS_KNOWN["temperature"] & ~pl.col("temperature_stuck")}
 _AMOUNTS = {
     "current": ("charging_capacity_ah", "discharging_capacity_ah"),
     "power": ("charging_energy_wh", "discharging_energy_wh"),
@@ -115,6 +126,9 @@ def day_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     hotter = pl.col("temperature_max_celsius") - pl.col("temperature")
     counted = samples.group_by("series", maintain_order=True).agg(
         *(pl.col(flag).sum().cast(pl.Int64) for flag in FLAGS),
+        *(pl.col(f"{channel}_known").sum().cast(pl.Int64) for channel in _IS_KNOWN),
+        *(usable.sum().cast(pl.Int64).alias(f"{channel}_usable") for channel, usable in _IS_USABLE.items()),
+        clock_shifted=(pl.col("clock_shift_us") != 0).sum().cast(pl.Int64),
         longest_gap_us=pl.col("time").diff().max().fill_null(0),
         cell_voltage_spread_p95_volt=pl.col("cell_spread").quantile(0.95, "linear"),
         temperature_spread_p95_kelvin=hotter.quantile(0.95, "linear"),
@@ -152,6 +166,7 @@ def _known(clean: pl.DataFrame) -> pl.DataFrame:
             ),
             series=starts.cum_sum().cast(pl.Int64).set_sorted(),
             time=pl.col("timestamp").cast(pl.Int64),
+            **{f"{channel}_known": known for channel, known in _IS_KNOWN.items()},
         )
         .with_columns(
             voltage="voltage_volt",

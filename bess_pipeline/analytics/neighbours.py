@@ -139,6 +139,48 @@ def stuck(
     return found
 
 
+@njit(cache=True)
+def _straying(time: Ints, ends: Ints, told: Floats, counted: Floats, run: tuple[int, int, int], most: Floats) -> Bools:
+    shortest, fewest, inner = run
+    n = len(time)
+    found = np.zeros(n, np.bool_)
+    start = 0
+    while start < n:
+        end = ends[start]
+        if time[end] - time[start] >= shortest and end - start + 1 >= fewest:
+            first, last = -1, -1
+            for i in range(start + inner, end + 1 - inner):
+                if not np.isnan(told[i]):
+                    first = i if first < 0 else first
+                    last = i
+            if last > first >= 0:
+                moved, flown = abs(told[last] - told[first]), abs(counted[last] - counted[first])
+                if abs(moved - flown) > most[0] + most[1] * max(moved, flown):
+                    found[start : end + 1] = True
+        start = end + 1
+    return found
+
+
+def straying(
+    series: Ints, time: Ints, value: Floats, told: Floats, counted: Floats, *, run: Run, inner: int, most: Floats
+) -> Bools:
+    """Samples of runs in which a value repeats while what is told of its sum strays from the sum, of either sign.
+
+    Args:
+        series: Number of the series of each sample, ascending: shape (n,).
+        time: Time of each sample, ascending within its series [µs]: shape (n,).
+        value: Values; NaN, unknown, ends a run: shape (n,).
+        told: Sum as it is told; NaN where unknown: shape (n,).
+        counted: Sum of the values: shape (n,).
+        run: What a run is.
+        inner: Samples at either end of a run at which nothing is heard.
+        most: How far the sizes of the two changes may differ: as such, and as share of the larger: shape (2,).
+    """
+    ends = _ends(series, time, value, run.reach)
+    found: Bools = _straying(time, ends, told, counted, (run.shortest_us, run.fewest, inner), most)
+    return found
+
+
 #: Trials outside a run from which one can tell how often values repeat; as many as in the run at least.
 LEAST_TRIALS = 30
 #: A run that would come by chance less often than this is none of chance.

@@ -47,6 +47,8 @@ _PLAIN = 1e-6
 _SIGN_SWITCH = 15.0
 #: Steps of one interval share the errors of the model: their evidence counts for this part, and at most so much.
 _SIGN_SHARE, _SIGN_MOST = 0.3, 6.0
+#: Evidence against a sign from which on a row tells of it.
+_TELLING = 0.5
 #: Least error of a reported change of charge in an interval [%].
 _REPORT_SIGMA = 0.5
 #: Current below which it does not matter which sign it has [C].
@@ -244,7 +246,7 @@ def _sign(series: Traces) -> _Reading:
     working = np.bincount(series.battery_index, weights=~resting, minlength=series.batteries.height)
     wrong = np.bincount(series.battery_index, weights=~resting & opposite, minlength=series.batteries.height)
     mostly = (wrong > 0.5 * working)[series.battery_index]
-    opposite = _while_working(series, opposite, resting)
+    opposite = _from_first_to_last(series, opposite, told=evidence < -_TELLING)
     between = _beside_change(series, opposite) & ~resting & ~mostly
     return _Reading(
         "current_sign", _CURRENT_CHANNELS, opposite & ~mostly & ~between, between, opposite & mostly,
@@ -252,13 +254,13 @@ def _sign(series: Traces) -> _Reading:
     )  # fmt: skip
 
 
-def _while_working(series: Traces, state: Bools, resting: Bools) -> Bools:
-    """A state from its first to its last row at work: at rest before and after, it is nothing but a guess."""
+def _from_first_to_last(series: Traces, state: Bools, *, told: Bools) -> Bools:
+    """A state from the first to the last row that tells of it: before and after, at rest or at full, it is a guess."""
     table = (
         pl.DataFrame({"battery": series.battery_index, "state": state})
         .with_row_index("place")
-        .with_columns(stretch=pl.struct("battery", "state").rle_id(), working=pl.Series(~resting))
-        .with_columns(at=pl.when("working").then("place"))
+        .with_columns(stretch=pl.struct("battery", "state").rle_id(), told=pl.Series(told))
+        .with_columns(at=pl.when("told").then("place"))
     )
     inside = pl.col("place").is_between(pl.col("at").min().over("stretch"), pl.col("at").max().over("stretch"))
     return table.select(pl.col("state") & inside.fill_null(value=False)).to_series().to_numpy()

@@ -10,7 +10,7 @@ from bess_pipeline.analytics import quality, telemetry
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.ledger import WHOLE_FLEET
 from bess_pipeline.lake.store import Slice
-from bess_pipeline.sources import landing
+from bess_pipeline.sources import conflicts, landing
 from bess_pipeline.sources.register import Fleet
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window, batched
@@ -29,8 +29,11 @@ def reindex(home: Home, fleet_id: str) -> landing.Index:
         home.folder(fleet_id),
         known,
         home.landing_days(fleet_id),
+        known_runs=home.landing_runs(fleet_id),
+        known_repairs=home.clock_repairs(fleet_id),
         first_day=home.settings.first_day,
         today=home.today,
+        limits=home.limits,
     )
     timeless = Slice(fleet_id, no_day=True)
     held = home.lake.read(catalog.QUARANTINE, timeless)
@@ -48,6 +51,8 @@ def remarks(fleet: Fleet, index: landing.Index) -> dict[str, str | int]:
     return {
         "unmapped_columns": ", ".join(name for name in names if name) or "none",
         "sampling": f"{landing.sampling(fleet, index.files)}{'' if fleet.source.sampling else ', detected'}",
+        "times_backwards": int(index.files["times_backwards"].sum()),
+        "repaired_clocks": index.repairs.filter("is_confident")["battery_id"].n_unique(),
         "unreadable_files": index.files.filter(pl.col("status") == "unreadable").height,
     }
 
@@ -75,7 +80,7 @@ class Arrivals:
         assert self.part.window is not None  # noqa: S101
         days = self.home.landing_days(self.part.fleet_id).filter(self.part.window.days())
         rows = dict(days.group_by("date").agg(pl.col("rows").sum()).iter_rows())
-        for window in batched(self.part.window, rows, budget=self.home.settings.rows_per_batch):
+        for window in batched(self.part.window, rows, budget=self.home.rows_per_batch(self.part.fleet_id)):
             yield self._batch(window)
 
     def record(self, run_id: str) -> None:
@@ -94,14 +99,16 @@ class Arrivals:
             home.landing_files(fleet.fleet_id),
             home.landing_days(fleet.fleet_id),
             window,
+            repairs=home.clock_repairs(fleet.fleet_id),
             first_day=home.settings.first_day,
             today=home.today,
+            limits=home.limits,
             held=home.lake.scan(catalog.RAW_TELEMETRY, part),
             held_rejected=held_rejected,
         )
         raw = telemetry.verdicts(arrived.rows)
-        conflicts = raw.filter(pl.col("verdict") == "conflict")
-        losers = landing.losers(fleet, home.folder(fleet.fleet_id), conflicts, held_rejected)
+        lost = raw.filter(pl.col("verdict") == "conflict")
+        losers = conflicts.losers(fleet, home.folder(fleet.fleet_id), lost, held_rejected, limits=home.limits)
         return {
             catalog.RAW_TELEMETRY.name: raw,
             catalog.QUARANTINE.name: pl.concat([arrived.rejected, losers]),

@@ -52,7 +52,7 @@ def _of_fleet(home: Home, fleet_id: str, folder: Path) -> tuple[pl.DataFrame, ..
     sick = faults["rack_id"].str.to_uppercase().implode()
     return (
         evaluation.flag_scores(clean, struck),
-        evaluation.repair_scores(lake.read(catalog.CLOSED_INTERVALS, part), struck),
+        evaluation.repair_scores(lake.read(catalog.CLOSED_INTERVALS, part), struck, batteries),
         evaluation.row_scores(clean, struck, seconds=max(1, round((usual or 6e7) / 1e6))),
         errors.filter(~pl.col("battery_id").str.to_uppercase().is_in(sick)),
     )

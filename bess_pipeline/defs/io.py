@@ -33,7 +33,7 @@ class LakeIOManager(dg.IOManager):
             return self._home.lake.read(table, Slice(context.partition_key))
         part = slice_of(list(context.asset_partition_keys))
         self._read_from[table.name, part] = self._home.ledger.signatures(part.fleet_id, table.name)
-        return Batches.of(self._home.lake, table, part, budget=self._home.settings.rows_per_batch)
+        return Batches.of(self._home.lake, table, part, budget=self._home.rows_per_batch(part.fleet_id))
 
     def handle_output(self, context: dg.OutputContext, obj: Batches | Aside | pl.DataFrame) -> None:
         """Replace the slice of the run's partitions; a fleet's tables only where rows changed."""

@@ -7,7 +7,7 @@ from bess_pipeline.tables import catalog
 DAY_TABLES = [
     table.name for table in catalog.TABLES.values() if table.per == "fleet_day" and table is not catalog.LEDGER
 ]
-INDEX_TABLES = [catalog.LANDING_FILES.name, catalog.LANDING_DAYS.name]
+INDEX_TABLES = [table.name for table in catalog.TABLES.values() if table.per == "fleet" and table.layer == "landing"]
 FLEET_TABLES = [table.name for table in catalog.TABLES.values() if table.per == "fleet" and table.layer != "landing"]
 
 LANDING = dg.define_asset_job("landing", selection=INDEX_TABLES, description="Look at a fleet's landing folder.")

@@ -16,6 +16,7 @@ from bess_pipeline.defs.plan import (
 )
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.defs.runs import Launcher, instance_of
+from bess_pipeline.sources.opening import printable
 from bess_pipeline.window import Window
 
 _PARTITION = "dagster/partition"
@@ -40,12 +41,14 @@ class Outcome:
         fleets: Fleets whose tables were made.
         published: Whether a new warehouse was put in place.
         failures: What went wrong, one line each.
+        remarks: What is worth a look, one line each: checks of a fleet that did not pass and stop nothing.
     """
 
     days: dict[str, int] = field(default_factory=dict)
     fleets: list[str] = field(default_factory=list)
     published: bool = False
     failures: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def did_nothing(self) -> bool:
@@ -97,6 +100,8 @@ class _Work:
         self.progress.begin(what, parts)
         result = self.launcher.run(job, tags, fleet_id=fleet_id)
         self.outcome.failures.extend(f"{what}: {line} (run {result.run_id})" for line in result.failures)
+        if job == jobs.FLEET.name:  # what is said of single days is summed up there
+            self.outcome.remarks.extend(f"{fleet_id}: {line}" for line in result.remarks)
         return None if result.failures else result.run_id
 
     def fleet(self, fleet_id: str, within: Window | None) -> None:
@@ -143,4 +148,4 @@ def unreadable_files(home: Home, fleet_id: str) -> Sequence[str]:
     """Files of a fleet that cannot be read, and why, a line each."""
     files = home.landing_files(fleet_id)
     bad = files.filter(files["status"] == "unreadable").select("path", "checksum", "error")
-    return [f"{fleet_id}/{path}: {error}" for path, _, error in bad.iter_rows()]
+    return [f"{fleet_id}/{printable(path)}: {error}" for path, _, error in bad.iter_rows()]

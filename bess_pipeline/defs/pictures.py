@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from dataclasses import dataclass
 
 import dagster as dg
@@ -10,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bess_pipeline.lake.store import Lake, Slice
+from bess_pipeline.sources.opening import printable
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import Window
@@ -68,7 +70,7 @@ def _png(rows: pl.DataFrame, plot: Plot) -> bytes:
     axes = figure.add_subplot()
     groups = rows.partition_by("battery_id", maintain_order=True) if "battery_id" in rows.columns else [rows]
     for group in groups[:_LINES]:
-        name = group["battery_id"][0] if "battery_id" in group.columns else None
+        name = printable(group["battery_id"][0], longest=24) if "battery_id" in group.columns else None
         axes.plot(group[plot.x].to_numpy(), group[plot.y].to_numpy() * plot.scale, linewidth=0.8, label=name)
     axes.set_ylabel(plot.label, fontsize=7)
     axes.tick_params(labelsize=7)
@@ -76,5 +78,7 @@ def _png(rows: pl.DataFrame, plot: Plot) -> bytes:
     if len(groups) > 1:
         axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=90)
+    with warnings.catch_warnings():  # of a letter that the font lacks, and of names that leave no room for lines
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(image, format="png", dpi=90)
     return image.getvalue()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
+from bess_pipeline.defs.house import CODE_VERSION
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.ledger import WHOLE_FLEET, fingerprint, stale_days
 from bess_pipeline.sources import landing
@@ -51,7 +52,8 @@ def fleet_signature(home: Home, fleet_id: str) -> str:
     """Fingerprint of everything that a fleet's tables rest on."""
     days: dict[date, str] = home.ledger.signatures(fleet_id, LAST_OF_DAY)
     files = home.landing_files(fleet_id).select("path", "checksum", "status", "rows_without_day")
-    return fingerprint(home.fleet(fleet_id).telemetry_version, sorted(days.items()), files.rows())
+    made_by = CODE_VERSION, catalog.shape("gold")
+    return fingerprint(home.fleet(fleet_id).telemetry_version, *made_by, sorted(days.items()), files.rows())
 
 
 def is_fleet_stale(home: Home, fleet_id: str) -> bool:

@@ -11,8 +11,10 @@ from bess_pipeline.lake.ledger import Ledger, day_signatures
 from bess_pipeline.lake.store import Lake, Slice
 from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.sources import landing, register
+from bess_pipeline.sources.opening import Limits
 from bess_pipeline.sources.register import Fleet, Register
 from bess_pipeline.tables import catalog
+from bess_pipeline.tables.telemetry import MEASUREMENTS
 
 
 @cache
@@ -64,6 +66,19 @@ class Home:
         mistakes = known.mistakes.get(f"{fleet_id}.yaml", [f"there is no {self.settings.fleets / fleet_id}.yaml"])
         raise LookupError(f"fleet {fleet_id}: {'; '.join(mistakes)}")
 
+    @property
+    def limits(self) -> Limits:
+        """How much a landing file may hold."""
+        return Limits(self.settings.largest_file_bytes, self.settings.largest_compression_ratio)
+
+    def rows_per_batch(self, fleet_id: str) -> int:
+        """Raw rows of a fleet held in memory at once: fewer where each row also holds a value per cell."""
+        fleet, rows = self.fleet(fleet_id), self.settings.rows_per_batch
+        if fleet.source.cells is None:
+            return rows
+        cells = max(fleet.nameplate(name).cells_in_series for name in ("", *fleet.batteries))
+        return max(1, rows * len(MEASUREMENTS) // (len(MEASUREMENTS) + cells))
+
     def folder(self, fleet_id: str) -> Path:
         """The landing folder of a fleet."""
         return self.settings.landing / fleet_id
@@ -75,6 +90,14 @@ class Home:
     def landing_days(self, fleet_id: str) -> pl.DataFrame:
         """`LandingDay` rows of a fleet."""
         return self.lake.read(catalog.LANDING_DAYS, Slice(fleet_id))
+
+    def landing_runs(self, fleet_id: str) -> pl.DataFrame:
+        """`LandingRun` rows of a fleet."""
+        return self.lake.read(catalog.LANDING_RUNS, Slice(fleet_id))
+
+    def clock_repairs(self, fleet_id: str) -> pl.DataFrame:
+        """`ClockRepair` rows of a fleet."""
+        return self.lake.read(catalog.CLOCK_REPAIRS, Slice(fleet_id))
 
     def batteries(self, fleet_id: str) -> pl.DataFrame:
         """Nameplates of every battery that a file of the fleet ever named: `Battery` rows."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
@@ -49,11 +50,13 @@ class RunResult:
 
     Attributes:
         run_id: The run, as the UI knows it.
-        failures: What went wrong, one line per failed step; empty when all went well.
+        failures: What went wrong, one line per failed step or check; empty when all went well.
+        remarks: What checks have to say that is no failure, one line each.
     """
 
     run_id: str
     failures: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def prepare(settings: Settings) -> None:
@@ -144,23 +147,33 @@ class Launcher:
             job_code_origin=recon.get_python_origin(),
         )
         failures: list[str] = []
+        remarks: list[str] = []
         interrupted = False
         for event in execute_run_iterator(recon, run, self._instance):
             if event.is_step_materialization:
                 self._advance()
-            elif event.is_step_failure:
-                interrupted |= _is_interruption(event)
+            elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                verdict = event.asset_check_evaluation_data
+                if not verdict.passed:
+                    (failures if verdict.severity == dg.AssetCheckSeverity.ERROR else remarks).append(_remark(verdict))
+            elif event.is_step_failure and not _is_of(event, DagsterAssetCheckFailedError):
+                interrupted |= _is_of(event, dg.DagsterExecutionInterruptedError)
                 failures.append(f"{event.step_key}: {_reason(event)}")
             elif event.is_failure and not failures:
                 failures.append(event.message or "the run failed")
         if interrupted:
             raise KeyboardInterrupt
-        return RunResult(run.run_id, tuple(failures))
+        return RunResult(run.run_id, tuple(failures), tuple(remarks))
 
 
-def _is_interruption(event: dg.DagsterEvent) -> bool:
+def _is_of(event: dg.DagsterEvent, kind: type[BaseException]) -> bool:
+    """Whether a step failed by an error of this kind."""
     error = event.step_failure_data.error
-    return error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+    return error is not None and error.cls_name == kind.__name__
+
+
+def _remark(verdict: dg.AssetCheckEvaluation) -> str:
+    return f"{verdict.check_name}: {verdict.description}"
 
 
 def _reason(event: dg.DagsterEvent) -> str:

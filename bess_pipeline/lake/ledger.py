@@ -39,15 +39,15 @@ def day_signatures(landing_days: pl.DataFrame, landing_files: pl.DataFrame, *bas
         basis: What else every day rests on, such as the version of the fleet file.
 
     Returns:
-        UTC day → fingerprint of the files that hold the day, their order, and the basis.
+        UTC day → fingerprint of the files that hold the day, their order, the repairs of their clocks, and the basis.
     """
     versions = (
-        landing_days.select("date", "path", "checksum")
+        landing_days.select("date", "path", "checksum", "clock_version")
         .unique()
         .join(landing_files.select("path", "first_seen"), on="path", how="left")
         .sort("date", "path")
         .group_by("date", maintain_order=True)
-        .agg(pl.concat_str("path", "checksum", "first_seen", separator="\x1f"))
+        .agg(pl.concat_str("path", "checksum", "first_seen", "clock_version", separator="\x1f"))
     )
     return {day: fingerprint(*basis, *files) for day, files in versions.iter_rows()}
 

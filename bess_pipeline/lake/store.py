@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from typing import Literal
 
 import dataframely as dy
 import deltalake
@@ -97,6 +98,31 @@ def _arrow_schema(table: Table) -> pa.Schema:
     return stored_contract(table).create_empty().to_arrow().schema
 
 
+#: Layers of what was received: their rows cannot be made again, because files may have gone since.
+_RECEIVED = ("landing", "bronze")
+
+
+def _delta_schema(table: Table) -> deltalake.Schema:
+    return deltalake.Schema.from_arrow(_arrow_schema(table))
+
+
+def _fields(schema: deltalake.Schema) -> dict[str, str]:
+    """Columns of a Delta table and their types."""
+    return {field.name: str(field.type) for field in schema.fields}
+
+
+def _today(table: Table) -> dict[str, str]:
+    return _fields(_delta_schema(table))
+
+
+def _filled(table: Table) -> list[pl.Expr]:
+    """Columns that must not be null, as they are in rows from before there was such a column."""
+    schema = stored_schema(table)
+    plain = [name for name, column in table.columns.items() if not (column.nullable or column.primary_key)]
+    nothing = {name: 0 if schema[name].is_integer() else "" for name in plain if not schema[name].is_temporal()}
+    return [pl.col(name).fill_null(value) for name, value in nothing.items() if schema[name] != pl.Boolean]
+
+
 class Lake:
     """All Delta tables of one deployment.
 
@@ -120,17 +146,39 @@ class Lake:
         return f"{self.uri}/{table.name}"
 
     def create(self) -> None:
-        """Create every table that is not there yet; safe to call from many processes."""
+        """Create every table that is not there yet, and fit those of an earlier version to today's columns.
+
+        What was received gets the new columns, empty in the rows that are there; what
+        is made from it begins anew, and its earlier rows stay in the table's versions.
+        Safe to call from many processes.
+
+        Raises:
+            ContractError: If a table of received rows has a column of another type than today's.
+        """
         for table in catalog.TABLES.values():
             if not deltalake.DeltaTable.is_deltatable(self.address(table)):
-                deltalake.DeltaTable.create(
-                    self.address(table),
-                    schema=_arrow_schema(table),
-                    mode="ignore",
-                    partition_by=table.partition_by,
-                    name=table.name,
-                    description=table.grain,
-                )
+                self._begin(table, "ignore")
+            elif (held := _fields(deltalake.DeltaTable(self.address(table)).schema())) != (today := _today(table)):
+                if table.layer not in _RECEIVED:
+                    self._begin(table, "overwrite")
+                    continue
+                changed = [name for name, kind in today.items() if held.get(name, kind) != kind]
+                if changed:
+                    raise ContractError(f"{table.name}: {', '.join(changed)} had another type; restore that version")
+                missing = [field for field in _delta_schema(table).fields if field.name not in held]
+                if missing:
+                    deltalake.DeltaTable(self.address(table)).alter.add_columns(missing)
+
+    def _begin(self, table: Table, mode: Literal["ignore", "overwrite"]) -> None:
+        deltalake.DeltaTable.create(
+            self.address(table),
+            schema=_arrow_schema(table),
+            mode=mode,
+            partition_by=table.partition_by,
+            name=table.name,
+            description=table.grain,
+        )
+        self._open.pop(table.name, None)
 
     def _delta(self, table: Table) -> deltalake.DeltaTable:
         known = self._open.get(table.name)
@@ -158,6 +206,8 @@ class Lake:
             Columns as stored; order within the slice is that of the files: sort if it matters.
         """
         frame = pl.scan_delta(self._delta(table)).select(stored_schema(table).names())
+        if table.layer in _RECEIVED:
+            frame = frame.with_columns(_filled(table))
         return frame if part is None else frame.filter(part.rows())
 
     def read(self, table: Table, part: Slice | None = None) -> pl.DataFrame:

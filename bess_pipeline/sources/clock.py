@@ -19,7 +19,9 @@ from bess_pipeline.tables.columns import UTC_MICROSECONDS
 INSTANTS = pl.Struct({"early": UTC_MICROSECONDS, "late": UTC_MICROSECONDS})
 
 _WALL = pl.Datetime("us")
-_MICROSECONDS: dict[TimeUnit, float] = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+_MICROSECONDS: dict[TimeUnit, float] = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3, "min": 6e7, "h": 3.6e9}
+#: ``1d 02:03:04.5``, ``26:03:04``, ``02:03``: days, hours, minutes, seconds.
+_DURATION = r"^\s*(?:(\d+)\s*d\s+)?(\d+):(\d{1,2})(?::(\d{1,2}(?:[.,]\d+)?))?\s*$"
 _FARTHEST_US = 2.5e17
 _ISO = (
     *(f"%Y-%m-%d{t}%H:%M{s}{zone}" for zone in ("%#z", "") for s in (":%S%.f", "") for t in ("T", " ")),
@@ -60,6 +62,8 @@ class Clock:
             zoned = values.dtype.time_zone is not None
             at = values.dt.cast_time_unit("us")
             return _once(at.dt.convert_time_zone("UTC")) if zoned else self._in_zone(at)
+        if self.column.unit == "duration":
+            return _once(self._lasted(values.cast(pl.String)))
         if self.column.unit is not None:
             return _once(self._counted(values, self.column.unit))
         if values.dtype != pl.String:
@@ -95,6 +99,18 @@ class Clock:
                 for end, found in (("early", early), ("late", late))
             )
         return pl.select(pl.struct(early=early, late=late)).to_series()
+
+    def _lasted(self, values: pl.Series) -> pl.Series:
+        """Instants that lie a duration after the origin."""
+        parts = values.str.extract_groups(_DURATION).struct
+        days, hours, minutes = (parts[place].cast(pl.Float64) for place in range(3))
+        seconds = parts[3].str.replace(",", ".", literal=True).cast(pl.Float64).fill_null(0.0)
+        lasted = ((days.fill_null(0.0) * 24 + hours) * 60 + minutes) * 60 + seconds
+        near = (lasted * 1e6 < _FARTHEST_US).fill_null(value=False)
+        counted = (lasted.zip_with(near, pl.Series([None], dtype=pl.Float64)) * 1e6).round(0).cast(pl.Int64)
+        return pl.select(
+            (pl.lit(self._origin) + pl.lit(counted).cast(pl.Duration("us"))).cast(UTC_MICROSECONDS)
+        ).to_series()
 
     def _counted(self, values: pl.Series, unit: TimeUnit) -> pl.Series:
         factor = _MICROSECONDS[unit]

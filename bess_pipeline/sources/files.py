@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from functools import partial
+from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
 
-from bess_pipeline.sources.clock import Clock, second_passes
-from bess_pipeline.sources.delimited import CsvFile
-from bess_pipeline.sources.ndjson import NdjsonFile
-from bess_pipeline.sources.numbers import numbers, texts
-from bess_pipeline.sources.opening import RAW, Lines, RawFile, UnreadableFile, refusing
+from bess_pipeline.sources.astray import ASTRAY, brought_back, may_be_in, may_be_outside
+from bess_pipeline.sources.clock import second_passes
+from bess_pipeline.sources.delimited import CsvFile, Preamble
+from bess_pipeline.sources.long import LongFile
+from bess_pipeline.sources.mapped import Mapped
+from bess_pipeline.sources.ndjson import NdjsonFile, decoded
+from bess_pipeline.sources.opening import Limits, Lines, RawFile, UnreadableFile, printable, refusing
 from bess_pipeline.sources.parquet import ParquetFile
-from bess_pipeline.sources.source import BatteryColumn, QuantityColumn, SignedColumn, Source, TextColumn, TimeColumn
+from bess_pipeline.sources.slices import Slices, slices
+from bess_pipeline.sources.source import Source
+from bess_pipeline.sources.surveys import Survey, surveyed
 from bess_pipeline.tables.columns import UTC_MICROSECONDS
-from bess_pipeline.tables.telemetry import MEASUREMENTS
-from bess_pipeline.units import conversion
+from bess_pipeline.tables.telemetry import CELL_LISTS, MEASUREMENTS
 from bess_pipeline.window import Window
 
 __all__ = ["Rows", "Survey", "UnreadableFile", "originals", "read_rows", "survey"]
 
 _T = TypeVar("_T")
+_LIMITS = Limits()
+_ROWS_AT_ONCE = 1_000_000
 
 #: A row of the file that became a sample.
 SAMPLE = pl.Schema(
@@ -37,6 +42,8 @@ SAMPLE = pl.Schema(
         "date": pl.Date(),
         **dict.fromkeys(MEASUREMENTS, pl.Float64()),
         "status": pl.String(),
+        **dict.fromkeys(CELL_LISTS, pl.List(pl.Float64())),
+        "clock_shift_us": pl.Int64(),
     }
 )
 #: A row of the file that was rejected.
@@ -54,33 +61,6 @@ REJECTED = pl.Schema(
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What a file holds.
-
-    Attributes:
-        rows: Data rows.
-        rows_without_day: Rows whose time is unreadable, or outside the days that telemetry may have.
-        days: ``date``, ``battery_id`` (empty where the rows name none) and ``rows`` of the other rows.
-        first_timestamp: Earliest usable time.
-        last_timestamp: Latest usable time.
-        usual_interval_us: Median time from one sample of a battery to its next [µs].
-        unmapped_columns: Columns of the file that the fleet file does not map.
-        missing_columns: Columns that the fleet file maps and the file does not have.
-        awaits: First day after today in the file.
-    """
-
-    rows: int
-    rows_without_day: int
-    days: pl.DataFrame
-    first_timestamp: datetime | None
-    last_timestamp: datetime | None
-    usual_interval_us: int | None
-    unmapped_columns: tuple[str, ...]
-    missing_columns: tuple[str, ...]
-    awaits: date | None
-
-
-@dataclass(frozen=True)
 class Rows:
     """Rows of a file: those that became samples, and those that were rejected.
 
@@ -93,7 +73,15 @@ class Rows:
     rejected: pl.DataFrame
 
 
-def survey(path: Path, source: Source, *, first_day: date, today: date) -> Survey:
+def survey(
+    path: Path,
+    source: Source,
+    *,
+    first_day: date,
+    today: date,
+    astray: pl.DataFrame | None = None,
+    limits: Limits = _LIMITS,
+) -> Survey:
     """Count the rows of a file by day and battery; only times and batteries are looked at.
 
     Args:
@@ -101,14 +89,25 @@ def survey(path: Path, source: Source, *, first_day: date, today: date) -> Surve
         source: How it is read.
         first_day: First UTC day that telemetry may have.
         today: Last UTC day that telemetry may have.
+        astray: `ASTRAY` rows of the file: rows to be counted at other times than they tell.
+        limits: How much a file may hold.
 
     Raises:
         UnreadableFile: If the file cannot be read as a whole.
     """
-    return _opened(path, source, lambda mapped: mapped.survey(first_day, today))
+    return _opened(path, source, lambda mapped: mapped.survey(first_day, today), limits, astray)
 
 
-def read_rows(path: Path, source: Source, window: Window | None, *, first_day: date, today: date) -> Rows:
+def read_rows(
+    path: Path,
+    source: Source,
+    window: Window | None,
+    *,
+    first_day: date,
+    today: date,
+    astray: pl.DataFrame | None = None,
+    limits: Limits = _LIMITS,
+) -> Rows:
     """Read the rows of some days, or those that belong to no day.
 
     Args:
@@ -118,20 +117,22 @@ def read_rows(path: Path, source: Source, window: Window | None, *, first_day: d
             whose time is unreadable or outside those days.
         first_day: First UTC day that telemetry may have.
         today: Last UTC day that telemetry may have.
+        astray: `ASTRAY` rows of the file: rows that belong to other times than they tell.
+        limits: How much a file may hold.
 
     Raises:
         UnreadableFile: If the file cannot be read as a whole.
     """
     usable = Window(first_day, today + timedelta(days=1))
     if window is None:
-        return _opened(path, source, lambda mapped: mapped.without_day(usable))
+        return _opened(path, source, lambda mapped: mapped.without_day(usable), limits, astray)
     start, end = max(window.start, usable.start), min(window.end, usable.end)
     if start >= end:
         return Rows(SAMPLE.to_frame(), REJECTED.to_frame())
-    return _opened(path, source, lambda mapped: mapped.of_days(Window(start, end)))
+    return _opened(path, source, lambda mapped: mapped.of_days(Window(start, end)), limits, astray)
 
 
-def originals(path: Path, source: Source, row_numbers: pl.Series) -> pl.DataFrame:
+def originals(path: Path, source: Source, row_numbers: pl.Series, limits: Limits = _LIMITS) -> pl.DataFrame:
     """Rows of a file as they came.
 
     Returns:
@@ -140,95 +141,65 @@ def originals(path: Path, source: Source, row_numbers: pl.Series) -> pl.DataFram
     Raises:
         UnreadableFile: If the file cannot be read as a whole.
     """
-    return _opened(path, source, lambda mapped: mapped.raw.originals(row_numbers).select("row_number", "original"))
+    return _opened(
+        path, source, lambda mapped: mapped.raw.originals(row_numbers).select("row_number", "original"), limits
+    )
 
 
-def _opened(path: Path, source: Source, work: Callable[[_Mapped], _T]) -> _T:
-    with refusing(path.name):
+def _opened(
+    path: Path, source: Source, work: Callable[[_Mapped], _T], limits: Limits, astray: pl.DataFrame | None = None
+) -> _T:
+    name = printable(path.name)
+    with refusing(name):
         if source.format == "parquet":
-            return work(_Mapped(ParquetFile(path), source, path.name))
-        lines = Lines(path)
-        try:
-            return work(_Mapped(_text_file(lines, source, path.name), source, path.name))
-        except pl.exceptions.ComputeError as broken:
-            if "utf8" not in str(broken) or lines.decoded is not None:
-                raise
-        lines.decode()
-        return work(_Mapped(_text_file(lines, source, path.name), source, path.name))
+            with closing(ParquetFile(path, limits)) as file:
+                return work(_Mapped(_laid_out(file, source, name), source, path, astray, limits))
+        with closing(Lines(path, limits, source.encoding)) as lines:
+            try:
+                return work(_Mapped(_text_file(lines, source, name), source, path, astray, limits))
+            except pl.exceptions.ComputeError as broken:
+                if "utf8" not in str(broken) or lines.is_decoded:
+                    raise
+            lines.decode()
+            return work(_Mapped(_text_file(lines, source, name), source, path, astray, limits))
 
 
 def _text_file(lines: Lines, source: Source, name: str) -> RawFile:
-    return CsvFile(lines, source.separator, name) if source.format == "csv" else NdjsonFile(lines)
+    if source.format == "ndjson":
+        return _laid_out(NdjsonFile(lines), source, name)
+    preamble = Preamble(source.skip_lines, source.header, source.comment)
+    return _laid_out(CsvFile(lines, source.separator, name, preamble), source, name)
 
 
-class _Mapped:
-    """A file seen through what the fleet file says of its columns."""
+def _laid_out(file: RawFile, source: Source, name: str) -> RawFile:
+    return LongFile(file, source, name) if source.layout == "long" else file
 
-    def __init__(self, raw: RawFile, source: Source, name: str) -> None:
-        self.raw = raw
-        self._comma = source.decimal_comma
-        wanted = {column for spec in source.mapping.values() for column in _columns_of(spec)}
-        has = {column for column in wanted if raw.has(column)}
-        self._quantities: dict[str, QuantityColumn] = {}
-        self._status: str | None = None
-        for house, spec in source.mapping.items():
-            present = all(column in has for column in _columns_of(spec))
-            if isinstance(spec, (TimeColumn, BatteryColumn)):
-                if not present:
-                    missing = ", ".join(column for column in _columns_of(spec) if column not in has)
-                    raise UnreadableFile(_missing(name, missing, house, raw.names))
-            elif isinstance(spec, QuantityColumn):
-                if present:
-                    self._quantities[house] = spec
-            elif present:
-                self._status = spec.from_
-        time, battery = source.mapping["timestamp"], source.mapping["battery_id"]
-        assert isinstance(time, TimeColumn)  # noqa: S101 - so made by `Source.mapping`
-        assert isinstance(battery, BatteryColumn)  # noqa: S101 - so made by `Source.mapping`
-        self._time, self._battery = time, battery
-        self._clock = Clock(time, source.timezone, self._comma)
-        if "power_watt" not in self._quantities and not {"voltage_volt", "current_ampere"} <= self._quantities.keys():
-            raise UnreadableFile(
-                _missing(name, _needed(source), "voltage_volt with current_ampere, or power_watt", raw.names)
-            )
-        self._check_types(name)
-        self.unmapped = tuple(column for column in raw.names if column not in wanted)
-        self.missing = () if source.columns.under_house_names else tuple(sorted(wanted - has))
+
+class _Mapped(Mapped):
+    """A file seen through what the fleet file says of its columns, and its rows."""
+
+    def __init__(self, raw: RawFile, source: Source, path: Path, astray: pl.DataFrame | None, limits: Limits) -> None:
+        super().__init__(raw, source, path.as_posix())
+        self._astray = ASTRAY.to_frame() if astray is None else astray
+        self._long_bytes = limits.long_bytes
+        self._slices: Slices | None = None
+
+    def plan(self, columns: Sequence[str]) -> pl.LazyFrame:
+        """Rows with their instants, their battery and columns of the file; all columns where they are cut already."""
+        return super().plan(columns) if self._slices is None else self._slices.scan()
 
     def survey(self, first_day: date, today: date) -> Survey:
-        timed = self._timed(lambda plan: plan, self._keys)
+        self.raw.verify()
         usable = Window(first_day, today + timedelta(days=1))
-        dated = timed.filter(pl.col("timestamp").is_not_null())
-        inside = dated.filter(usable.days())
-        later = dated.filter(pl.col("date").is_between(today, date.max, closed="right"))["date"]
-        days = (inside.group_by("date", pl.col("battery_id").fill_null("")).agg(rows=pl.len().cast(pl.Int64))).sort(
-            "date", "battery_id"
-        )
-        apart = (
-            inside.group_by("battery_id")
-            .agg(pl.col("timestamp").sort().diff().dt.total_microseconds())
-            .explode("timestamp", empty_as_null=True)["timestamp"]
-        )
-        usual = apart.filter(apart > 0).median()
-        first, last = inside.select(first=pl.col("timestamp").min(), last=pl.col("timestamp").max()).row(0)
-        return Survey(
-            rows=timed.height,
-            rows_without_day=timed.height - inside.height,
-            days=days,
-            first_timestamp=first,
-            last_timestamp=last,
-            usual_interval_us=round(usual) if isinstance(usual, (int, float)) else None,
-            unmapped_columns=self.unmapped,
-            missing_columns=self.missing,
-            awaits=later.min() if len(later) else None,  # type: ignore[arg-type]
-        )
+        return surveyed(self._batches(), usable, today, unmapped=self.unmapped, missing=self.missing)
 
     def without_day(self, usable: Window) -> Rows:
         def outside(plan: pl.LazyFrame) -> pl.LazyFrame:
-            early, late = (usable.times(end).fill_null(value=False) for end in ("early", "late"))
-            return plan.filter(~(early & late))
+            return plan.filter(
+                may_be_outside(usable, "early", self._astray) | may_be_outside(usable, "late", self._astray)
+            )
 
-        found = self._timed(outside, self._keys)
+        found = self._timed(outside, self.keys)
         found = found.filter(~usable.days().fill_null(value=False))
         reason = (
             pl.when(pl.col("timestamp").is_null()).then(pl.lit("unreadable_time")).otherwise(pl.lit("outside_calendar"))
@@ -237,7 +208,7 @@ class _Mapped:
             "row_number",
             "battery_id",
             reason=reason,
-            culprit=pl.lit([self._time.from_]),
+            culprit=pl.lit([self.time.from_, *self.time.with_]),
             date=pl.lit(None, dtype=pl.Date),
             timestamp=pl.lit(None, dtype=UTC_MICROSECONDS),
         )
@@ -245,14 +216,25 @@ class _Mapped:
 
     def of_days(self, window: Window) -> Rows:
         def inside(plan: pl.LazyFrame) -> pl.LazyFrame:
-            return plan.filter(window.times("early") | window.times("late")).select(
+            return plan.filter(
+                may_be_in(window, "early", self._astray) | may_be_in(window, "late", self._astray)
+            ).select(
                 *("row_number", "battery_id", "early", "late", "is_ragged"),
-                *(self._value(house).alias(house) for house in MEASUREMENTS),
-                status=pl.lit(None, dtype=pl.String) if self._status is None else _text(self._status),
+                *(self.value(house).alias(house) for house in MEASUREMENTS),
+                *self.cells.values(),
+                status=self.state(),
             )
 
-        found = self._timed(inside, self._all).filter(window.days())
-        unreadable = pl.any_horizontal(pl.col(house).is_infinite() for house in self._quantities).fill_null(value=False)
+        if self.raw.size_bytes >= self._long_bytes:
+            self._slices = slices(
+                (*self.raw.version, self._source.model_dump_json()), lambda: super(_Mapped, self).plan(self.columns)
+            )
+        found = self._timed(inside, self.columns).filter(window.days())
+        found = found.with_columns(self.cells.derived(tuple(self.quantities)))
+        unreadable = pl.any_horizontal(
+            *(pl.col(house).is_infinite().fill_null(value=False) for house in self.quantities),
+            *self.cells.unreadable(),
+        )
         bad = pl.col("is_ragged") | pl.col("battery_id").is_null() | unreadable
         good = found.select(bad.alias("bad"))["bad"]
         rows = (found.filter(~good) if good.any() else found).select(SAMPLE.names())
@@ -267,11 +249,14 @@ class _Mapped:
             .then(pl.lit("no_battery"))
             .otherwise(pl.lit("unreadable_value")),
             culprit=pl.when(pl.col("battery_id").is_null() & ~pl.col("is_ragged"))
-            .then(pl.lit(list(self._battery.from_ or ())))
+            .then(pl.lit(list(self.battery.from_ or ())))
             .otherwise(
                 pl.concat_list(
-                    pl.when(pl.col(house).is_infinite()).then(pl.lit(spec.from_))
-                    for house, spec in self._quantities.items()
+                    *(
+                        pl.when(pl.col(house).is_infinite()).then(pl.lit(spec.from_))
+                        for house, spec in self.quantities.items()
+                    ),
+                    *self.cells.culprits(),
                 ).list.drop_nulls()
             ),
         )
@@ -284,50 +269,32 @@ class _Mapped:
             narrowed: Picks rows by their ``early`` and ``late`` instants, before they are held in memory.
             columns: Columns of the file to read.
         """
-        found = narrowed(self._plan(columns)).collect(engine="streaming")
+        return self._settled(narrowed(self.plan(columns)).collect(engine="streaming"))
+
+    def _batches(self) -> Iterator[pl.DataFrame]:
+        """Row number, battery, time and date of all rows in the order of the file, not too many at once."""
+        plan = self.plan(self.keys)
+        batches: Iterable[pl.DataFrame] = (
+            [plan.collect(engine="streaming")]
+            if self.raw.size_bytes < self._long_bytes
+            else plan.collect_batches(chunk_size=_ROWS_AT_ONCE, engine="streaming")
+        )
+        return (self._settled(batch).select("row_number", "battery_id", "timestamp", "date") for batch in batches)
+
+    def _settled(self, found: pl.DataFrame) -> pl.DataFrame:
         if not found["row_number"].is_sorted():
             found = found.sort("row_number")
         timestamp = pl.col("early")
         if found.select((pl.col("early") != pl.col("late")).any()).item():
-            plan = self._plan(self._keys).select("row_number", "battery_id", "early", "late")
-            second = second_passes(plan.filter(pl.col("early").is_not_null()).collect(engine="streaming"))
-            timestamp = pl.when(pl.col("row_number").is_in(second.implode())).then(pl.col("late")).otherwise(timestamp)
-        return found.with_columns(timestamp=timestamp).with_columns(date=pl.col("timestamp").dt.date())
+            is_second = pl.col("row_number").is_in(self._second_passes)
+            timestamp = pl.when(is_second).then(pl.col("late")).otherwise(timestamp)
+        found = brought_back(found.with_columns(timestamp=timestamp), self._astray)
+        return found.with_columns(date=pl.col("timestamp").dt.date())
 
-    @property
-    def _keys(self) -> list[str]:
-        """Columns of the file that tell when and which battery."""
-        return [self._time.from_, *(self._battery.from_ or ())]
-
-    @property
-    def _all(self) -> list[str]:
-        """Columns of the file that are mapped."""
-        quantities = [spec.from_ for spec in self._quantities.values()]
-        return [*self._keys, *quantities, *([] if self._status is None else [self._status])]
-
-    def _plan(self, columns: list[str]) -> pl.LazyFrame:
-        battery = self._battery
-        named = (
-            pl.lit(battery.value)
-            if battery.value is not None
-            else pl.concat_str([_text(column) for column in battery.from_ or ()], separator="/")
-        )
-        return (
-            self.raw.frame(list(dict.fromkeys(columns)))
-            .with_columns(instants=self._clock.instants(pl.col(RAW + self._time.from_)), battery_id=named)
-            .with_columns(pl.col("instants").struct.field("early"), pl.col("instants").struct.field("late"))
-            .drop("instants")
-        )
-
-    def _value(self, house: str) -> pl.Expr:
-        spec = self._quantities.get(house)
-        if spec is None:
-            return pl.lit(None, dtype=pl.Float64)
-        read = pl.col(RAW + spec.from_).map_batches(
-            partial(numbers, decimal_comma=self._comma), return_dtype=pl.Float64, is_elementwise=True
-        )
-        value = conversion(house, spec.unit).expression(read)
-        return 0.0 - value if isinstance(spec, SignedColumn) and spec.positive == "discharge" else value
+    @cached_property
+    def _second_passes(self) -> pl.Series:
+        plan = self.plan(self.keys).select("row_number", "battery_id", "early", "late")
+        return second_passes(plan.filter(pl.col("early").is_not_null()).collect(engine="streaming")).implode()
 
     def _explained(self, rejected: pl.DataFrame) -> pl.DataFrame:
         """Rejected rows with what led to it, and as they came."""
@@ -336,49 +303,22 @@ class _Mapped:
         came = self.raw.originals(rejected["row_number"])
         width = len(self.raw.names)
         told = rejected.join(came, on="row_number", how="left", maintain_order="left", validate="1:1")
-        details = [
-            f"{fields} fields, the header has {width}" if reason == "ragged_row" else _culprit(original, culprit)
-            for reason, fields, original, culprit in told.select("reason", "fields", "original", "culprit").iter_rows()
-        ]
-        return told.with_columns(detail=pl.Series(details, dtype=pl.String)).select(REJECTED.names())
-
-    def _check_types(self, name: str) -> None:
-        schema = self.raw.schema
-        kind = schema.get(self._time.from_, pl.String())
-        if kind.is_numeric() and self._time.unit is None:
-            raise UnreadableFile(
-                f"{name}: {self._time.from_} holds numbers; say what they count in source.columns.timestamp.unit"
-            )
-        for spec in self._quantities.values():
-            kind = schema.get(spec.from_, pl.String())
-            if not (kind.is_numeric() or kind in (pl.String, pl.Null, pl.Categorical)):
-                raise UnreadableFile(f"{name}: {spec.from_} holds {kind}, not numbers; correct source.columns")
+        ragged = pl.format("{} fields, the header has {}", "fields", pl.lit(width))
+        detail = pl.when(pl.col("reason") == "ragged_row").then(ragged).otherwise(_culprits(told))
+        return told.with_columns(detail=detail).select(REJECTED.names())
 
 
-def _columns_of(spec: TextColumn | BatteryColumn) -> tuple[str, ...]:
-    return (spec.from_ or ()) if isinstance(spec, BatteryColumn) else (spec.from_,)
-
-
-def _text(column: str) -> pl.Expr:
-    return pl.col(RAW + column).map_batches(texts, return_dtype=pl.String, is_elementwise=True)
-
-
-def _needed(source: Source) -> str:
-    needed = [source.mapping.get(house) for house in ("voltage_volt", "current_ampere", "power_watt")]
-    return ", ".join(spec.from_ for spec in needed if isinstance(spec, QuantityColumn))
-
-
-def _missing(name: str, columns: str, house: str, names: list[str]) -> str:
-    held = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
-    return (
-        f"{name}: lacks {columns}, needed for {house}; it has {held or 'no columns'}; "
-        "correct source.columns (or source.separator) in the fleet file, or deliver the file again"
-    )
-
-
-def _culprit(original: str, columns: list[str]) -> str | None:
-    """The columns that led to the rejection, with their values."""
-    said = json.loads(original, parse_constant=str)
-    values = {column: said.get(column) for column in columns}
-    shown = {column: "" if value is None else value for column, value in values.items()}
-    return ", ".join(f"{column}={value}" for column, value in shown.items()) or None
+def _culprits(told: pl.DataFrame) -> pl.Series:
+    """The columns that led to each rejection, with their values; nothing where none did."""
+    columns = told["culprit"].explode(empty_as_null=False).unique(maintain_order=True).to_list()
+    values = decoded(told["original"], pl.Struct(dict.fromkeys(columns, pl.String)))
+    named = [
+        pl.when(pl.col("culprit").list.contains(column)).then(
+            pl.lit(f"{column}=") + pl.lit(values.struct[column]).fill_null("")
+        )
+        for column in columns
+    ]
+    if not named:
+        return pl.Series([None] * told.height, dtype=pl.String)
+    told_of = told.select(pl.concat_str(named, separator=", ", ignore_nulls=True)).to_series()
+    return told_of.set(told_of == "", None)

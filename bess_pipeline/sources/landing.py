@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -14,11 +13,14 @@ import polars as pl
 import xxhash
 
 from bess_pipeline.sources import files as landed
+from bess_pipeline.sources.clock_repairs import Zone, astray, clock_repairs, clock_versions
 from bess_pipeline.sources.files import UnreadableFile
+from bess_pipeline.sources.opening import Limits, printable
 from bess_pipeline.sources.register import Fleet
-from bess_pipeline.tables.landing import LandingDay, LandingFile
+from bess_pipeline.sources.runs import RUN
+from bess_pipeline.tables.landing import LandingDay, LandingFile, LandingRun
 from bess_pipeline.tables.quality import QuarantinedRow
-from bess_pipeline.tables.telemetry import MEASUREMENTS, RawTelemetry
+from bess_pipeline.tables.telemetry import RawTelemetry
 from bess_pipeline.window import Window
 
 #: Samples at least this far apart are taken for means over their interval, where the fleet file does not say.
@@ -26,9 +28,12 @@ MEAN_FROM = timedelta(minutes=5)
 
 _UNFINISHED = (".part", ".tmp", ".crc")
 _BLOCK_BYTES = 1 << 22
+_UNKNOWN = ""
+_LIMITS = Limits()
 
 _FILE = LandingFile.create_empty().schema
 _DAY = LandingDay.create_empty().schema
+_RUN = LandingRun.create_empty().schema
 _QUARANTINED = QuarantinedRow.create_empty().schema
 _RAW = pl.Schema({name: dtype for name, dtype in RawTelemetry.create_empty().schema.items() if name != "verdict"})
 
@@ -68,12 +73,16 @@ class Index:
     Attributes:
         files: `LandingFile` rows of every file ever seen.
         days: `LandingDay` rows of every file ever seen.
+        runs: `LandingRun` rows of every file ever seen.
+        repairs: `ClockRepair` rows of every file ever seen.
         rejected: `QuarantinedRow` rows without a day of the files that were read now.
         reread: The files that were read now: their rows without a day replace all earlier ones.
     """
 
     files: pl.DataFrame
     days: pl.DataFrame
+    runs: pl.DataFrame
+    repairs: pl.DataFrame
     rejected: pl.DataFrame
     reread: list[str]
 
@@ -120,36 +129,42 @@ def changes(fleet: Fleet, folder: Path, known: pl.DataFrame, *, today: date) -> 
     return Changes(**{kind: tuple(paths) for kind, paths in found.items()})
 
 
-def indexed(
+def indexed(  # noqa: PLR0913 - the index and the folder meet here
     fleet: Fleet,
     folder: Path,
     known_files: pl.DataFrame,
     known_days: pl.DataFrame,
     *,
+    known_runs: pl.DataFrame,
+    known_repairs: pl.DataFrame,
     first_day: date,
     today: date,
+    limits: Limits = _LIMITS,
     progress: Callable[[str], None] | None = None,
 ) -> Index:
     """Bring the index of a landing folder up to date; only files that changed are read.
 
     A new version of a file replaces the old one, also when it cannot be read: its rows
-    are gone then. A file that vanished keeps its rows.
+    are gone then. A file that vanished keeps its rows. Where the rows of all files tell
+    that a clock was astray, the files concerned are counted again, at the right times.
 
     Args:
         fleet: The fleet.
         folder: Its landing folder.
         known_files: `LandingFile` rows of the fleet so far.
         known_days: `LandingDay` rows of the fleet so far.
+        known_runs: `LandingRun` rows of the fleet so far.
+        known_repairs: `ClockRepair` rows of the fleet so far.
         first_day: First UTC day that telemetry may have.
         today: Last UTC day that telemetry may have.
+        limits: How much a file may hold.
         progress: Called with the path of each file before it is read.
     """
     rows = _by_path(known_files)
     there = _there(fleet, folder)
+    zone = Zone(fleet, folder, first_day, today, limits)
     scan = 1 + max((row["first_seen"] for row in rows.values()), default=0)
-    days: list[pl.DataFrame] = []
-    rejected: list[pl.DataFrame] = []
-    reread: list[str] = []
+    looked: dict[str, _Looked] = {}
     for path in sorted(rows.keys() - there.keys()):
         rows[path] = {**rows[path], "present": False}
     for path, file in there.items():
@@ -164,7 +179,7 @@ def indexed(
         except FileNotFoundError:  # taken away while we looked: the next scan sees it gone
             continue
         seen = {"size_bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "checksum": checksum, "present": True}
-        if row is not None and not is_due and row["checksum"] == checksum:
+        if row is not None and not is_due and row["checksum"] == checksum and row["status"] == "ok":
             rows[path] = {**row, **seen}
             continue
         if progress is not None:
@@ -175,18 +190,30 @@ def indexed(
             "first_seen": scan if row is None else row["first_seen"],
             "source_version": fleet.source_version,
         }
-        looked = _surveyed(fleet, file, first_day=first_day, today=today, before=row)
-        rows[path] = {**seen, **own, **looked.file}
-        version = {"fleet_id": fleet.fleet_id, "path": path, "checksum": checksum}
-        days.append(looked.days.with_columns(pl.lit(v).alias(name) for name, v in version.items()).select(_DAY.names()))
-        rejected.append(_quarantined(looked.rejected, fleet.fleet_id, path))
-        reread.append(path)
-    kept = known_days.select(_DAY.names()).filter(~pl.col("path").is_in(reread))
+        looked[path] = _surveyed(zone, file, before=row)
+        rows[path] = {**seen, **own, **looked[path].file}
+        if not _is_untouched(rows[path], file):  # written to while we read: it is to be read again, whatever it holds
+            rows[path]["checksum"] = _UNKNOWN
+    runs = _told(_RUN, known_runs, {path: look.runs for path, look in looked.items()}, rows).sort(
+        "path", "battery_id", "run"
+    )
+    repairs = clock_repairs(zone, _files(rows), runs, known_repairs, looked.keys())
+    versions = clock_versions(repairs)
+    counted = dict(known_days.filter(~pl.col("path").is_in(looked.keys())).select("path", "clock_version").iter_rows())
+    for path in sorted(path for path in rows.keys() & there.keys() if versions.get(path, "") != counted.get(path, "")):
+        if _is_untouched(rows[path], there[path]):
+            looked[path] = _surveyed(zone, there[path], before=None, wrong=astray(repairs, path))
+            rows[path] |= looked[path].file
+            counted[path] = versions.get(path, "")
+    days = {path: look.days.with_columns(clock_version=pl.lit(counted.get(path, ""))) for path, look in looked.items()}
+    rejected = [_quarantined(look.rejected, fleet.fleet_id, path) for path, look in looked.items()]
     return Index(
-        files=pl.DataFrame([rows[path] for path in sorted(rows)], schema=_FILE),
-        days=pl.concat([kept, *days]).sort("path", "date", "battery_id"),
+        files=_files(rows),
+        days=_told(_DAY, known_days, days, rows).sort("path", "date", "battery_id"),
+        runs=runs,
+        repairs=repairs,
         rejected=pl.concat([_QUARANTINED.to_frame(), *rejected]),
-        reread=reread,
+        reread=sorted(looked),
     )
 
 
@@ -214,8 +241,10 @@ def received(  # noqa: PLR0913 - the index, the lake and the days meet here
     days: pl.DataFrame,
     window: Window,
     *,
+    repairs: pl.DataFrame,
     first_day: date,
     today: date,
+    limits: Limits = _LIMITS,
     held: pl.LazyFrame,
     held_rejected: pl.LazyFrame,
 ) -> Received:
@@ -227,8 +256,10 @@ def received(  # noqa: PLR0913 - the index, the lake and the days meet here
         files: `LandingFile` rows of the fleet.
         days: `LandingDay` rows of the fleet.
         window: The UTC days.
+        repairs: `ClockRepair` rows of the fleet.
         first_day: First UTC day that telemetry may have.
         today: Last UTC day that telemetry may have.
+        limits: How much a file may hold.
         held: `RawTelemetry` rows of these days as they are.
         held_rejected: `QuarantinedRow` rows of these days as they are; conflicts among them are left out,
             for the verdicts on all rows are given anew.
@@ -242,7 +273,15 @@ def received(  # noqa: PLR0913 - the index, the lake and the days meet here
         file = folder / row["path"]
         _require_untouched(row, file)
         try:
-            read = landed.read_rows(file, fleet.source, window, first_day=first_day, today=today)
+            read = landed.read_rows(
+                file,
+                fleet.source,
+                window,
+                first_day=first_day,
+                today=today,
+                astray=astray(repairs, row["path"]),
+                limits=limits,
+            )
         except UnreadableFile:
             _require_untouched(row, file)
             raise
@@ -259,62 +298,6 @@ def received(  # noqa: PLR0913 - the index, the lake and the days meet here
     return Received(pl.concat(rows).sort("path", "row_number"), pl.concat(rejected).sort("path", "row_number"))
 
 
-def originals(fleet: Fleet, folder: Path, path: str, row_numbers: pl.Series) -> pl.DataFrame:
-    """Rows of one file as they came.
-
-    Returns:
-        ``row_number`` and ``original``, the row as JSON; nothing for a file that is gone.
-    """
-    file = folder / path
-    if not file.is_file():
-        return pl.DataFrame(schema={"row_number": pl.Int64, "original": pl.String})
-    return landed.originals(file, fleet.source, row_numbers)
-
-
-def losers(
-    fleet: Fleet, folder: Path, conflicts: pl.DataFrame, held_rejected: pl.LazyFrame | None = None
-) -> pl.DataFrame:
-    """The rows that lost a conflict, for the quarantine.
-
-    The row as it came is fetched from its file; where that is gone, from the quarantine
-    as it is, and else it is put together from the values that are known of it.
-
-    Args:
-        fleet: The fleet.
-        folder: Its landing folder.
-        conflicts: `RawTelemetry` rows whose verdict is conflict.
-        held_rejected: `QuarantinedRow` rows of these days as they are.
-
-    Returns:
-        `QuarantinedRow` rows, in order of path and row number.
-    """
-    if conflicts.is_empty():
-        return _QUARANTINED.to_frame()
-    came = [
-        originals(fleet, folder, str(path), rows["row_number"]).with_columns(path=pl.lit(path))
-        for (path,), rows in conflicts.sort("path", "row_number").partition_by(["path"], as_dict=True).items()
-    ]
-    known = pl.concat(came).select("path", "row_number", "original")
-    if held_rejected is not None:
-        before = held_rejected.filter(pl.col("reason") == "conflict").select("path", "row_number", held="original")
-        known = known.join(before.collect(), on=["path", "row_number"], how="full", coalesce=True).select(
-            "path", "row_number", original=pl.coalesce("original", "held")
-        )
-    values = pl.struct("timestamp", "battery_id", *MEASUREMENTS, "status").map_elements(
-        _as_json, return_dtype=pl.String
-    )
-    return (
-        conflicts.join(known, on=["path", "row_number"], how="left")
-        .with_columns(
-            reason=pl.lit("conflict"),
-            detail=pl.lit("another row has other values for this battery and instant"),
-            original=pl.coalesce("original", values),
-        )
-        .select(_columns(_QUARANTINED))
-        .sort("path", "row_number")
-    )
-
-
 @dataclass(frozen=True)
 class _Looked:
     """What reading a file for the index gives: columns of its `LandingFile` row, its days, its rows without one."""
@@ -322,23 +305,31 @@ class _Looked:
     file: dict[str, Any]
     days: pl.DataFrame
     rejected: pl.DataFrame
+    runs: pl.DataFrame
 
 
-def _surveyed(fleet: Fleet, file: Path, *, first_day: date, today: date, before: dict[str, Any] | None) -> _Looked:
+def _surveyed(zone: Zone, file: Path, *, before: dict[str, Any] | None, wrong: pl.DataFrame | None = None) -> _Looked:
+    source = zone.fleet.source
+    read = partial(landed.read_rows, file, source, None, first_day=zone.first_day, today=zone.today, astray=wrong)
     try:
-        found = landed.survey(file, fleet.source, first_day=first_day, today=today)
+        _require_sayable(file)
+        found = landed.survey(
+            file, source, first_day=zone.first_day, today=zone.today, astray=wrong, limits=zone.limits
+        )
         rejected = landed.REJECTED.to_frame()
         if found.rows_without_day:
-            rejected = landed.read_rows(file, fleet.source, None, first_day=first_day, today=today).rejected
+            rejected = read(limits=zone.limits).rejected
     except UnreadableFile as unreadable:
         had = 0 if before is None else before["rows_received"]
         lost = f"; the {had} rows of its earlier version no longer count" if had else ""
         nothing = dict.fromkeys(("first_timestamp", "last_timestamp", "usual_interval_us", "awaits"))
-        counts = {"rows_received": 0, "rows_without_day": 0, "unmapped_columns": "", "missing_columns": ""}
+        counts: dict[str, object] = dict.fromkeys(("rows_received", "rows_without_day", "times_backwards"), 0)
+        counts |= {"unmapped_columns": "", "missing_columns": ""}
         return _Looked(
             {**nothing, **counts, "status": "unreadable", "error": f"{unreadable}{lost}"},
             pl.DataFrame(schema={"date": pl.Date, "battery_id": pl.String, "rows": pl.Int64}),
             landed.REJECTED.to_frame(),
+            RUN.to_frame(),
         )
     return _Looked(
         {
@@ -347,6 +338,7 @@ def _surveyed(fleet: Fleet, file: Path, *, first_day: date, today: date, before:
             "first_timestamp": found.first_timestamp,
             "last_timestamp": found.last_timestamp,
             "usual_interval_us": found.usual_interval_us,
+            "times_backwards": found.times_backwards,
             "unmapped_columns": ",".join(found.unmapped_columns),
             "missing_columns": ",".join(found.missing_columns),
             "awaits": found.awaits,
@@ -355,7 +347,29 @@ def _surveyed(fleet: Fleet, file: Path, *, first_day: date, today: date, before:
         },
         found.days,
         rejected,
+        found.runs,
     )
+
+
+def _files(rows: dict[str, dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame([rows[path] for path in sorted(rows)], schema=_FILE)
+
+
+def _require_sayable(file: Path) -> None:
+    if _sayable(str(file)) != str(file):
+        raise UnreadableFile(f"{printable(file.name)}: its name is not UTF-8; deliver it under another")
+
+
+def _told(
+    schema: pl.Schema, known: pl.DataFrame, fresh: dict[str, pl.DataFrame], rows: dict[str, dict[str, Any]]
+) -> pl.DataFrame:
+    """What is known of files with what was read of some of them in its place."""
+    of_version = [
+        frame.with_columns(pl.lit(rows[path][name]).alias(name) for name in ("fleet_id", "path", "checksum"))
+        for path, frame in fresh.items()
+    ]
+    kept = known.select(schema.names()).filter(~pl.col("path").is_in(fresh.keys()))
+    return pl.concat([kept, *(frame.select(schema.names()) for frame in of_version)])
 
 
 def _there(fleet: Fleet, folder: Path) -> dict[str, Path]:
@@ -365,8 +379,13 @@ def _there(fleet: Fleet, folder: Path) -> dict[str, Path]:
         below = file.relative_to(folder)
         hidden = any(part.startswith(".") for part in below.parts)
         if not hidden and file.suffix not in _UNFINISHED and file.is_file():
-            found[below.as_posix()] = file
+            found[_sayable(below.as_posix())] = file
     return dict(sorted(found.items()))
+
+
+def _sayable(name: str) -> str:
+    """A name with those of its bytes escaped that are not UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _by_path(known: pl.DataFrame) -> dict[str, dict[str, Any]]:
@@ -378,7 +397,8 @@ def _is_untouched(row: dict[str, Any], file: Path) -> bool:
         stat = file.stat()
     except FileNotFoundError:
         return False
-    return bool(row["size_bytes"] == stat.st_size and row["modified_ns"] == stat.st_mtime_ns)
+    is_same = row["size_bytes"] == stat.st_size and row["modified_ns"] == stat.st_mtime_ns
+    return bool(is_same and row["checksum"] != _UNKNOWN)
 
 
 def _is_awaited(row: dict[str, Any], today: date) -> bool:
@@ -407,11 +427,12 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
 
 def _checksum(file: Path) -> str:
     digest = xxhash.xxh3_128()
-    with file.open("rb") as stream:
-        for block in iter(partial(stream.read, _BLOCK_BYTES), b""):
-            digest.update(block)
+    try:
+        with file.open("rb") as stream:
+            for block in iter(partial(stream.read, _BLOCK_BYTES), b""):
+                digest.update(block)
+    except FileNotFoundError:
+        raise
+    except OSError:  # not allowed, or the disk is broken: reading the file tells, now and at every scan until it works
+        return _UNKNOWN
     return digest.hexdigest()
-
-
-def _as_json(values: dict[str, Any]) -> str:
-    return json.dumps({name: str(value) for name, value in values.items() if value is not None}, ensure_ascii=False)

@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
 import polars as pl
 
-from bess_pipeline.sources.opening import RAW, content
+from bess_pipeline.sources.opening import RAW, Limits, Unpacked, printable
+
+_VALUE_BYTES = 8
+_LIMITS = Limits()
 
 
 class ParquetFile:
-    """One Parquet file; one compressed as a whole is decompressed in memory.
+    """One Parquet file; one compressed as a whole is decompressed first. It is to be closed.
 
     Args:
         path: The file.
+        limits: How much it may hold.
+
+    Raises:
+        UnreadableFile: If the file holds more than it may: a page of a few bytes can stand for any number of values.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._source: Path | bytes = content(path) if path.suffix in {".gz", ".zst"} else path
-        schema = pl.read_parquet_schema(BytesIO(self._source) if isinstance(self._source, bytes) else self._source)
+    def __init__(self, path: Path, limits: Limits = _LIMITS) -> None:
+        self._unpacked = Unpacked(path, limits)
+        try:
+            schema = pl.read_parquet_schema(self._stream())
+            rows = pl.scan_parquet(self._source, glob=False, hive_partitioning=False).select(pl.len()).collect().item()
+            self.size_bytes = rows * max(len(schema), 1) * _VALUE_BYTES
+            limits.check(printable(path.name), self.size_bytes, path.stat().st_size * max(len(schema), 1))
+        except BaseException:
+            self.close()
+            raise
         self.schema: dict[str, pl.DataType] = dict(schema)
         self.names = list(schema)
+
+    def close(self) -> None:
+        """Remove what was put aside."""
+        self._unpacked.close()
+
+    @property
+    def version(self) -> tuple[str, int, int]:
+        """Path, size and modification time [ns] of the file as it was opened."""
+        return self._unpacked.version
+
+    @property
+    def _source(self) -> Path | bytes:
+        return self._unpacked.source
+
+    def _stream(self) -> Path | BytesIO:
+        return BytesIO(self._source) if isinstance(self._source, bytes) else self._source
 
     def has(self, name: str) -> bool:
         """Whether the file has a column."""
@@ -37,16 +66,21 @@ class ParquetFile:
             is_ragged=pl.lit(value=False),
         )
 
+    def verify(self) -> None:
+        """Decode every value: times and batteries can be whole where the pages of other columns are damaged.
+
+        Raises:
+            PolarsError: If one cannot be decoded.
+        """
+        self._scan().select(pl.all().null_count()).collect(engine="streaming")
+
     def originals(self, row_numbers: pl.Series) -> pl.DataFrame:
         """The rows as they came, each value as text."""
         found = self._scan().filter(pl.col("row_number").is_in(row_numbers.implode())).collect(engine="streaming")
-        rows = []
-        for row in found.sort("row_number").iter_rows(named=True):
-            said = {name: None if row[RAW + name] is None else str(row[RAW + name]) for name in self.names}
-            rows.append((row["row_number"], json.dumps(said, ensure_ascii=False), None))
-        return pl.DataFrame(
-            rows, schema={"row_number": pl.Int64, "original": pl.String, "fields": pl.Int64}, orient="row"
-        )
+        texts = pl.DataFrame([_as_text(found[RAW + name]).alias(name) for name in self.names])
+        return found.select(
+            "row_number", original=texts.to_struct().struct.json_encode(), fields=pl.lit(None, dtype=pl.Int64)
+        ).sort("row_number")
 
     def _scan(self) -> pl.LazyFrame:
         return (
@@ -55,3 +89,10 @@ class ParquetFile:
             .with_row_index("row_number")
             .with_columns(pl.col("row_number").cast(pl.Int64))
         )
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    kind = values.dtype
+    if kind.is_nested() or kind in (pl.Binary, pl.Object):
+        return pl.Series([None if value is None else str(value) for value in values.to_list()], dtype=pl.String)
+    return values.cast(pl.String)

@@ -17,10 +17,13 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from bess_pipeline.sources.source import Source, Strict
+from bess_pipeline.sources.source import Source
+from bess_pipeline.sources.strict import Strict
+from bess_pipeline.tables import catalog
 from bess_pipeline.tables.chemistry import CHEMISTRY
 from bess_pipeline.tables.fleet import Battery as BatteryRow
 from bess_pipeline.tables.fleet import OcvPoint
+from bess_pipeline.tables.telemetry import CELL_LISTS
 
 ChemistryName = Literal["LFP", "NMC", "NCA", "LCO", "LTO", "lead_acid"]
 Curve = tuple[tuple[float, float], ...]
@@ -137,14 +140,14 @@ class Fleet(Strict):
 
     @cached_property
     def source_version(self) -> str:
-        """Fingerprint of how the files are read."""
-        return _digest(self.source.model_dump(mode="json", by_alias=True))
+        """Fingerprint of how the files are read, and of what is kept of them."""
+        return _digest([self.source.model_dump(mode="json", by_alias=True), catalog.shape("landing")])
 
     @cached_property
     def telemetry_version(self) -> str:
         """Fingerprint of everything telemetry rests on: nameplates, voltage curves, and how the files are read."""
         said = self.model_dump(mode="json", by_alias=True, include={"battery", "batteries", "source"})
-        return _digest([said, self._curves])
+        return _digest([said, self._curves, catalog.shape("bronze", "silver", "evidence")])
 
     @cached_property
     def register_version(self) -> str:
@@ -254,6 +257,7 @@ def nameplates(fleet: Fleet, battery_ids: Iterable[str], *, sampling: Literal["i
                 "temperature_low_celsius": _stated(limits.temperature_min_celsius, coldest),
                 "temperature_high_celsius": _stated(limits.temperature_max_celsius, hottest),
                 "sampling": sampling,
+                **_components(fleet),
             }
         )
     return BatteryRow.validate(pl.DataFrame(rows, schema=BatteryRow.create_empty().schema))
@@ -271,6 +275,18 @@ def ocv_curves(fleet: Fleet, battery_ids: Iterable[str]) -> pl.DataFrame:
         for soc, volt in fleet.curve(battery_id)
     ]
     return OcvPoint.validate(pl.DataFrame(rows, schema=OcvPoint.create_empty().schema, orient="row"))
+
+
+def _components(fleet: Fleet) -> dict[str, str | int]:
+    """What cells and probes are called in the fleet's files; nothing for a fleet without any."""
+    cells = fleet.source.cells
+    if cells is None:
+        return {}
+    patterns = cells.patterns()
+    named = zip(("cell_component", "probe_component"), CELL_LISTS, strict=True)
+    return {column: patterns[house].from_ for column, house in named if house in patterns} | {
+        "first_component": cells.first
+    }
 
 
 def _stated(value: float | None, otherwise: float) -> float:

@@ -10,22 +10,20 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from bess_pipeline.sources.cells import Cells
+from bess_pipeline.sources.presets import Preset, with_preset
+from bess_pipeline.sources.strict import Strict
 from bess_pipeline.tables.telemetry import MEASUREMENTS
 from bess_pipeline.units import conversion
 
 #: House columns that a source may bring.
 HOUSE_COLUMNS = ("timestamp", "battery_id", *MEASUREMENTS, "status")
 
-TimeUnit = Literal["s", "ms", "us", "ns"]
-
-
-class Strict(BaseModel):
-    """What a fleet file may say; anything else in it is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+TimeUnit = Literal["s", "ms", "us", "ns", "min", "h", "duration"]
+Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "cp1252", "cp437", "gb18030", "shift_jis"]
 
 
 def _long_form(value: object) -> object:
@@ -38,42 +36,119 @@ def _as_list(value: object) -> object:
 
 
 class TextColumn(Strict):
-    """A text taken from one column of the file."""
+    """A text taken from one column of the file: the first of several names that the file has."""
 
     from_: str = Field(alias="from", min_length=1)
+    or_: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(default=(), alias="or")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that the column may have in the file, the first that is there counts."""
+        return (self.from_, *self.or_)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Other columns of the file that the value needs."""
+        return ()
 
 
 class QuantityColumn(TextColumn):
-    """A measurement taken from one column of the file, in a unit."""
+    """A measurement taken from one column of the file, in a unit.
+
+    ``scale_factor`` is a power of ten that the number is multiplied by: a whole number, or a column that holds
+    it. ``sentinels`` are numbers, as the file has them, that stand for an unknown value.
+    """
 
     unit: str | None = None
+    scale_factor: int | str | None = None
+    sentinels: tuple[float, ...] = ()
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The column that holds the power of ten."""
+        return (self.scale_factor,) if isinstance(self.scale_factor, str) else ()
+
+
+class Discharging(Strict):
+    """A column that says when a battery is discharged, where numbers have no sign."""
+
+    from_: str = Field(alias="from", min_length=1)
+    values: tuple[str, ...] = Field(min_length=1)
 
 
 class SignedColumn(QuantityColumn):
-    """A measurement whose sign tells charging from discharging."""
+    """A measurement whose sign tells charging from discharging, or another column does."""
 
     positive: Literal["charge", "discharge"] = "charge"
+    discharge: Discharging | None = None
 
-
-class BatteryColumn(Strict):
-    """The battery's name: from one column, from several joined by ``/``, or one value for all rows."""
-
-    from_: Annotated[tuple[str, ...] | None, BeforeValidator(_as_list)] = Field(default=None, alias="from")
-    value: str | None = Field(default=None, min_length=1)
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The columns that hold the power of ten and the direction."""
+        return (*super().beside, *(() if self.discharge is None else (self.discharge.from_,)))
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> BatteryColumn:
-        if bool(self.from_) == (self.value is not None):
-            raise ValueError("give either from (a column or a list of columns) or value")
+    def _one_sign(self) -> SignedColumn:
+        if self.discharge is not None and self.positive == "discharge":
+            raise ValueError("give either positive: discharge or the column that says when, not both")
         return self
 
 
-class TimeColumn(TextColumn):
-    """The time: text in a format, ISO 8601 when none is given, or a count of units since an origin."""
+class BatteryColumn(Strict):
+    """The battery's name: from columns, joined by ``/``, from the name of the file, or one value for all rows."""
 
+    from_: Annotated[tuple[str, ...] | None, BeforeValidator(_as_list)] = Field(default=None, alias="from")
+    value: str | None = Field(default=None, min_length=1)
+    path: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> BatteryColumn:
+        if bool(self.from_) + (self.value is not None) + (self.path is not None) != 1:
+            raise ValueError("give one of from (a column or a list of columns), path (a pattern of file names), value")
+        return self
+
+    @field_validator("path")
+    @classmethod
+    def _names_a_battery(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                named = "battery_id" in re.compile(value).groupindex
+            except re.error as error:
+                raise ValueError(f"is no regular expression: {error}") from None
+            if not named:
+                raise ValueError("must have a group named battery_id, such as (?P<battery_id>[^/]+)\\.csv")
+        return value
+
+    def named_by(self, path: str) -> BatteryColumn:
+        """The column for one file: where its name tells the battery, that is a value for all of its rows.
+
+        Raises:
+            ValueError: If the file's name does not fit the pattern.
+        """
+        if self.path is None:
+            return self
+        found = re.search(self.path, path)
+        if found is None or not found["battery_id"]:
+            raise ValueError(f"its name does not fit source.columns.battery_id.path, {self.path}")
+        return BatteryColumn(value=found["battery_id"])
+
+
+class TimeColumn(TextColumn):
+    """The time: text in a format, ISO 8601 when none is given, or a count of units since an origin.
+
+    ``with`` are further columns whose texts follow after a blank, as where day and time of day stand apart. The
+    unit ``duration`` is for texts such as ``1d 02:03:04.5`` or ``26:03:04``.
+    """
+
+    with_: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(default=(), alias="with")
     format: str | None = None
     unit: TimeUnit | None = None
     origin: datetime | None = None
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The columns whose texts follow."""
+        return self.with_
 
     @field_validator("origin", mode="before")
     @classmethod
@@ -106,7 +181,9 @@ class TimeColumn(TextColumn):
         if self.format is not None and self.unit is not None:
             raise ValueError("give either format (a text) or unit (a count), not both")
         if self.origin is not None and self.unit is None:
-            raise ValueError("origin needs the unit of the count: s, ms, us or ns")
+            raise ValueError("origin needs the unit of the count: s, ms, us, ns, min, h or duration")
+        if self.unit is not None and self.with_:
+            raise ValueError("a count stands in one column")
         return self
 
 
@@ -169,17 +246,43 @@ class Columns(Strict):
         return not self.model_fields_set - {"battery_id"}
 
 
-class Source(Strict):
-    """Where a fleet's telemetry comes from and how it is read."""
+_CSV_ONLY = {"separator", "decimal_comma", "thousands", "header", "skip_lines", "comment"}
 
+
+class Source(Strict):
+    """Where a fleet's telemetry comes from and how it is read.
+
+    Attributes:
+        preset: A built-in map, which ``columns`` and the other keys override.
+        header: What the line with the names of the columns begins with, where lines stand before it.
+        skip_lines: Lines before the one with the names.
+        comment: What lines begin with that are no rows.
+        thousands: What stands between thousands in numbers.
+        encoding: How the text is encoded; absent: UTF-8, UTF-16 where the first bytes say so, else Latin-1.
+        layout: wide: a column per measurement; long: a line per measurement.
+        tag: Column that names the measurement, in the long layout.
+        tag_pattern: Regular expression with groups ``battery_id`` and ``channel``, where tags hold both.
+        value: Column that holds the number, in the long layout.
+    """
+
+    preset: Preset | None = None
     files: str = Field(default="**/*", min_length=1)
     format: Literal["csv", "parquet", "ndjson"]
     separator: str = Field(default=",", min_length=1, max_length=1)
     decimal_comma: bool = False
-    layout: Literal["wide"] = "wide"
+    thousands: str | None = Field(default=None, min_length=1, max_length=1)
+    encoding: Encoding | None = None
+    header: str | None = Field(default=None, min_length=1)
+    skip_lines: int = Field(default=0, ge=0)
+    comment: str | None = Field(default=None, min_length=1)
+    layout: Literal["wide", "long"] = "wide"
+    tag: str | None = None
+    tag_pattern: str | None = None
+    value: str | None = None
     sampling: Literal["instant", "mean"] | None = None
     timezone: str = "UTC"
     columns: Columns = Columns()
+    cells: Cells | None = None
 
     @field_validator("files")
     @classmethod
@@ -206,17 +309,43 @@ class Source(Strict):
             raise ValueError("must be a character that stands between fields, such as ';' or a tab")
         return value
 
-    @field_validator("layout", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _wide(cls, value: object) -> object:
-        if value == "long":
-            raise ValueError("long is not supported yet; deliver one column per measurement (wide)")
+    def _built_in(cls, given: object) -> object:
+        return with_preset(given) if isinstance(given, dict) else given
+
+    @field_validator("tag_pattern")
+    @classmethod
+    def _names_channels(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                groups = set(re.compile(value).groupindex)
+            except re.error as error:
+                raise ValueError(f"is no regular expression: {error}") from None
+            if groups != {"battery_id", "channel"}:
+                raise ValueError("must have two groups, named battery_id and channel")
         return value
 
     @model_validator(mode="after")
     def _csv_only(self) -> Source:
-        if self.format != "csv" and self.model_fields_set & {"separator", "decimal_comma"}:
-            raise ValueError("separator and decimal_comma are for csv only")
+        if self.format != "csv" and (given := self.model_fields_set & _CSV_ONLY):
+            raise ValueError(f"{' and '.join(sorted(given))} {'is' if len(given) == 1 else 'are'} for csv only")
+        if self.format == "parquet" and self.encoding is not None:
+            raise ValueError("encoding is for text only")
+        if self.thousands is not None and self.thousands == ("," if self.decimal_comma else "."):
+            raise ValueError("thousands must be another character than the decimal one")
+        return self
+
+    @model_validator(mode="after")
+    def _long_has_tags(self) -> Source:
+        if self.layout == "long":
+            missing = [name for name in ("tag", "value") if getattr(self, name) is None]
+            if missing:
+                raise ValueError(f"layout: long needs {' and '.join(missing)}, the columns of that content")
+            if self.columns.under_house_names and self.columns.timestamp is None:
+                raise ValueError("layout: long needs columns: which tag is which measurement")
+        elif self.tag or self.value or self.tag_pattern:
+            raise ValueError("tag, tag_pattern and value are for layout: long")
         return self
 
     @cached_property

@@ -124,6 +124,16 @@ DATA_QUALITY_DAILY = Table("data_quality_daily", quality.DataQualityDaily, "gold
 
 TABLES: dict[str, Table] = {value.name: value for value in list(globals().values()) if isinstance(value, Table)}
 
+
+def shape(*layers: Layer) -> str:
+    """A text that is another when a table of these layers gets, loses or changes a column."""
+    return "; ".join(
+        f"{table.name}({', '.join(f'{name} {column.dtype}' for name, column in table.columns.items())})"
+        for table in TABLES.values()
+        if table.layer in layers
+    )
+
+
 #: What analysts see in the warehouse.
 PUBLISHED: tuple[Table, ...] = (
     *(table for table in TABLES.values() if table.layer == "gold"),

@@ -20,6 +20,7 @@ class LandingFile(dy.Schema):
     first_timestamp = instant("Earliest usable time in the file", nullable=True)
     last_timestamp = instant("Latest usable time in the file", nullable=True)
     usual_interval_us = duration("Median time from one sample of a battery to its next", nullable=True)
+    times_backwards = count("Places at which the time of a battery runs backwards in the file")
     unmapped_columns = label("Columns of the file that the fleet file does not map, separated by commas")
     missing_columns = label("Columns that the fleet file maps and the file does not have, separated by commas")
     awaits = day("First day after today in the file: it becomes usable then", primary_key=False, nullable=True)

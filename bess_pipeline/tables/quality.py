@@ -50,8 +50,23 @@ class RowAccount(dy.Schema):
     rows = count("Received rows with this outcome")
 
 
-class DataQualityDaily(dy.Schema):
-    """One row per fleet and UTC day: what became of every row received."""
+class RepairCounts(dy.Schema):
+    """One row per day: how much of it was repaired, and how much only seems to be wrong."""
+
+    clock_shifted = count("Samples whose time was repaired, because the clock was astray")
+    current_sign_intervals = count("Intervals of 5 minutes whose charge and discharge changed places")
+    temperature_unit_intervals = count("Intervals of 5 minutes brought from degrees Fahrenheit to Celsius")
+    soc_unit_intervals = count("Intervals of 5 minutes whose reported charge was brought from a fraction to percent")
+    mixed_intervals = count("Intervals of 5 minutes left out, because the unit or the sign changes within them")
+    suspected_intervals = count("Intervals of 5 minutes whose current seems to have the wrong sign, left as they are")
+
+
+#: What is repaired, or suspected, by battery and day.
+REPAIR_COUNTS = ("cell_voltage_in_millivolt", *RepairCounts.column_names())
+
+
+class DataQualityDaily(RepairCounts):
+    """One row per fleet and UTC day, from its first to its last: what became of every row received."""
 
     fleet_id = label("Fleet")
     date = day("UTC day; null for rows without a usable time", primary_key=False, nullable=True)
@@ -65,6 +80,14 @@ class DataQualityDaily(dy.Schema):
     unreadable_value = count("Quarantined: a value is no number")
     ragged_row = count("Quarantined: more or fewer fields than the header")
     conflict = count("Quarantined: another row gives other values for the same battery and instant")
+    cell_voltage_in_millivolt = count("Samples whose cell voltages were brought from millivolts to volts")
+    coverage_fraction = quantity(
+        "1", "Share of the day observed, mean over the batteries expected; null until the day is made", low=0, high=1
+    )
+    batteries_expected = count("Batteries known up to this day; null until the day is made", nullable=True)
+    batteries_reporting = count("Batteries with a sample on this day; null until the day is made", nullable=True)
+    worst_battery_id = label("Battery of which most of the day is missing or doubtful, if any is", nullable=True)
+    worst_battery_reason = label("What is wrong with it", nullable=True)
 
 
 class Repair(dy.Schema):
@@ -81,7 +104,13 @@ class Repair(dy.Schema):
     evidence = label("What it rests on")
 
 
-class BatteryDataQualityDaily(BatteryDay, FlagCounts):
+def completeness(channel: str) -> dy.Float64:
+    """The share of samples in which a channel can be used."""
+    text = f"Share of the samples whose {channel} is known and not voided; null if the battery never has any"
+    return quantity("1", text, low=0, high=1)
+
+
+class BatteryDataQualityDaily(BatteryDay, FlagCounts, RepairCounts):
     """One row per battery and UTC day: how much was seen, and what was wrong with it."""
 
     coverage_fraction = quantity("1", "Share of the day observed", low=0, high=1, nullable=False)
@@ -89,3 +118,24 @@ class BatteryDataQualityDaily(BatteryDay, FlagCounts):
     rows_accepted = count("Rows that became samples")
     rows_quarantined = count("Rows of this battery in the quarantine")
     rows_duplicate = count("Rows equal to one that was accepted")
+    samples_expected = count(
+        "Samples of a whole day at the battery's usual interval, the median over 30 days", nullable=True
+    )
+    voltage_completeness_fraction = completeness("voltage")
+    current_completeness_fraction = completeness("current")
+    power_completeness_fraction = completeness("power, or voltage and current,")
+    temperature_completeness_fraction = completeness("cell temperature")
+    cell_voltage_completeness_fraction = completeness("cell voltage")
+    soc_bms_completeness_fraction = completeness("reported state of charge")
+    excluded_fraction = quantity(
+        "1", "Share of the known currents, or powers where there is no current, that a flag voids", low=0, high=1
+    )
+    cell_voltage_mismatch_fraction = quantity(
+        "1", "Share of the 5-minute rows in which voltage and cells in series differ by more than 3 %", low=0, high=1
+    )
+    soc_bms_deviation_percent = quantity(
+        "%", "Change of the reported state of charge in an hour against the charge counted, median difference", low=0
+    )
+    soc_bms_mismatch_fraction = quantity(
+        "1", "Share of the hours at work in which these changes differ by half or more", low=0, high=1
+    )

@@ -180,6 +180,27 @@ class FlagCounts(dy.Schema):
     soc_jump = count("Samples at which the reported state of charge jumps")
 
 
+#: Channels whose completeness is told.
+CHANNELS = ("voltage", "current", "power", "temperature", "cell_voltage", "soc_bms")
+
+
+class KnownCounts(dy.Schema):
+    """One row per battery and UTC day: in how many samples each channel is known, and usable."""
+
+    voltage_known = count("Samples with a voltage")
+    voltage_usable = count("Samples with a voltage that no flag voids")
+    current_known = count("Samples with a current")
+    current_usable = count("Samples with a current that no flag voids")
+    power_known = count("Samples with a power, or a voltage and a current")
+    power_usable = count("Samples with a power, or a voltage and a current, that no flag voids")
+    temperature_known = count("Samples with a cell temperature")
+    temperature_usable = count("Samples with a cell temperature that no flag voids")
+    cell_voltage_known = count("Samples with a cell voltage")
+    cell_voltage_usable = count("Samples with a cell voltage that no flag voids")
+    soc_bms_known = count("Samples with a reported state of charge")
+    soc_bms_usable = count("Samples with a reported state of charge that no flag voids")
+
+
 class CleanTelemetry(BatterySample, Measured, Flagged):
     """One row per battery and instant: one of the accepted rows, values untouched, flaws flagged beside them."""
 
@@ -236,10 +257,11 @@ class ClosedInterval5min(Interval5min):
     )
 
 
-class DayEvidence(BatteryDay, FlagCounts):
+class DayEvidence(BatteryDay, FlagCounts, KnownCounts):
     """One row per battery and UTC day: what the fleet level needs of the day beyond its 5-minute rows."""
 
     samples = count("Accepted samples")
+    clock_shifted = count("Samples whose time was repaired, because the clock was astray")
     usual_interval_us = duration("Usual time from one sample to the next: the median, at most 15 minutes")
     max_gap_us = duration("Longest silence that is bridged")
     longest_gap_us = duration("Longest silence between two samples of the day")

@@ -90,7 +90,7 @@ def test_repaired_intervals_by_hand():
         timestamp=pl.Series([START + timedelta(minutes=5 * step) for step in range(12)]).dt.cast_time_unit("us"),
         repairs=pl.Series([None, None, "temperature_unit", "current_sign,temperature_unit", *[None] * 7, "soc_unit"]),
     )
-    score = repair_scores(rows, struck).filter(kind="unit_f").row(0, named=True)
+    score = repair_scores(rows, struck, PLATES).filter(kind="unit_f").row(0, named=True)
     assert score == {"kind": "unit_f", "events": 1, "intervals": 3, "recovered": 1, "converted": 2, "right": 2}
 
 

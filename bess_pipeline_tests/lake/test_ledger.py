@@ -9,6 +9,7 @@ FIRST, SECOND = date(2026, 1, 1), date(2026, 1, 2)
 
 def index(*rows):
     days = pl.DataFrame(rows, schema=["path", "date", "battery_id", "checksum"], orient="row")
+    days = days.with_columns(clock_version=pl.lit(""))
     return days, days.select("path").unique().with_columns(first_seen=pl.lit(1))
 
 

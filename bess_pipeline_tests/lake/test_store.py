@@ -1,9 +1,10 @@
 from datetime import UTC, date, datetime
 
+import deltalake
 import polars as pl
 import pytest
 
-from bess_pipeline.lake.store import ContractError, Slice, stored_schema
+from bess_pipeline.lake.store import ContractError, Lake, Slice, stored_schema
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window
 
@@ -138,3 +139,45 @@ def test_rows_are_read_in_the_order_of_the_table_however_they_came(lake):
     lake.replace(catalog.QUARANTINE, rows, Slice("alpha", JANUARY))
     read = lake.read(catalog.QUARANTINE, Slice("alpha")).select("path", "row_number")
     assert read.rows() == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
+
+
+def test_what_was_replaced_stays_in_the_versions_of_the_table(lake):
+    table, part = catalog.QUARANTINE, Slice("alpha", JANUARY)
+    before = lake.replace(table, quarantine(rejected(date(2026, 1, 5), 1)), part)
+    lake.replace(table, quarantine(rejected(date(2026, 1, 5), 2)), part)
+    then = pl.scan_delta(lake.address(table), version=before.version).collect()
+    assert then["row_number"].to_list() == [1]
+
+
+class TestALakeOfAnEarlierVersion:
+    def earlier(self, tmp_path, table, without, **changed):
+        """A lake whose table lacks columns, or has them in another type, with the rows that it had."""
+        kinds = {name: kind for name, kind in stored_schema(table).items() if name not in without} | changed
+        row = {name: "a.csv" if kind == pl.String else None for name, kind in kinds.items()}
+        row |= {"fleet_id": "alpha", "date": date(2026, 1, 5), "rows": "7" if kinds.get("rows") == pl.String else 7}
+        rows = pl.DataFrame([{name: row[name] for name in kinds}], schema=kinds)
+        deltalake.write_deltalake(str(tmp_path / "lake" / table.name), rows.to_arrow(), partition_by=table.partition_by)
+        return Lake(str(tmp_path / "lake"))
+
+    def test_received_rows_get_new_columns_and_keep_what_they_had(self, tmp_path):
+        lake = self.earlier(tmp_path, catalog.LANDING_DAYS, {"clock_version"})
+        lake.create()
+        (row,) = lake.read(catalog.LANDING_DAYS).to_dicts()
+        assert (row["rows"], row["clock_version"]) == (7, "")
+
+    def test_what_is_made_from_them_begins_anew_and_its_history_stays(self, tmp_path):
+        lake = self.earlier(tmp_path, catalog.CYCLES, {"depth_percent"})
+        lake.create()
+        assert lake.read(catalog.CYCLES).is_empty()
+        assert pl.scan_delta(lake.address(catalog.CYCLES), version=0).collect().height == 1
+
+    def test_received_rows_of_another_type_are_refused(self, tmp_path):
+        lake = self.earlier(tmp_path, catalog.LANDING_DAYS, set(), rows=pl.String)
+        with pytest.raises(ContractError, match="rows had another type"):
+            lake.create()
+
+    def test_a_lake_of_today_is_left_alone(self, lake):
+        lake.create()
+        before = lake.version(catalog.CYCLES)
+        lake.create()
+        assert lake.version(catalog.CYCLES) == before

@@ -200,6 +200,7 @@ def test_a_german_csv_is_read_in_house_names_units_and_signs(tmp_path):
             "cell_voltage_min_volt": 3.273,
             "soc_bms_percent": 50.0,
             "status": "läuft",
+            "clock_shift_us": 0,
         }
         assert found.rejected["detail"].to_list() == ["Spannung_V=1.795,2"]
         looked = survey(path, said, **DAYS)

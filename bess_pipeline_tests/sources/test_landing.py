@@ -4,9 +4,9 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from bess_pipeline.sources import landing
+from bess_pipeline.sources import conflicts, landing
 from bess_pipeline.sources.register import Fleet
-from bess_pipeline.tables.landing import LandingDay, LandingFile
+from bess_pipeline.tables.landing import ClockRepair, LandingDay, LandingFile, LandingRun
 from bess_pipeline.tables.quality import QuarantinedRow
 from bess_pipeline.tables.telemetry import RawTelemetry
 from bess_pipeline.window import Window
@@ -35,6 +35,8 @@ class Zone:
         self.today = TODAY
         self.files = LandingFile.create_empty()
         self.days = LandingDay.create_empty()
+        self.runs = LandingRun.create_empty()
+        self.repairs = ClockRepair.create_empty()
         self.raw = RawTelemetry.create_empty()
         self.quarantine = QuarantinedRow.create_empty()
         self.clock = 1_700_000_000
@@ -54,11 +56,14 @@ class Zone:
 
     def index(self, **more):
         days = {"first_day": FIRST_DAY, "today": self.today}
-        index = landing.indexed(self.fleet, self.folder, self.files, self.days, **days, **more)
+        known = {"known_runs": self.runs, "known_repairs": self.repairs}
+        index = landing.indexed(self.fleet, self.folder, self.files, self.days, **known, **days, **more)
         LandingFile.validate(index.files)
         LandingDay.validate(index.days)
         QuarantinedRow.validate(index.rejected)
-        self.files, self.days = index.files, index.days
+        LandingRun.validate(index.runs)
+        ClockRepair.validate(index.repairs)
+        self.files, self.days, self.runs, self.repairs = index.files, index.days, index.runs, index.repairs
         return index
 
     def received(self, window=None):
@@ -68,6 +73,7 @@ class Zone:
             self.files,
             self.days,
             window or Window(DAY, DAY + timedelta(days=31)),
+            repairs=self.repairs,
             first_day=FIRST_DAY,
             today=self.today,
             held=self.raw.lazy(),
@@ -108,7 +114,7 @@ def test_the_index_counts_rows_by_file_day_and_battery(zone):
         ("b.csv", DAY, "c", 1),
     ]
     assert index.rejected.select("path", "row_number", "reason", "original").rows() == [
-        ("2024/a.csv", 3, "unreadable_time", '{"timestamp": "x", "battery_id": "b", "power_watt": "1"}')
+        ("2024/a.csv", 3, "unreadable_time", '{"timestamp":"x","battery_id":"b","power_watt":"1"}')
     ]
     assert index.reread == ["2024/a.csv", "b.csv"]
 
@@ -276,25 +282,25 @@ def test_losers_of_a_conflict_are_quarantined_as_they_came(zone):
     zone.put("b.csv", line(power=3))
     zone.index()
     raw = zone.received().rows.with_columns(verdict=pl.lit("conflict"))
-    lost = landing.losers(zone.fleet, zone.folder, raw)
+    lost = conflicts.losers(zone.fleet, zone.folder, raw)
     QuarantinedRow.validate(lost)
     assert lost.select("path", "row_number", "reason").rows() == [
         ("a.csv", 0, "conflict"),
         ("a.csv", 1, "conflict"),
         ("b.csv", 0, "conflict"),
     ]
-    assert lost["original"][1] == '{"timestamp": "2024-01-01T00:00:00Z", "battery_id": "b", "power_watt": "2"}'
-    assert landing.losers(zone.fleet, zone.folder, raw.clear()).is_empty()
+    assert lost["original"][1] == '{"timestamp":"2024-01-01T00:00:00Z","battery_id":"b","power_watt":"2"}'
+    assert conflicts.losers(zone.fleet, zone.folder, raw.clear()).is_empty()
 
 
 def test_losers_of_a_vanished_file_keep_what_is_known_of_them(zone):
     zone.put("a.csv", line(power=1), line(power=2))
     zone.index()
     raw = zone.received().rows.with_columns(verdict=pl.lit("conflict"))
-    before = landing.losers(zone.fleet, zone.folder, raw)
+    before = conflicts.losers(zone.fleet, zone.folder, raw)
     (zone.folder / "a.csv").unlink()
-    assert landing.losers(zone.fleet, zone.folder, raw, before.lazy()).equals(before)
-    alone = landing.losers(zone.fleet, zone.folder, raw)
+    assert conflicts.losers(zone.fleet, zone.folder, raw, before.lazy()).equals(before)
+    alone = conflicts.losers(zone.fleet, zone.folder, raw)
     assert alone["original"][0] == '{"timestamp": "2024-01-01 00:00:00+00:00", "battery_id": "b", "power_watt": "1.0"}'
 
 

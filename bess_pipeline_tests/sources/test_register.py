@@ -101,7 +101,7 @@ COLUMNS = "source.columns"
         (f"{COLUMNS}.current_ampere.positive", "up", "input should be 'charge' or 'discharge', got 'up'"),
         (f"{COLUMNS}.voltage_volt.positive", "charge", UNKNOWN_FIELD),
         (f"{COLUMNS}.colour", {"from": "x"}, UNKNOWN_FIELD),
-        ("source.layout", "long", "long is not supported yet; deliver one column per measurement (wide)"),
+        ("source.layout", "tall", "input should be 'wide' or 'long', got 'tall'"),
         ("source.files", "../*.csv", "must be a pattern below the fleet's landing folder"),
         (
             "source.files",
@@ -117,12 +117,12 @@ COLUMNS = "source.columns"
         (
             f"{COLUMNS}.timestamp",
             {"from": "t", "origin": "2020-01-01"},
-            "origin needs the unit of the count: s, ms, us or ns",
+            "origin needs the unit of the count: s, ms, us, ns, min, h or duration",
         ),
         (
             f"{COLUMNS}.battery_id",
             {"from": "a", "value": "b"},
-            "give either from (a column or a list of columns) or value",
+            "give one of from (a column or a list of columns), path (a pattern of file names), value",
         ),
         (
             "battery.chemistry",

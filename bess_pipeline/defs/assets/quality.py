@@ -10,13 +10,20 @@ from bess_pipeline.tables import catalog
 
 @dg.asset(**spec(catalog.DATA_QUALITY_DAILY))
 def data_quality_daily(
-    landing_days: pl.DataFrame, landing_files: pl.DataFrame, row_accounts: pl.DataFrame
+    landing_days: pl.DataFrame,
+    landing_files: pl.DataFrame,
+    row_accounts: pl.DataFrame,
+    battery_data_quality_daily: pl.DataFrame,
 ) -> pl.DataFrame:
-    return quality.data_quality_daily(landing_days, landing_files, row_accounts)
+    return quality.data_quality_daily(landing_days, landing_files, row_accounts, battery_data_quality_daily)
 
 
 @dg.asset(**spec(catalog.BATTERY_DATA_QUALITY_DAILY))
 def battery_data_quality_daily(
-    day_evidence: pl.DataFrame, closed_intervals: pl.DataFrame, row_accounts: pl.DataFrame
+    day_evidence: pl.DataFrame,
+    closed_intervals: pl.DataFrame,
+    row_accounts: pl.DataFrame,
+    repairs: pl.DataFrame,
+    batteries: pl.DataFrame,
 ) -> pl.DataFrame:
-    return quality.battery_data_quality_daily(day_evidence, closed_intervals, row_accounts)
+    return quality.battery_data_quality_daily(day_evidence, closed_intervals, row_accounts, repairs, batteries)

@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 from bess_pipeline.analytics import cells, intervals, telemetry
+from bess_pipeline.defs import checks
 from bess_pipeline.defs.arrivals import Arrivals
 from bess_pipeline.defs.batches import Aside, Batches
 from bess_pipeline.defs.house import outs, spec
@@ -28,11 +29,12 @@ INTERVALS, CELLS, EVIDENCE = (
 @dg.multi_asset(
     name="received",
     deps=[catalog.LANDING_DAYS.name, catalog.LANDING_FILES.name],
+    check_specs=[checks.ROWS],
     **outs(catalog.RAW_TELEMETRY, catalog.QUARANTINE, catalog.ROW_ACCOUNTS),
 )
 def received(
     context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]
-) -> Iterator[dg.Output[Aside] | dg.Output[pl.DataFrame]]:
+) -> Iterator[dg.Output[Aside] | dg.Output[pl.DataFrame] | dg.Output[None] | dg.AssetCheckEvaluation]:
     """Read the files that hold these days: each row becomes a sample, a duplicate, or a case for the quarantine."""
     arrivals = Arrivals.of(home, slice_of(list(context.partition_keys)))
     rows = Aside(arrivals, main=RAW)
@@ -40,6 +42,7 @@ def received(
     yield dg.Output(rows.kept(QUARANTINE), QUARANTINE)
     yield dg.Output(rows.kept(ACCOUNTS), ACCOUNTS)
     arrivals.record(context.run.run_id)
+    yield from checks.of_days(home, arrivals.part, rows.kept(ACCOUNTS))
 
 
 @dg.asset(**spec(catalog.CLEAN_TELEMETRY))

@@ -49,8 +49,9 @@ class Preamble:
 class CsvFile:
     """One CSV file. Quoted fields may hold the separator, but no line break: a row is a line.
 
-    A row has to have as many fields as the header; where the header ends with a separator, so may its rows. Blank lines are no rows, but count
-    in the numbers of the rows after them.
+    A row has to have as many fields as the header; where the header ends with a
+    separator, so may its rows. Blank lines are no rows, but count in the numbers of
+    the rows after them.
 
     Args:
         lines: The lines of the file.

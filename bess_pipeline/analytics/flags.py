@@ -16,8 +16,8 @@ from functools import cached_property, wraps
 import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.neighbours import Run, departures, offsets, overtaken, repeats, straying, stuck
-from bess_pipeline.analytics.samples import LONGEST_USUAL_US, Bools, Floats, SampleArrays
+from bess_pipeline.analytics.neighbours import Run, offsets, overtaken, repeats, straying, stuck
+from bess_pipeline.analytics.samples import LONGEST_USUAL_US, Bools, Floats, SampleArrays, or_zero, portions
 from bess_pipeline.tables.telemetry import CELL_VOLTAGES, MEASUREMENTS, TEMPERATURES
 
 #: No cell has this voltage: such a number is in millivolts. [V]
@@ -36,6 +36,7 @@ _FEWEST = 5
 
 #: Least departure that is a spike: [share of the rated voltage], [V per cell], [share of 1 C], [K], [%].
 _VOLTAGE_SPIKE, _CELL_SPIKE, _CURRENT_SPIKE, _TEMPERATURE_SPIKE, _SOC_SPIKE = 0.02, 0.05, 0.03, 3.0, 2.0
+_MOST_DIGIT = 0.05  # of the rated voltage
 #: How far the charge must move [%], the cells [V], and the reported charge beyond the counted [%].
 _CHARGE_MOVES, _CELL_MOVES, _REPORT_STRAYS = 2.0, 0.005, 5.0
 #: Share of the charge by which capacity, gain and the report itself may differ from what is counted with the nameplate.
@@ -84,11 +85,20 @@ class Samples(SampleArrays):
             "temperature_celsius": _hops(self, "temperature_celsius"),
             "temperature_min_celsius": _hops(self, "temperature_min_celsius"),
             "temperature_max_celsius": _hops(self, "temperature_max_celsius"),
-            "cell_voltage_min_volt": _cell_hops(self, "cell_voltage_min_volt"),
-            "cell_voltage_max_volt": _cell_hops(self, "cell_voltage_max_volt"),
+            **self.cell_hops,
             "soc_bms_percent": soc_spike(self),
         }
         return {name: np.where(found, np.nan, self.ranged[name]) for name, found in spiky.items()}
+
+    @cached_property
+    def cell_hops(self) -> dict[str, Bools]:
+        """Samples at which the lowest, or the highest, cell voltage leaves its neighbours without a reason."""
+        cells = self.of(self.plate("cells_in_series"))
+        volt = np.where(voltage_spike(self), np.nan, self.ranged["voltage_volt"])
+        average = np.abs(or_zero(offsets(self.series, self.time, volt, self.reach))) / cells
+        own = 3 * self.of(self.plate("ohm")) / cells * self.current_bend
+        least = _CELL_SPIKE + np.maximum(own, 10 * average)
+        return {name: self.departures(name) > least for name in CELL_VOLTAGES}
 
     @cached_property
     def ten_minutes(self) -> Run:
@@ -97,29 +107,30 @@ class Samples(SampleArrays):
 
     @cached_property
     def at_rest(self) -> Bools:
-        """Whether the current is less than a sensor may be off by."""
-        return np.abs(self.quiet["current_ampere"]) < self.of(_REST_RATE * self.plate("rated_capacity_ah"))
+        """Whether the current is less than a sensor may be off by, or a digit more."""
+        most = _REST_RATE * self.plate("rated_capacity_ah")
+        return np.abs(self.quiet["current_ampere"]) < self.of(most + np.minimum(self.shown("current_ampere"), most))
 
     @cached_property
     def charged(self) -> Floats:
         """Charge since the start of the day, as share of the rated capacity [%]; at rest, and unknown, it is none."""
-        current = np.where(self.at_rest, 0.0, np.nan_to_num(self.quiet["current_ampere"]))
+        return self._charged(np.where(self.at_rest, 0.0, or_zero(self.quiet["current_ampere"])))
+
+    @cached_property
+    def charged_by_all(self) -> Floats:
+        """The same [%], at rest as the sensor tells it."""
+        return self._charged(or_zero(self.quiet["current_ampere"]))
+
+    def _charged(self, current: Floats) -> Floats:
         mean = current.copy()
         mean[1:] = (current[1:] + current[:-1]) / 2
-        hours = np.where(self.silence <= self.of(self.reach), self.silence, 0.0) / 3.6e9
-        return self.running(100 * mean * np.nan_to_num(hours) / self.of(self.plate("rated_capacity_ah")))
+        # As far as a run reaches: in one that stands still, silence is no less of it than samples.
+        hours = np.where(self.silence <= self.of(self.ten_minutes.reach), self.silence, 0.0) / 3.6e9
+        return self.running(100 * mean * hours / self.of(self.plate("rated_capacity_ah")))
 
     def stuck(self, value: str, witness: Floats, least: Floats, *, inner: int = 0) -> Bools:
         """Samples at which a measurement stands still while a witness moves by more than ``least``, by series."""
-        return stuck(
-            self.series,
-            self.time,
-            self.quiet[value],
-            witness,
-            least,
-            run=self.ten_minutes,
-            inner=inner,
-        )
+        return stuck(self.series, self.time, self.quiet[value], witness, least, run=self.ten_minutes, inner=inner)
 
     def hushed(self, value: str, siblings: Iterable[str], *, where: Bools | bool = True) -> Bools:
         """Samples at which a measurement repeats while a sibling changes, and for longer than chance allows.
@@ -127,12 +138,14 @@ class Samples(SampleArrays):
         Samples seconds apart hardly differ and are no trials of chance: they tell nothing.
         """
         where = where & self.of(self.usual >= _LEAST_APART_US).astype(np.bool_)
+        found = np.zeros(len(self.time), np.bool_)
+        if not where.any():
+            return found
         own = self.quiet[value]
         repeated = np.zeros(len(own), np.bool_)
         repeated[1:] = own[1:] == own[:-1]
-        found = np.zeros(len(own), np.bool_)
         for name in siblings:
-            changes = np.nan_to_num(np.diff(self.quiet[name], prepend=np.nan)) != 0
+            changes = or_zero(np.diff(self.quiet[name], prepend=np.nan)) != 0
             found |= repeats(
                 self.series,
                 self.time,
@@ -156,7 +169,7 @@ def gap(samples: Samples) -> Bools:
     begins = samples.of(samples.midnight)
     early = first & (samples.time - begins > longest)
     late = last & (begins + _DAY_US - samples.time > longest)
-    return (np.nan_to_num(samples.silence) > longest) | early | late
+    return (samples.silence > longest) | early | late
 
 
 def out_of_order(samples: Samples) -> Bools:
@@ -169,8 +182,8 @@ def missing_value(samples: Samples) -> Bools:
     count = np.bincount(samples.series)
     found = np.zeros(len(samples.time), np.bool_)
     for name in MEASUREMENTS:
-        unknown = samples.rows[name].is_null().to_numpy()
-        if unknown.any() and not unknown.all():
+        if 0 < samples.rows[name].null_count() < len(samples.time):
+            unknown = samples.rows[name].is_null().to_numpy()
             seldom = samples.summed(unknown.astype(np.float64)) <= 0.5 * count
             found |= unknown & seldom[samples.series]
     return found
@@ -179,12 +192,14 @@ def missing_value(samples: Samples) -> Bools:
 @_once
 def frozen(samples: Samples) -> Bools:
     """All channels repeat themselves under current for ten minutes, longer than the rest of the day lets expect."""
-    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in MEASUREMENTS)
-    known = pl.sum_horizontal(pl.col(name).is_not_null() for name in MEASUREMENTS) >= 2
+    there = [name for name in MEASUREMENTS if samples.rows[name].null_count() < len(samples.time)]
+    same = pl.all_horizontal(pl.lit(value=True), *(pl.col(name).eq_missing(pl.col(name).shift()) for name in there))
+    known = pl.sum_horizontal(pl.lit(0), *(pl.col(name).is_not_null() for name in there)) >= 2
     repeated = samples.rows.select(same & known).to_series().to_numpy() & ~np.isnan(samples.silence)
     # Without a current nothing need move, and nothing is lost by what stands still.
-    flowing = np.nan_to_num(samples.column("current_ampere"), nan=1.0) != 0
-    kind = np.where(flowing, 0, -1)
+    current = samples.column("current_ampere")
+    flow = np.where(np.isnan(current), or_zero(samples.column("power_watt")), current)
+    kind = np.where(flow == 0, -1, samples.at_rest)
     return repeats(samples.series, samples.time, repeated, kind, run=samples.ten_minutes)
 
 
@@ -211,24 +226,22 @@ def voltage_out_of_range(samples: Samples) -> Bools:
 
 @_once
 def voltage_spike(samples: Samples) -> Bools:
-    """There and back by more than 2 % of the rated voltage and three times what the current's own departure makes."""
-    volt = samples.ranged["voltage_volt"]
-    lone = np.abs(departures(samples.series, samples.time, volt, samples.reach))
-    least = samples.of(_VOLTAGE_SPIKE * samples.plate("rated_volt"))
-    return lone > least + 3 * samples.of(samples.plate("ohm")) * samples.current_bend
+    """There and back by 2 % of the rated voltage, a digit, and three times what the current's own departure makes."""
+    rated = samples.plate("rated_volt")
+    least = samples.of(_VOLTAGE_SPIKE * rated + np.minimum(samples.digit("voltage_volt"), _MOST_DIGIT * rated))
+    by_current = 3 * samples.of(samples.plate("ohm")) * samples.current_bend
+    return samples.departures("voltage_volt") > least + by_current
 
 
 @_once
 def voltage_stuck(samples: Samples) -> Bools:
     """Still while the current spans 2 % of 1 C and more than one digit hides, the cells move, or chance forbids it."""
-    digit = samples.resolution(samples.quiet["voltage_volt"])
-    least = np.maximum(0.02 * samples.plate("rated_capacity_ah"), 2 * digit / samples.response[0])
+    least = np.maximum(
+        0.02 * samples.plate("rated_capacity_ah"), 2 * samples.shown("voltage_volt") / samples.response[0]
+    )
     by_current = samples.stuck("voltage_volt", samples.quiet["current_ampere"], least)
     cells = (samples.quiet[CELL_VOLTAGES[0]] + samples.quiet[CELL_VOLTAGES[1]]) / 2
-    digits = 2 * np.maximum(
-        samples.resolution(samples.quiet[CELL_VOLTAGES[0]]), digit / samples.plate("cells_in_series")
-    )
-    by_cells = samples.stuck("voltage_volt", cells, _CELL_MOVES + digits)
+    by_cells = samples.stuck("voltage_volt", cells, _CELL_MOVES + 2 * samples.cell_digit)
     return by_current | by_cells | samples.hushed("voltage_volt", CELL_VOLTAGES, where=samples.at_rest)
 
 
@@ -244,43 +257,42 @@ def current_spike(samples: Samples) -> Bools:
 
 @_once
 def _current_hops(samples: Samples) -> Bools:
-    ampere, volt = samples.ranged["current_ampere"], samples.ranged["voltage_volt"]
-    lone = np.abs(departures(samples.series, samples.time, ampere, samples.reach))
-    moved = np.abs(offsets(samples.series, samples.time, volt, samples.reach))
+    lone = samples.departures("current_ampere")
+    moved = np.abs(samples.offsets("voltage_volt"))
     ohm, noise = (samples.of(one) for one in samples.response)
     drop = ohm * lone
     large = lone > samples.of(_CURRENT_SPIKE * samples.plate("rated_capacity_ah"))
-    return large & (drop > 6 * noise) & (moved < 0.35 * drop)
+    hidden = np.maximum(6 * noise, 2 * samples.of(samples.shown("voltage_volt")))
+    return large & (drop > hidden) & (moved < 0.35 * drop)
 
 
 def current_stuck(samples: Samples) -> Bools:
     """Still while the voltage steps as only a current makes it, the reported charge strays, or chance forbids it."""
     volt = np.where(voltage_stuck(samples), np.nan, samples.quiet["voltage_volt"])
     prior = samples.plate("ohm") * samples.plate("rated_capacity_ah")
-    noise = samples.response[1]
+    noise, hidden = samples.response[1], 2 * samples.digit("voltage_volt")
     kink = _kinks(samples, volt)
-    steps = samples.running(kink > samples.of(np.maximum(8 * noise, 0.05 * prior)))
-    leaps = samples.running(kink > samples.of(np.maximum(10 * noise, 0.15 * prior)))
+    steps = samples.running(kink > samples.of(np.maximum(hidden, np.maximum(8 * noise, 0.05 * prior))))
+    leaps = samples.running(kink > samples.of(np.maximum(hidden, np.maximum(10 * noise, 0.15 * prior))))
     flowing = samples.quiet["current_ampere"] != 0
     found = samples.hushed("current_ampere", ["voltage_volt"], where=samples.at_rest & flowing)
     for witness, least in ((steps, 2.5), (leaps, 0.5)):
         found |= samples.stuck("current_ampere", witness, np.full(len(samples.midnight), least), inner=2)
-    # Of either sign: a current of the wrong sign is repaired, not left out.
-    return found | straying(
-        samples.series,
-        samples.time,
-        samples.quiet["current_ampere"],
-        _continued(samples),
-        samples.charged,
-        run=samples.ten_minutes,
-        inner=2,
-        most=np.array([_REPORT_STRAYS, _REPORT_SHARE]),
-    )
+    # What seems to flow at rest may do so, or be an offset. Of either sign: a wrong one is repaired, not left out.
+    return found | (_strays(samples, samples.charged) & _strays(samples, samples.charged_by_all))
+
+
+def _strays(samples: Samples, charged: Floats) -> Bools:
+    """Still while the reported charge strays from the counted."""
+    return straying(
+        samples.series, samples.time, samples.quiet["current_ampere"], _continued(samples), charged,
+        run=samples.ten_minutes, inner=2, most=np.array([_REPORT_STRAYS, _REPORT_SHARE]),
+    )  # fmt: skip
 
 
 def _kinks(samples: Samples, volt: Floats) -> Floats:
     """The step between two samples at which the voltage bends one way and back: a relaxation bends but one way."""
-    bend = np.nan_to_num(offsets(samples.series, samples.time, volt, samples.reach))
+    bend = or_zero(offsets(samples.series, samples.time, volt, samples.reach))
     before = np.concatenate([[0.0], bend[:-1]])
     return np.where(bend * before < 0, np.minimum(np.abs(bend), np.abs(before)), 0.0)
 
@@ -301,8 +313,7 @@ def temperature_spike(samples: Samples) -> Bools:
 
 
 def _hops(samples: Samples, name: str) -> Bools:
-    lone = departures(samples.series, samples.time, samples.ranged[name], samples.reach)
-    return np.abs(lone) > _TEMPERATURE_SPIKE
+    return samples.departures(name) > _TEMPERATURE_SPIKE
 
 
 def temperature_stuck(samples: Samples) -> Bools:
@@ -322,27 +333,17 @@ def cell_voltage_out_of_range(samples: Samples) -> Bools:
 
 def cell_voltage_spike(samples: Samples) -> Bools:
     """There and back by more than 50 mV, three times what the current and ten times what the other cells do."""
-    return _any(_cell_hops(samples, name) for name in CELL_VOLTAGES)
-
-
-def _cell_hops(samples: Samples, name: str) -> Bools:
-    lone = np.abs(departures(samples.series, samples.time, samples.ranged[name], samples.reach))
-    cells = samples.of(samples.plate("cells_in_series"))
-    volt = np.where(voltage_spike(samples), np.nan, samples.ranged["voltage_volt"])
-    average = np.abs(np.nan_to_num(offsets(samples.series, samples.time, volt, samples.reach))) / cells
-    own = 3 * samples.of(samples.plate("ohm")) / cells * samples.current_bend
-    return lone > _CELL_SPIKE + np.maximum(own, 10 * average)
+    return _any(samples.cell_hops.values())
 
 
 def cell_voltage_stuck(samples: Samples) -> Bools:
     """Still while the battery's voltage moves by 5 mV per cell, or chance forbids it."""
     cells = samples.plate("cells_in_series")
-    digit = samples.resolution(samples.quiet["voltage_volt"]) / cells
     volt = samples.quiet["voltage_volt"] / samples.of(cells)
+    least = _CELL_MOVES + 2 * samples.cell_digit + 6 * samples.response[1] / cells
     low, high = CELL_VOLTAGES
     return _any(
-        samples.stuck(name, volt, _CELL_MOVES + 2 * np.maximum(samples.resolution(samples.quiet[name]), digit))
-        | samples.hushed(name, ["voltage_volt", other], where=samples.at_rest)
+        samples.stuck(name, volt, least) | samples.hushed(name, ["voltage_volt", other], where=samples.at_rest)
         for name, other in ((low, high), (high, low))
     )
 
@@ -355,16 +356,15 @@ def soc_out_of_range(samples: Samples) -> Bools:
 @_once
 def soc_spike(samples: Samples) -> Bools:
     """There and back by more than 2 % and twice what the current makes in an interval."""
-    lone = np.abs(departures(samples.series, samples.time, samples.ranged["soc_bms_percent"], samples.reach))
-    return lone > _SOC_SPIKE + 2 * _moves(samples)
+    return samples.departures("soc_bms_percent") > _SOC_SPIKE + 2 * _moves(samples)
 
 
 def soc_stuck(samples: Samples) -> Bools:
     """Still, and neither full nor empty, while 2 % of the rated capacity flow, and more than one digit hides."""
     soc = samples.quiet["soc_bms_percent"]
     between = (soc > _LEAST_REPORT) & (soc < _MOST_REPORT)
-    least = np.maximum(_CHARGE_MOVES, 1.0 + 2 * np.minimum(samples.resolution(samples.quiet["soc_bms_percent"]), 1.0))
-    return samples.stuck("soc_bms_percent", samples.charged, least) & between
+    least = np.maximum(_CHARGE_MOVES, 1.0 + 2 * np.minimum(samples.shown("soc_bms_percent"), 1.0))
+    return samples.stuck("soc_bms_percent", samples.charged, least, inner=1) & between
 
 
 @_once
@@ -372,19 +372,18 @@ def soc_jump(samples: Samples) -> Bools:
     """A change from one sample to the next of more than two digits, half a percent, and twice what flowed."""
     soc = samples.quiet["soc_bms_percent"]
     change = np.abs(np.diff(soc, prepend=np.nan))
-    least = np.maximum(0.5, 2.5 * np.minimum(samples.resolution(samples.quiet["soc_bms_percent"]), 1.0))
+    least = np.maximum(0.5, 2.5 * np.minimum(samples.shown("soc_bms_percent"), 1.0))
     near = samples.silence <= samples.of(samples.reach)
     return near & (change > samples.of(least) + 2 * _moves(samples))
 
 
 def _moves(samples: Samples) -> Floats:
-    """What the larger of the currents before and at a sample moves in its interval, at most [%]; 1 C where unknown."""
-    rated = samples.of(samples.plate("rated_capacity_ah"))
-    current = np.abs(samples.ranged["current_ampere"])
-    current = np.where(np.isnan(current), rated, current)
-    before = np.concatenate([current[:1], current[:-1]])
-    hours = np.nan_to_num(samples.silence, nan=0.0) / 3.6e9
-    moved: Floats = 100 * np.maximum(current, before) / rated * hours
+    """What the larger of the currents before and at a sample moves in its interval, at most [%]; else 1 C."""
+    rate = np.abs(samples.ranged["current_ampere"]) / samples.of(samples.plate("rated_capacity_ah"))
+    rate = np.where(np.isnan(rate), 1.0, rate)
+    larger = np.maximum(rate, np.concatenate([rate[:1], rate[:-1]]))
+    larger = np.where(samples.silence > 1.5 * samples.of(samples.usual), np.maximum(larger, 1.0), larger)
+    moved: Floats = 100 * larger * or_zero(samples.silence) / 3.6e9
     return moved
 
 
@@ -443,5 +442,9 @@ def flagged(rows: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """
     if rows.is_empty():
         return rows.with_columns(pl.lit(value=False).alias(rule.flag) for rule in RULES)
-    samples = Samples(rows, batteries)
-    return rows.with_columns(pl.Series(rule.flag, rule.finds(samples), dtype=pl.Boolean) for rule in RULES)
+    found = pl.concat([_found(Samples(some, batteries)) for some in portions(rows)], rechunk=True)
+    return rows.with_columns(found.get_columns())
+
+
+def _found(samples: Samples) -> pl.DataFrame:
+    return pl.DataFrame({rule.flag: pl.Series(rule.finds(samples), dtype=pl.Boolean) for rule in RULES})

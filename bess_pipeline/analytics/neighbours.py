@@ -183,6 +183,8 @@ def straying(
 
 #: Trials outside a run from which one can tell how often values repeat; as many as in the run at least.
 LEAST_TRIALS = 30
+#: Values that repeat more often than not hide in their last digit: how long they stay is not chance.
+MOST_CHANCE = 0.5
 #: A run that would come by chance less often than this is none of chance.
 LOG_CHANCE = float(np.log(1e-9))
 
@@ -213,7 +215,7 @@ def _repeats(  # noqa: C901 - one pass over each series, read from top to bottom
                     others = trials[k] - own
                     if own > 0 and others >= max(LEAST_TRIALS, own):
                         chance = (equal[k] - own + 1) / (others + 2)
-                        if own * np.log(chance) < LOG_CHANCE:
+                        if chance <= MOST_CHANCE and own * np.log(chance) < LOG_CHANCE:
                             found[start : end + 1] = True
             start = end + 1
         first = after
@@ -226,7 +228,8 @@ def repeats(series: Ints, time: Ints, repeated: Bools, kind: Ints, *, run: Run) 
     The chance that a sample repeats the one before is counted over the other samples
     of the same series and kind; a run of n repetitions is then expected with that
     chance to the power of n, and found where that is below 1e-9. Nothing is found
-    where fewer than 30 other samples tell, or fewer than the run has.
+    where fewer than 30 other samples tell, or fewer than the run has, nor where most of
+    them repeat: a value that moves by less than its last digit stays for as long as it will.
 
     Args:
         series: Number of the series of each sample, ascending: shape (n,).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -9,9 +10,9 @@ import numpy.typing as npt
 import polars as pl
 from numba import njit
 
-from bess_pipeline.analytics.neighbours import offsets
+from bess_pipeline.analytics.neighbours import departures, offsets
 from bess_pipeline.tables.chemistry import CHEMISTRY
-from bess_pipeline.tables.telemetry import CELL_VOLTAGES, MEASUREMENTS
+from bess_pipeline.tables.telemetry import CELL_VOLTAGES, TEMPERATURES
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -37,6 +38,35 @@ _SURE = 10.0
 LONGEST_USUAL_US = 900_000_000
 _NO_USUAL_US = 60_000_000
 
+#: Measurements that witness for one another.
+WITNESSES = ("voltage_volt", "current_ampere", *TEMPERATURES, *CELL_VOLTAGES, "soc_bms_percent")
+
+#: Samples looked at together, beyond those of one battery and day: arrays this long stay near the processor.
+_ROWS_AT_ONCE = 80_000
+_BATTERY_DAY = ("fleet_id", "battery_id", "date")
+
+
+def portions(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Samples sorted by battery and instant, a few whole battery-days at a time."""
+    ends = np.append(_starts(rows).arg_true().to_numpy()[1:], rows.height)
+    first = 0
+    for end in ends.tolist():
+        if end - first >= _ROWS_AT_ONCE or end == rows.height:
+            yield rows.slice(first, end - first)
+            first = end
+
+
+def _starts(rows: pl.DataFrame) -> pl.Series:
+    """Whether a sample is the first of its battery and day."""
+    return rows.select(
+        pl.any_horizontal((pl.col(name) != pl.col(name).shift()).fill_null(value=True) for name in _BATTERY_DAY)
+    ).to_series()
+
+
+def or_zero(values: Floats) -> Floats:
+    """Values with nothing where they are unknown."""
+    return np.where(np.isnan(values), 0.0, values)
+
 
 class SampleArrays:
     """Accepted samples as arrays, in order of battery and time.
@@ -51,54 +81,52 @@ class SampleArrays:
     """
 
     def __init__(self, rows: pl.DataFrame, plates: pl.DataFrame) -> None:
-        starts = rows.select(
-            pl.any_horizontal(
-                (pl.col(name) != pl.col(name).shift()).fill_null(value=True)
-                for name in ("fleet_id", "battery_id", "date")
-            )
-        ).to_series()
+        starts = _starts(rows)
         self.rows = rows
+        self._columns: dict[str, Floats] = {}
+        self._outside: dict[str, Bools] = {}
+        self._offsets: dict[str, Floats] = {}
+        self._departures: dict[str, Floats] = {}
+        self._digits: dict[str, Floats] = {}
         self.series: Ints = starts.cum_sum().cast(pl.Int64).to_numpy() - 1
         self.time: Ints = rows["timestamp"].to_physical().to_numpy()
         self._first: Ints = starts.arg_true().to_numpy().astype(np.int64)
-        named = rows.select("fleet_id", "battery_id", "date")[self._first]
+        self._lengths: Ints = np.diff(self._first, append=len(self.time))
+        named = rows.select(_BATTERY_DAY)[self._first]
         plate = named.join(_plates(plates), on=["fleet_id", "battery_id"], how="left", maintain_order="left")
         missing = plate.filter(pl.col("rated_capacity_ah").is_null())["battery_id"].unique()
         if len(missing):
             raise ValueError(f"no nameplate for {', '.join(sorted(missing))}")
-        self._plate = plate
+        numbers = plate.drop("fleet_id", "battery_id", "date")
+        self._plate: dict[str, Floats] = {name: numbers[name].cast(pl.Float64).to_numpy() for name in numbers.columns}
         self.midnight: Ints = named["date"].cast(pl.Datetime("us")).to_physical().to_numpy()
 
     def column(self, name: str) -> Floats:
         """A measured column; NaN where unknown."""
-        return self.rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
+        if name not in self._columns:
+            self._columns[name] = self.rows[name].cast(pl.Float64).to_numpy(writable=True)
+        return self._columns[name]
 
     def plate(self, name: str) -> Floats:
         """A quantity of the nameplate, by series."""
-        return self._plate[name].cast(pl.Float64).fill_null(float("nan")).to_numpy().astype(np.float64)
+        return self._plate[name]
 
     def of(self, by_series: npt.NDArray[np.generic]) -> Floats:
-        """A quantity by series, at each sample."""
-        found: Floats = by_series[self.series].astype(np.float64)
-        return found
+        """A quantity by series, at each sample; not to be written to."""
+        values: Floats = by_series.astype(np.float64)
+        if (values == values[0]).all():
+            return np.broadcast_to(values[0], self.time.shape)
+        return np.repeat(values, self._lengths)
 
     def median(self, values: Floats) -> Floats:
         """The median by series; NaN where nothing is known."""
         table = pl.DataFrame({"series": pl.Series(self.series).set_sorted(), "value": values})
-        table = table.with_columns(pl.col("value").fill_nan(None))
-        return (
-            table.group_by("series", maintain_order=True)
-            .agg(pl.col("value").median())["value"]
-            .fill_null(float("nan"))
-            .to_numpy()
-            .astype(np.float64)
-        )
+        middle = table.group_by("series", maintain_order=True).agg(pl.col("value").fill_nan(None).median())["value"]
+        return middle.to_numpy().astype(np.float64)
 
     def summed(self, values: Floats) -> Floats:
         """The sum by series, of what is known."""
-        found: Floats = np.bincount(self.series, weights=np.nan_to_num(values), minlength=len(self._first)).astype(
-            np.float64
-        )
+        found: Floats = np.bincount(self.series, weights=or_zero(values), minlength=len(self._first)).astype(np.float64)
         return found
 
     @cached_property
@@ -142,11 +170,14 @@ class SampleArrays:
 
     def outside(self, name: str) -> Bools:
         """Samples at which a measurement is none that this battery can have; what is unknown is not."""
-        values, bounds = self.column(name), self.limits(name)
-        if bounds is None:
-            return np.zeros(len(values), np.bool_)
-        found: Bools = (values < self.of(bounds[0])) | (values > self.of(bounds[1]))
-        return found
+        if name not in self._outside:
+            bounds = self.limits(name)
+            if bounds is None or self.rows[name].null_count() == self.rows.height:
+                self._outside[name] = np.zeros(len(self.time), np.bool_)
+            else:
+                values = self.column(name)
+                self._outside[name] = (values < self.of(bounds[0])) | (values > self.of(bounds[1]))
+        return self._outside[name]
 
     def running(self, values: npt.NDArray[np.generic]) -> Floats:
         """The running sum within each series: the same whatever other series are at hand."""
@@ -154,13 +185,26 @@ class SampleArrays:
 
     @cached_property
     def ranged(self) -> dict[str, Floats]:
-        """Each measurement where it is known and possible."""
-        return {name: np.where(self.outside(name), np.nan, self.column(name)) for name in MEASUREMENTS}
+        """Each of the witnesses where it is known and possible."""
+        return {name: np.where(self.outside(name), np.nan, self.column(name)) for name in WITNESSES}
+
+    def offsets(self, name: str) -> Floats:
+        """How far a witness lies from the line between its neighbours; NaN where that is unknown."""
+        if name not in self._offsets:
+            self._offsets[name] = offsets(self.series, self.time, self.ranged[name], self.reach)
+        return self._offsets[name]
+
+    def departures(self, name: str) -> Floats:
+        """How far a witness leaves both neighbours to the same side; 0 where it does not."""
+        if name not in self._departures:
+            self._departures[name] = np.abs(departures(self.series, self.time, self.ranged[name], self.reach))
+        return self._departures[name]
 
     @cached_property
     def current_bend(self) -> Floats:
-        """How far the current lies from the line between its neighbours [A]; 0 where that is unknown."""
-        return np.abs(np.nan_to_num(offsets(self.series, self.time, self.ranged["current_ampere"], self.reach)))
+        """How far the current lies from the line between its neighbours [A]; 1 C where that is unknown."""
+        bend = np.abs(self.offsets("current_ampere"))
+        return np.where(np.isnan(bend), self.of(self.plate("rated_capacity_ah")), bend)
 
     @cached_property
     def response(self) -> tuple[Floats, Floats]:
@@ -169,9 +213,9 @@ class SampleArrays:
         The resistance is the regression of voltage on current departures less two
         standard errors, where it is sure, and three tenths of the nameplate's elsewhere.
         """
-        volt = offsets(self.series, self.time, self.ranged["voltage_volt"], self.reach)
+        volt = self.offsets("voltage_volt")
         volt = np.where(np.abs(volt) > self.of(0.05 * self.plate("rated_volt")), np.nan, volt)
-        ampere = offsets(self.series, self.time, self.ranged["current_ampere"], self.reach)
+        ampere = self.offsets("current_ampere")
         both = ~np.isnan(volt) & ~np.isnan(ampere)
         volt, ampere = np.where(both, volt, np.nan), np.where(both, ampere, np.nan)
         square = self.summed(ampere**2)
@@ -184,15 +228,23 @@ class SampleArrays:
         noise = 1.4826 * self.median(np.abs(volt - self.of(ohm) * ampere))
         return ohm, np.maximum(np.nan_to_num(noise), 2e-5 * self.plate("rated_volt"))
 
-    def resolution(self, values: Floats) -> Floats:
-        """Least change from one sample to the next, by series [unit of the values]; 0 where it never changes."""
-        change = np.abs(np.diff(values, prepend=np.nan))
-        change[self._first] = np.nan
-        change = np.where(change > 0, change, np.nan)
-        table = pl.DataFrame({"series": pl.Series(self.series).set_sorted(), "change": change})
-        table = table.with_columns(pl.col("change").fill_nan(None))
-        least = table.group_by("series", maintain_order=True).agg(pl.col("change").min())["change"]
-        return least.fill_null(0.0).to_numpy().astype(np.float64)
+    def digit(self, name: str) -> Floats:
+        """Least change of a witness from one sample to the next, by series; 0 where it never changes."""
+        if name not in self._digits:
+            self._digits[name] = _resolution(self.series, self.ranged[name], len(self._first))
+        return self._digits[name]
+
+    def shown(self, name: str) -> Floats:
+        """What a witness may hide, by series: its least change, or where it never changes, the last digit it shows."""
+        digit, value = self.digit(name), self.median(self.ranged[name])
+        last = np.select([value == np.round(value), value == np.round(value, 1)], [1.0, 0.1], 0.01)
+        return np.where(digit > 0, digit, last)
+
+    @cached_property
+    def cell_digit(self) -> Floats:
+        """What the cell voltages may hide, by series [V]: a digit, of their own or of the battery's voltage."""
+        own = np.maximum(*(self.digit(name) for name in CELL_VOLTAGES))
+        return np.maximum(own, self.shown("voltage_volt") / self.plate("cells_in_series"))
 
 
 @njit(cache=True)
@@ -202,6 +254,20 @@ def _running(series: Ints, values: Floats) -> Floats:
         if series[i] == series[i - 1]:
             out[i] += out[i - 1]
     return out
+
+
+@njit(cache=True)
+def _resolution(series: Ints, values: Floats, count: int) -> Floats:
+    least = np.full(count, np.inf)
+    known = -1
+    for i in range(len(values)):
+        if np.isnan(values[i]):
+            continue
+        change = abs(values[i] - values[known]) if known >= 0 and series[i] == series[known] else 0.0
+        if 0 < change < least[series[i]]:
+            least[series[i]] = change
+        known = i
+    return np.where(np.isinf(least), 0.0, least)
 
 
 def _plates(batteries: pl.DataFrame) -> pl.DataFrame:

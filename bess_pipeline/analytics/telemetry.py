@@ -104,21 +104,30 @@ def accepted(raw: pl.DataFrame) -> pl.DataFrame:
 
     A row that was resent arrived when the first row equal to it did.
     """
-    files = raw.select("first_seen", "path").unique().sort("first_seen", "path").with_row_index("file")
-    rows = in_order(raw, arrival=True).filter(pl.col("verdict") != "conflict")
-    rows = rows.join(files, on=["first_seen", "path"], how="left", maintain_order="left")
-    arrival = rows.select(pl.col("file").cast(pl.Int64) * _MOST_ROWS + pl.col("row_number")).to_series()
-    follows = pl.all_horizontal(
-        pl.col(name) == pl.col(name).shift() for name in ("fleet_id", "battery_id", "timestamp")
-    )
-    starts = ~rows.select(follows.fill_null(value=False)).to_series()
-    first = arrival.filter(starts).gather(starts.cum_sum() - 1)
-    placed = rows.with_columns(arrival=first).filter(pl.col("verdict") == "accepted")
-    return placed.drop("path", "row_number", "first_seen", "verdict", "file")
+    rows = in_order(raw, arrival=True)
+    arrival = _files(rows) * _MOST_ROWS + rows["row_number"]
+    if (lost := rows["verdict"] == "conflict").any():
+        rows, arrival = rows.filter(~lost), arrival.filter(~lost)
+    counts = rows["verdict"] == "accepted"
+    if not counts.all():
+        names = ("fleet_id", "battery_id", "timestamp")
+        follows = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in names)
+        starts = ~rows.select(follows.fill_null(value=False)).to_series()
+        arrival = arrival.filter(starts).gather(starts.cum_sum() - 1).filter(counts)
+        rows = rows.filter(counts)
+    return rows.drop("path", "row_number", "first_seen", "verdict").with_columns(arrival=arrival)
 
 
 #: No file has as many rows.
 _MOST_ROWS = 2**40
+
+
+def _files(rows: pl.DataFrame) -> pl.Series:
+    """The file of each row, as its place in the order in which files arrived."""
+    paths = _numbered(rows["path"])
+    together = rows["first_seen"] * (paths.n_unique() + 1) + paths
+    places: pl.Series = together.unique().sort().search_sorted(together).cast(pl.Int64)
+    return places
 
 
 def clean(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:

@@ -77,13 +77,11 @@ def accounting(quality: pl.DataFrame, waiting: Collection[date] = ()) -> Verdict
         return _verdict(cases, "", f"every row of {_counted(quality.height, 'day')} is accounted for")
     worst = cases.row(0, named=True)
     where = worst["date"] or "rows without a usable time"
-    return Verdict(
-        passed=False,
-        is_error=True,
-        worst=cases.head(_SHOWN),
-        summary=f"rows do not add up on {_counted(cases.height, 'day')}, worst {where}: {worst['rows_received']:,} received,"
-        f" {worst['rows_received'] - worst['missing']:,} accounted for; {_WHAT_TO_DO}",
+    summary = (
+        f"rows do not add up on {_counted(cases.height, 'day')}, worst {where}:"
+        f" {worst['rows_received']:,} received, {worst['rows_received'] - worst['missing']:,} accounted for; "
     )
+    return Verdict(passed=False, summary=summary + _WHAT_TO_DO, worst=cases.head(_SHOWN), is_error=True)
 
 
 def rows_of_days(

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from bess_pipeline.defs import assets, automation, jobs
+from bess_pipeline.defs import assets, automation, checks, jobs
 from bess_pipeline.defs.house import LAKE_IO
 from bess_pipeline.defs.io import LakeIOManager
 from bess_pipeline.defs.resources import Home
@@ -13,6 +13,7 @@ def code_location() -> dg.Definitions:
     home = Home()
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets),
+        asset_checks=[checks.data_quality],
         jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH],
         schedules=[automation.nightly],
         sensors=[automation.landing_zone, automation.FOLLOWERS],

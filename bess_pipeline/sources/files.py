@@ -107,6 +107,7 @@ def read_rows(
     today: date,
     astray: pl.DataFrame | None = None,
     limits: Limits = _LIMITS,
+    is_all: bool = False,
 ) -> Rows:
     """Read the rows of some days, or those that belong to no day.
 
@@ -119,6 +120,7 @@ def read_rows(
         today: Last UTC day that telemetry may have.
         astray: `ASTRAY` rows of the file: rows that belong to other times than they tell.
         limits: How much a file may hold.
+        is_all: Whether no other days of the file are to be read: then a long file is not cut into slices first.
 
     Raises:
         UnreadableFile: If the file cannot be read as a whole.
@@ -129,7 +131,7 @@ def read_rows(
     start, end = max(window.start, usable.start), min(window.end, usable.end)
     if start >= end:
         return Rows(SAMPLE.to_frame(), REJECTED.to_frame())
-    return _opened(path, source, lambda mapped: mapped.of_days(Window(start, end)), limits, astray)
+    return _opened(path, source, lambda mapped: mapped.of_days(Window(start, end), is_all=is_all), limits, astray)
 
 
 def originals(path: Path, source: Source, row_numbers: pl.Series, limits: Limits = _LIMITS) -> pl.DataFrame:
@@ -214,7 +216,7 @@ class _Mapped(Mapped):
         )
         return Rows(SAMPLE.to_frame(), self._explained(rejected))
 
-    def of_days(self, window: Window) -> Rows:
+    def of_days(self, window: Window, *, is_all: bool) -> Rows:
         def inside(plan: pl.LazyFrame) -> pl.LazyFrame:
             return plan.filter(
                 may_be_in(window, "early", self._astray) | may_be_in(window, "late", self._astray)
@@ -225,7 +227,7 @@ class _Mapped(Mapped):
                 status=self.state(),
             )
 
-        if self.raw.size_bytes >= self._long_bytes:
+        if self.raw.size_bytes >= self._long_bytes and not is_all:
             self._slices = slices(
                 (*self.raw.version, self._source.model_dump_json()), lambda: super(_Mapped, self).plan(self.columns)
             )

@@ -281,6 +281,7 @@ def received(  # noqa: PLR0913 - the index, the lake and the days meet here
                 today=today,
                 astray=astray(repairs, row["path"]),
                 limits=limits,
+                is_all=days.filter(path=row["path"]).select(window.days().all()).item(),
             )
         except UnreadableFile:
             _require_untouched(row, file)
@@ -290,11 +291,12 @@ def received(  # noqa: PLR0913 - the index, the lake and the days meet here
         rows.append(read.rows.with_columns(**{name: pl.lit(v) for name, v in own.items()}).select(_columns(_RAW)))
         rejected.append(_quarantined(read.rejected, fleet.fleet_id, row["path"]))
     gone = files.filter(~pl.col("present"))["path"].to_list()
-    if gone:
-        of_gone = pl.col("path").is_in(gone) & window.days()
-        rows.append(held.filter(of_gone).select(_columns(_RAW)).collect())
-        apart = of_gone & (pl.col("reason") != "conflict")
-        rejected.append(held_rejected.filter(apart).select(_columns(_QUARANTINED)).collect())
+    if not gone:  # files come in order, and so do the rows of each
+        return Received(pl.concat(rows), pl.concat(rejected))
+    of_gone = pl.col("path").is_in(gone) & window.days()
+    rows.append(held.filter(of_gone).select(_columns(_RAW)).collect())
+    apart = of_gone & (pl.col("reason") != "conflict")
+    rejected.append(held_rejected.filter(apart).select(_columns(_QUARANTINED)).collect())
     return Received(pl.concat(rows).sort("path", "row_number"), pl.concat(rejected).sort("path", "row_number"))
 
 

@@ -25,6 +25,9 @@ INTERVALS, CELLS, EVIDENCE = (
     catalog.DAY_EVIDENCE.name,
 )
 
+#: What the step that reads files gives: tables, and what is to be said of each day.
+Made = dg.Output[Aside] | dg.Output[pl.DataFrame] | dg.Output[None] | dg.AssetCheckEvaluation
+
 
 @dg.multi_asset(
     name="received",
@@ -32,9 +35,7 @@ INTERVALS, CELLS, EVIDENCE = (
     check_specs=[checks.ROWS],
     **outs(catalog.RAW_TELEMETRY, catalog.QUARANTINE, catalog.ROW_ACCOUNTS),
 )
-def received(
-    context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]
-) -> Iterator[dg.Output[Aside] | dg.Output[pl.DataFrame] | dg.Output[None] | dg.AssetCheckEvaluation]:
+def received(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[Made]:
     """Read the files that hold these days: each row becomes a sample, a duplicate, or a case for the quarantine."""
     arrivals = Arrivals.of(home, slice_of(list(context.partition_keys)))
     rows = Aside(arrivals, main=RAW)
@@ -42,7 +43,7 @@ def received(
     yield dg.Output(rows.kept(QUARANTINE), QUARANTINE)
     yield dg.Output(rows.kept(ACCOUNTS), ACCOUNTS)
     arrivals.record(context.run.run_id)
-    yield from checks.of_days(home, arrivals.part, rows.kept(ACCOUNTS))
+    yield from checks.of_days(context, home, arrivals.part, rows.kept(ACCOUNTS))
 
 
 @dg.asset(**spec(catalog.CLEAN_TELEMETRY))

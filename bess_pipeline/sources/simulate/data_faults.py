@@ -60,7 +60,13 @@ def delivered(plan: Plan, samples: pl.DataFrame) -> Delivery:
     Args:
         plan: The fleet's plan.
         samples: One row per battery and instant, sorted by battery and instant.
+
+    Raises:
+        ValueError: If the plan names a rate of a data fault that there is none of.
     """
+    unknown = set(plan.data_fault_rates) - {*RATES, *SITE_RATES}
+    if unknown:
+        raise ValueError(f"data_fault_rates must be of {(*RATES, *SITE_RATES)}, got {sorted(unknown)}")
     place = pl.int_range(pl.len()).cast(pl.Float64)
     rows = samples.with_columns(sent=pl.col("timestamp").dt.date(), place=place)
     rows = rows.sort("timestamp", "battery_id", maintain_order=True).with_columns(place=place)
@@ -68,13 +74,18 @@ def delivered(plan: Plan, samples: pl.DataFrame) -> Delivery:
     if plan.data_faults:
         chance = np.random.default_rng([plan.seed, 11])
         for number in range(plan.batteries):
-            for kind, rate in RATES.items():
-                for _ in range(chance.poisson(rate * plan.days / 30)):
+            for kind in RATES:
+                for _ in range(_count(plan, kind, chance)):
                     _strike(plan, delivery, kind, plan.battery_id(number), chance)
-        for kind, rate in SITE_RATES.items():
-            for _ in range(chance.poisson(rate * plan.days / 30)):
+        for kind in SITE_RATES:
+            for _ in range(_count(plan, kind, chance)):
                 _strike(plan, delivery, kind, None, chance)
     return delivery
+
+
+def _count(plan: Plan, kind: str, chance: np.random.Generator) -> int:
+    usual = RATES[kind] if kind in RATES else SITE_RATES[kind]
+    return int(chance.poisson(plan.data_fault_rates.get(kind, usual) * plan.days / 30))
 
 
 def _strike(plan: Plan, delivery: Delivery, kind: str, battery: str | None, chance: np.random.Generator) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Literal, get_args
 
@@ -39,6 +40,8 @@ class Plan:
         start: First UTC day.
         faults: Battery faults to plant, each on a battery of its own; nothing means a third of the batteries.
         data_faults: Whether telemetry is delivered with the faults that data have in life.
+        data_fault_rates: Kinds of them that come more, or less, often than usual: kind → faults in 30 days, per
+            battery or, of those of a site, per site.
 
     Raises:
         ValueError: If the plan cannot be carried out, with the field that is wrong.
@@ -54,6 +57,7 @@ class Plan:
     start: date = date(2025, 1, 1)
     faults: tuple[str, ...] | None = None
     data_faults: bool = True
+    data_fault_rates: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.batteries < 1 or self.days < 1:

@@ -22,11 +22,13 @@ class Price(NamedTuple):
         switch: What a change of unit costs.
         scale: Size of the other unit in the plain one, by which steps within it are multiplied, so that a
             series that only fluctuates costs the same in both.
+        either_sign: Whether a step may as well be opposite to the expected change.
     """
 
     clip: float
     switch: float
     scale: float = 1.0
+    either_sign: bool = False
 
 
 @njit(cache=True)
@@ -42,7 +44,7 @@ def _traced(first: int, last: int, cost: Floats, back: States, states: States) -
 def _readings(
     series: Ints, plain: Floats, other: Floats, change: Floats, slack: Floats, extra: Floats, price: Price
 ) -> States:
-    clip, switch, scale = price
+    clip, switch, scale, either_sign = price
     n = len(series)
     states = np.zeros(n, np.int8)
     back = np.zeros((n, 2), np.int8)
@@ -67,9 +69,9 @@ def _readings(
             steps = np.empty((2, 2))
             for before in range(2):
                 for now in range(2):
-                    step = abs(here[now] - value[before] - moved) - slack[i]
-                    if before == now == 1:
-                        step = scale * abs(here[1] - value[1] - moved) - slack[i]
+                    step = here[now] - value[before]
+                    step = abs(abs(step) - abs(moved)) if either_sign else abs(step - moved)
+                    step = (scale * step if before == now == 1 else step) - slack[i]
                     paid = min(max(step, 0.0), clip) if not np.isnan(step) else clip
                     steps[before, now] = cost[before] + paid + (switch if before != now else 0.0)
             back[i, 0] = 1 if steps[1, 0] < steps[0, 0] else 0

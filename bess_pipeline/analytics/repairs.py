@@ -99,7 +99,9 @@ def repairs(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
         The cheapest path: A. J. Viterbi (1967), doi:10.1109/TIT.1967.1054010.
     """
     series = traces(intervals, batteries)
-    found = [_stretches(series, reading) for reading in (_sign(series), _heat(series), _charge(series))]
+    charge = _charge(series)
+    told = series.column("soc_bms_percent") * np.where(charge.converted, 100.0, 1.0)
+    found = [_stretches(series, reading) for reading in (_sign(series, told), _heat(series), charge)]
     return pl.concat(found).select(Repair.column_names()).sort(*_KEY, "kind", "started_at")
 
 
@@ -220,14 +222,15 @@ def _charge(series: Traces) -> _Reading:
     moved = (
         100 * (np.nan_to_num(into) - np.nan_to_num(out)) / series.nameplate("rated_capacity_ah")[series.battery_index]
     )
-    # The report is of the start of an interval: what the interval before moved lies in between.
+    # The report is of the start of an interval: what the interval before moved lies in between. Of either sign, for
+    # a current of the wrong one is found later, with what is told here.
     change = np.concatenate([[0.0], moved[:-1]])
     slack = _CHARGE_SLACK + _CHARGE_SHARE * np.abs(change) + np.minimum(10 * _silence_hours(series), 60.0)
     extra = np.zeros((len(plain), 2))
     extra[:, 1] = _PLAIN
     found = likelier_reading(
         series.battery_index, plain, other, change=change, slack=slack, extra=extra,
-        price=Price(_CHARGE_CLIP, _CHARGE_SWITCH),
+        price=Price(_CHARGE_CLIP, _CHARGE_SWITCH, either_sign=True),
     )  # fmt: skip
     found &= ~np.isnan(plain)
     none = np.zeros(len(found), np.bool_)
@@ -237,9 +240,9 @@ def _charge(series: Traces) -> _Reading:
     )  # fmt: skip
 
 
-def _sign(series: Traces) -> _Reading:
-    """Current of the wrong sign."""
-    evidence = _by_steps(series) + _by_report(series)
+def _sign(series: Traces, told: Floats) -> _Reading:
+    """Current of the wrong sign, by steps and by the charge that is told [%]."""
+    evidence = _by_steps(series) + _by_report(series, told)
     opposite = likelier_opposite(series.battery_index, evidence, switch=_SIGN_SWITCH)
     rate = np.abs(np.nan_to_num(series.current())) / series.nameplate("rated_capacity_ah")[series.battery_index]
     resting = rate < _REST_RATE
@@ -285,9 +288,8 @@ def _by_steps(series: Traces) -> Floats:
     return evidence
 
 
-def _by_report(series: Traces) -> Floats:
+def _by_report(series: Traces, soc: Floats) -> Floats:
     """Evidence of the reported charge in an interval for the sign as it is: log-likelihood ratio."""
-    soc = series.column("soc_bms_percent")
     into, out = series.charge()
     rated = series.nameplate("rated_capacity_ah")[series.battery_index]
     moved = 100 * (np.nan_to_num(into) - np.nan_to_num(out)) / rated

@@ -28,9 +28,12 @@ _KEY = ("fleet_id", "battery_id")
 _HEAT_SLACK, _HEAT_SLACK_PER_HOUR, _HEAT_SLACK_MOST = 1.0, 0.5, 10.0
 #: Most that a step of the temperature costs, and what a change of unit costs [K].
 _HEAT_CLIP, _HEAT_SWITCH = 12.0, 6.0
-#: Further from the ambient temperature no battery at work is [K], nor outside of these [°C]; what such a row costs.
+#: Further from the ambient temperature no battery at work is [K], nor, where none is known, outside of these [°C];
+#: what such a row costs.
 _FROM_AMBIENT, _AT_WORK, _ODD_COST = 30.0, (-15.0, 65.0), 0.05
 
+#: A change of unit of which no end is known yet is believed after a day [rows].
+_PROVEN_ROWS = 288
 #: A row beside a change of unit that leaps by this much holds both [K].
 _MIXED = 3.0
 
@@ -39,6 +42,8 @@ _MOST_FRACTION = 1.05
 #: How far the reported charge may stray from the counted in an interval, as such and of what was moved [%].
 _CHARGE_SLACK, _CHARGE_SHARE = 1.5, 0.2
 _CHARGE_CLIP, _CHARGE_SWITCH = 10.0, 8.0
+#: What a number that may be a fraction pays for straying as such.
+_CHARGE_STRAY = 0.5
 
 #: The plain reading is preferred by this per row, where nothing else tells.
 _PLAIN = 1e-6
@@ -77,7 +82,8 @@ def repairs(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
 
     * Temperatures are in Fahrenheit where the cheapest reading of the battery's whole
       history has them so: each step from one interval to the next costs what it
-      exceeds an ordinary one by, up to 12 K, each change of unit 6 K.
+      exceeds an ordinary one by, up to 12 K, each change of unit 6 K. A stretch that does
+      not begin and end at once, all probes going on as before, is suspected only: it may be a fire.
     * The reported charge is a fraction where numbers up to 1.05 follow the counted
       charge better when multiplied by 100.
     * The current has the wrong sign where steps of current and voltage, and the
@@ -193,25 +199,63 @@ def _heat(series: Traces) -> _Reading:
     plain = floats(rows.select(pl.coalesce("temperature_celsius", "temperature_max_celsius")).to_series())
     other = (plain - 32) / 1.8
     ambient = series.column("ambient_temperature_celsius")
-    extra = np.stack([_ODD_COST * _is_odd(value, ambient) for value in (plain, other)], axis=1)
-    extra[:, 1] += _PLAIN
+    odd = np.stack([_is_odd(value, ambient) for value in (plain, other)], axis=1)
+    extra = _ODD_COST * odd + np.array([0.0, _PLAIN])
     slack = _HEAT_SLACK + np.minimum(_HEAT_SLACK_PER_HOUR * _silence_hours(series), _HEAT_SLACK_MOST)
     found = likelier_reading(
         series.battery_index, np.where(_on_the_way(series, plain), np.nan, plain), other,
         change=np.zeros(len(plain)), slack=slack, extra=extra,
         price=Price(_HEAT_CLIP, _HEAT_SWITCH, 1.8),
     )  # fmt: skip
-    read = np.where(found, other, plain)
-    mixed = _mixed(series, found, read)
+    proven = found & _is_change_of_unit(series, found, plain, odd[:, 0] > odd[:, 1])
+    mixed = _mixed(series, proven, np.where(proven, other, plain))
     return _Reading(
-        "temperature_unit", _HEAT_CHANNELS, found & ~mixed, mixed, np.zeros(len(found), np.bool_),
+        "temperature_unit", _HEAT_CHANNELS, proven & ~mixed, mixed, found & ~proven,
         "degrees Fahrenheit: the temperature leaps there and back, and as Fahrenheit it goes on as before",
     )  # fmt: skip
 
 
+def _is_change_of_unit(series: Traces, state: Bools, plain: Floats, told: Bools) -> Bools:
+    """Rows of stretches in Fahrenheit that begin and end as only a change of unit does, not a battery that burns.
+
+    It takes an interval or two, all probes take part, and as Fahrenheit they go on as
+    before. A stretch that has no end yet must have lasted for a day of which most rows
+    are ``told`` by what is possible, for a fire may be as warm as Fahrenheit would be.
+    """
+    known = np.flatnonzero(~np.isnan(plain))
+    battery, time = series.battery_index[known], series.start_us[known]
+    probes = np.stack([series.column(name)[known] for name in _HEAT_CHANNELS])
+    read = np.where(state[known], (probes - 32) / 1.8, probes)
+    stretch = np.cumsum((np.diff(state[known].astype(np.int8), prepend=0) != 0) | (np.diff(battery, prepend=-1) != 0))
+    begins = np.flatnonzero(np.diff(stretch, prepend=-1))
+    ends = np.flatnonzero(np.diff(stretch, append=-1))
+
+    def goes_on(last: int, first: int) -> bool:
+        """Whether the probes go on from the last row, or last but one, of a stretch to the first two of another."""
+        for before, after in ((last, first), (last - 1, first), (last, first + 1)):
+            there = before >= 0 and after < len(known)
+            if there and stretch[before] == stretch[last] and stretch[after] == stretch[first]:
+                hours = (time[after] - time[before]) / 3.6e9
+                leap = np.abs(read[:, after] - read[:, before])
+                if not (leap > _MIXED + min(_HEAT_SLACK_PER_HOUR * hours, _HEAT_SLACK_MOST)).any():
+                    return True
+        return False
+
+    proven = np.zeros(len(state), np.bool_)
+    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+        first = begin == 0 or battery[begin - 1] != battery[begin]
+        last = end == len(known) - 1 or battery[end + 1] != battery[end]
+        rows = known[begin : end + 1]
+        lasts = len(rows) >= _PROVEN_ROWS and told[rows].mean() > 0.5 if last else goes_on(end, end + 1)
+        if state[known[begin]] and lasts and (first or goes_on(begin - 1, begin)):
+            proven[rows[0] : rows[-1] + 1] = True
+    return proven
+
+
 def _is_odd(value: Floats, ambient: Floats) -> Floats:
     low, high = _AT_WORK
-    return ((np.abs(value - ambient) > _FROM_AMBIENT) | (value < low) | (value > high)).astype(np.float64)
+    odd = np.where(np.isnan(ambient), (value < low) | (value > high), np.abs(value - ambient) > _FROM_AMBIENT)
+    return odd.astype(np.float64)
 
 
 def _charge(series: Traces) -> _Reading:
@@ -226,8 +270,12 @@ def _charge(series: Traces) -> _Reading:
     # a current of the wrong one is found later, with what is told here.
     change = np.concatenate([[0.0], moved[:-1]])
     slack = _CHARGE_SLACK + _CHARGE_SHARE * np.abs(change) + np.minimum(10 * _silence_hours(series), 60.0)
-    extra = np.zeros((len(plain), 2))
-    extra[:, 1] = _PLAIN
+    # What may be a fraction pays for straying within the slack too: a slow battery never exceeds it.
+    near = (np.diff(series.battery_index, prepend=-1) == 0) & (_silence_hours(series) == 0)
+    strays = [np.abs(np.abs(np.diff(soc, prepend=np.nan)) - np.abs(change)) for soc in (plain, other)]
+    unknown = ~near | np.isnan(strays[0]) | np.isnan(strays[1])
+    extra = _CHARGE_STRAY * np.where(unknown[:, None], 0.0, np.minimum(np.stack(strays, axis=1), _CHARGE_SLACK))
+    extra[:, 1] += _PLAIN
     found = likelier_reading(
         series.battery_index, plain, other, change=change, slack=slack, extra=extra,
         price=Price(_CHARGE_CLIP, _CHARGE_SWITCH, either_sign=True),

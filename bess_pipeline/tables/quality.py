@@ -58,7 +58,7 @@ class RepairCounts(dy.Schema):
     temperature_unit_intervals = count("Intervals of 5 minutes brought from degrees Fahrenheit to Celsius")
     soc_unit_intervals = count("Intervals of 5 minutes whose reported charge was brought from a fraction to percent")
     mixed_intervals = count("Intervals of 5 minutes left out, because the unit or the sign changes within them")
-    suspected_intervals = count("Intervals of 5 minutes whose current seems to have the wrong sign, left as they are")
+    suspected_intervals = count("Intervals of 5 minutes that seem to be of the wrong sign or unit, left as they are")
 
 
 #: What is repaired, or suspected, by battery and day.

@@ -94,6 +94,8 @@ JUDGED_BY = {
     "sign_flip": ("current_ampere", 0.1, 0.001),
     "unit_mv": ("cell_voltage_min_volt", 1e-9, 0.0),
 }
+#: So close to an event a row is beside it.
+_BESIDE = pl.duration(minutes=10)
 #: What makes a row no witness of a repair: its values are lost, or of another time.
 _SPOILS = ("nan", "spike", "stuck", "freeze", "dropout", "late")
 
@@ -101,8 +103,8 @@ _SPOILS = ("nan", "spike", "stuck", "freeze", "dropout", "late")
 def judged(made: Fleet, kind: str) -> pl.DataFrame:
     """Each row of a fleet beside the truth: the event that it is wholly in, whether it is right, and was altered.
 
-    Rows that another data fault spoils are left out, and so are those of two events of
-    the kind at once, and resting ones where signs are judged.
+    Rows that another data fault spoils are left out, and so are events that overlap
+    another of their kind, and resting rows where signs are judged.
     """
     column, least, share = JUDGED_BY[kind]
     rows = (
@@ -124,19 +126,16 @@ def judged(made: Fleet, kind: str) -> pl.DataFrame:
     )  # fmt: skip
     until = pl.col("timestamp") + pl.duration(minutes=5)
     inside = both.filter(pl.col("timestamp") >= pl.col("t_on"), until <= pl.col("t_off"), pl.col("kind") == kind)
-    beside = both.filter(
-        pl.col("timestamp") < pl.col("t_off") + pl.duration(minutes=10),
-        until > pl.col("t_on") - pl.duration(minutes=10),
-    )
+    beside = both.filter(pl.col("timestamp") < pl.col("t_off") + _BESIDE, until > pl.col("t_on") - _BESIDE)
     spoilt = beside.filter(pl.col("kind") != kind)["row"]
-    twice = beside.filter(pl.col("kind") == kind).filter(pl.col("row").is_duplicated())["row"]
+    twice = beside.filter(pl.col("kind") == kind).filter(pl.col("row").is_duplicated())["event"]
+    spoilt = pl.concat([spoilt, beside.filter(pl.col("event").is_in(twice.unique().implode()))["row"]])
+    off = (pl.col("read") - pl.col("true")).abs()
     return (
-        rows.filter(~pl.col("row").is_in(spoilt.implode()), ~pl.col("row").is_in(twice.implode()))
+        rows.filter(~pl.col("row").is_in(spoilt.unique().implode()))
         .join(inside.select("row", "event"), on="row", how="left")
         .with_columns(
-            right=((pl.col("read") - pl.col("true")).abs() <= least + share * pl.col("true").abs()).fill_null(
-                value=False
-            ),
+            right=(off <= least + share * pl.col("true").abs()).fill_null(value=False),
             altered=~pl.col("read").eq_missing(pl.col("came")),
             beside=pl.col("row").is_in(beside.filter(pl.col("kind") == kind)["row"].implode()),
         )

@@ -21,7 +21,8 @@ RATED, CELLS = 100.0, 10
 #: Its resistance at once and after some minutes [Ω], and how many those are [s].
 OHM, SLOW_OHM, SLOW_SECONDS = 0.006, 0.004, 300.0
 
-_SCHEMA = {
+#: Columns of accepted rows.
+SAMPLE_SCHEMA = {
     name: kind
     for name, kind in RawTelemetry.create_empty().schema.items()
     if name not in {"path", "row_number", "first_seen", "verdict"}
@@ -140,7 +141,7 @@ def sampled(
     rows = rows.with_columns(expr.alias(name) for name, expr in shared.items() if name not in rows.columns)
     return rows.select(
         (pl.col(name) if name in rows.columns else pl.lit(None)).cast(kind).alias(name)
-        for name, kind in _SCHEMA.items()
+        for name, kind in SAMPLE_SCHEMA.items()
     )
 
 

@@ -57,7 +57,7 @@ class Plan:
     start: date = date(2025, 1, 1)
     faults: tuple[str, ...] | None = None
     data_faults: bool = True
-    data_fault_rates: Mapping[str, float] = field(default_factory=dict)
+    data_fault_rates: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if self.batteries < 1 or self.days < 1:

@@ -1,8 +1,9 @@
 """What each rule about samples costs, in seconds per million rows, and as share of all that `clean` does.
 
 `python -m bess_pipeline_tests.benchmarks.flag_rules` simulates days of healthy batteries, and prints a Markdown table.
-Rules share what they know of the samples, so that each is told twice: *added* is what it costs in its turn, after
-those before it, and these add up; *alone* is what it would cost if there were no other.
+Rules share much of what they know of the samples: values without spikes, charge, rest. So each is told twice: *own* is
+what it costs beyond what is shared, which has a row of its own, and these add up; *alone* is what it would cost if
+there were no other.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import polars as pl
 from rich.console import Console
 
 from bess_pipeline.analytics.flags import RULES, Samples
+from bess_pipeline.analytics.samples import portions
 from bess_pipeline.analytics.telemetry import clean, in_order
 from bess_pipeline.sources.simulate import Plan, simulate
 from bess_pipeline.tables.telemetry import RawTelemetry
 from bess_pipeline_tests.analytics.made_samples import nameplates
 
+_FLAGS = tuple(rule.flag for rule in RULES)
 _NOT_OF_SAMPLES = {"path", "row_number", "first_seen", "verdict"}
 _SAMPLE = {name: kind for name, kind in RawTelemetry.create_empty().schema.items() if name not in _NOT_OF_SAMPLES}
 
@@ -80,56 +83,56 @@ class Costs:
 
     Attributes:
         whole: All of `clean`.
-        added: Each rule after those before it.
+        shared: What several rules know of the samples, the spikes among them.
+        own: Each rule after that.
         alone: Each rule on samples of which nothing is known yet.
     """
 
     whole: float
-    added: dict[str, float]
+    shared: float
+    own: dict[str, float]
     alone: dict[str, float]
 
 
 def measured(day: Day, repeats: int) -> Costs:
     """What `clean` and each of its rules cost; the first repetition, which compiles and fills caches, is left out."""
     rows = in_order(day.samples)
-    whole: list[float] = []
-    added: dict[str, list[float]] = {rule.flag: [] for rule in RULES}
-    alone: dict[str, list[float]] = {rule.flag: [] for rule in RULES}
+    whole, shared, own, alone = [], [], [], []
     for _ in range(repeats + 1):
         whole.append(seconds(lambda: clean(day.samples, day.batteries)))
-        shared = Samples(rows, day.batteries)
-        for rule in RULES:
-            finds, fresh = rule.finds, Samples(rows, day.batteries)
-            added[rule.flag].append(seconds(lambda finds=finds, shared=shared: finds(shared)))
-            alone[rule.flag].append(seconds(lambda finds=finds, fresh=fresh: finds(fresh)))
+        shared.append(0.0)
+        own.append(dict.fromkeys(_FLAGS, 0.0))
+        alone.append(dict.fromkeys(_FLAGS, 0.0))
+        for some in portions(rows):
+            samples = Samples(some, day.batteries)
+            shared[-1] += seconds(lambda samples=samples: (samples.quiet, samples.response, samples.charged))
+            for rule in RULES:
+                finds, fresh = rule.finds, Samples(some, day.batteries)
+                own[-1][rule.flag] += seconds(lambda finds=finds, samples=samples: finds(samples))
+                alone[-1][rule.flag] += seconds(lambda finds=finds, fresh=fresh: finds(fresh))
     million = rows.height / 1e6
     return Costs(
         statistics.median(whole[1:]) / million,
-        {flag: statistics.median(found[1:]) / million for flag, found in added.items()},
-        {flag: statistics.median(found[1:]) / million for flag, found in alone.items()},
+        statistics.median(shared[1:]) / million,
+        {flag: statistics.median(one[flag] for one in own[1:]) / million for flag in _FLAGS},
+        {flag: statistics.median(one[flag] for one in alone[1:]) / million for flag in _FLAGS},
     )
 
 
 def table(costs: dict[int, Costs]) -> str:
     """The costs at each sampling interval [s] as a Markdown table."""
-    heads = [f"{kind}, {interval} s" for interval in costs for kind in ("added", "share", "alone")]
+    heads = [f"{kind}, {interval} s" for interval in costs for kind in ("own", "share", "alone")]
     lines = [f"| rule | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    for rule in RULES:
-        cells = [
-            cell
-            for cost in costs.values()
-            for cell in (
-                f"{cost.added[rule.flag]:.3f}",
-                f"{cost.added[rule.flag] / cost.whole:.0%}",
-                f"{cost.alone[rule.flag]:.3f}",
-            )
-        ]
-        lines.append(f"| `{rule.flag}` | {' | '.join(cells)} |")
-    rules = [
-        f"{sum(cost.added.values()):.2f} | {sum(cost.added.values()) / cost.whole:.0%} | " for cost in costs.values()
-    ]
-    lines.append(f"| all rules | {'| '.join(rules)}|")
-    lines.append(f"| `clean` | {'| '.join(f'{cost.whole:.2f} | 100% | ' for cost in costs.values())}|")
+
+    def add(name: str, cells: Iterable[tuple[float, float, str]]) -> None:
+        told = (f"{own:.3f} | {own / whole:.1%} | {alone}" for own, whole, alone in cells)
+        lines.append(f"| {name} | {' | '.join(told)} |")
+
+    add("what rules share", ((cost.shared, cost.whole, "") for cost in costs.values()))
+    for flag in _FLAGS:
+        add(f"`{flag}`", ((cost.own[flag], cost.whole, f"{cost.alone[flag]:.3f}") for cost in costs.values()))
+    add("all rules", ((cost.shared + sum(cost.own.values()), cost.whole, "") for cost in costs.values()))
+    add("`clean`", ((cost.whole, cost.whole, "") for cost in costs.values()))
     return "\n".join(lines)
 
 

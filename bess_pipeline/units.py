@@ -56,13 +56,14 @@ class Affine:
 
 _SAME = Affine()
 _THOUSANDTH = Affine(denominator=1e3)
+_MILLIONTH = Affine(denominator=1e6)
 _THOUSAND = Affine(numerator=1e3)
 _MILLION = Affine(numerator=1e6)
 
 #: Suffix of a house column → accepted units, the house unit first.
 UNITS: dict[str, dict[str, Affine]] = {
-    "_volt": {"V": _SAME, "mV": _THOUSANDTH, "kV": _THOUSAND},
-    "_ampere": {"A": _SAME, "mA": _THOUSANDTH, "kA": _THOUSAND},
+    "_volt": {"V": _SAME, "mV": _THOUSANDTH, "uV": _MILLIONTH, "kV": _THOUSAND},
+    "_ampere": {"A": _SAME, "mA": _THOUSANDTH, "uA": _MILLIONTH, "kA": _THOUSAND},
     "_watt": {"W": _SAME, "mW": _THOUSANDTH, "kW": _THOUSAND, "MW": _MILLION},
     "_celsius": {
         "degC": _SAME,
@@ -72,11 +73,14 @@ UNITS: dict[str, dict[str, Affine]] = {
     "_percent": {"percent": _SAME, "fraction": Affine(numerator=1e2), "permille": Affine(denominator=10.0)},
     "_ah": {"Ah": _SAME, "mAh": _THOUSANDTH, "As": Affine(denominator=3600.0)},
     "_wh": {"Wh": _SAME, "kWh": _THOUSAND, "MWh": _MILLION, "J": Affine(denominator=3600.0)},
-    "_ohm": {"ohm": _SAME, "mohm": _THOUSANDTH, "uohm": Affine(denominator=1e6)},
+    "_ohm": {"ohm": _SAME, "mohm": _THOUSANDTH, "uohm": _MILLIONTH},
 }
 
 #: Other spellings of the same unit.
-_SPELLINGS = {"°C": "degC", "°F": "degF", "%": "percent", "1": "fraction", "‰": "permille", "Ω": "ohm", "mΩ": "mohm"}
+_SPELLINGS = {
+    "°C": "degC", "°F": "degF", "%": "percent", "1": "fraction", "‰": "permille", "Ω": "ohm", "mΩ": "mohm",
+    "µV": "uV", "µA": "uA", "μV": "uV", "μA": "uA",
+}  # fmt: skip
 
 
 def accepted_units(column: str) -> dict[str, Affine]:
@@ -87,7 +91,7 @@ def accepted_units(column: str) -> dict[str, Affine]:
 
     Examples:
         >>> list(accepted_units("cell_voltage_min_volt"))
-        ['V', 'mV', 'kV']
+        ['V', 'mV', 'uV', 'kV']
     """
     for suffix, units in UNITS.items():
         if column.endswith(suffix):

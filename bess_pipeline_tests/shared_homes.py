@@ -9,23 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
-import yaml
 
-from bess_pipeline_tests.format_samples import SAMPLES
+from bess_pipeline_tests.format_samples import FLEETS, SAMPLES
 
 _FLEETS = Path(__file__).parent / "fleets"
 
 
-#: Files of format_samples that go through a whole run → fleet.
-FORMATS_RUN = {
-    "bdf/SINTEF__G20M7-202512-Gru6mV__20251228__C30__25degC__Neware.bdf.csv": "bdf_neware",
-    "bdf/SINTEF__SLPBA842124HV__2024-10-23__Rate_25degC__Neware__Time_Bug.bdf.csv": "bdf_time_bug",
-    "cellpy/maccor_three.txt": "maccor",
-    "cellpy/pec_Test25205.csv": "pec",
-    "pyprobe/biologic_CA1.txt": "biologic",
-    "pyprobe/novonix.csv": "novonix",
-    "bdf/legacy.bdf.parquet": "bdf_parquet",
-}
+#: Fleets of format_samples that go through a whole run.
+FORMATS_RUN = ("bdf_neware", "bdf_time_bug", "maccor", "pec", "biologic", "novonix", "bdf_parquet")
 
 
 def _with_fleet(name: str, home: Path) -> Path:
@@ -83,17 +74,12 @@ def m5bat_plant(shared: Path, home: Path) -> None:
 
 def format_samples(shared: Path, home: Path) -> None:
     """Files of seven makers and interchange formats, each a fleet of its own."""
-    for name, fleet_id in FORMATS_RUN.items():
-        source = SAMPLES[name].model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"preset"})
-        said = {
-            "fleet_id": fleet_id,
-            "battery": {"chemistry": "NMC", "rated_capacity_ah": 5, "rated_energy_wh": 18, "cells_in_series": 1},
-            "source": {**source, "files": Path(name).name},
-        }
-        (home / "fleets").mkdir(parents=True, exist_ok=True)
-        (home / "fleets" / f"{fleet_id}.yaml").write_text(yaml.safe_dump(said, sort_keys=False))
-        (home / "landing" / fleet_id).mkdir(parents=True)
-        shutil.copy(shared / "format_samples" / name, home / "landing" / fleet_id)
+    (home / "fleets").mkdir(parents=True, exist_ok=True)
+    for name, fleet_id in SAMPLES.items():
+        if fleet_id in FORMATS_RUN:
+            shutil.copy(FLEETS / f"{fleet_id}.yaml", home / "fleets")
+            (home / "landing" / fleet_id).mkdir(parents=True)
+            shutil.copy(shared / "format_samples" / name, home / "landing" / fleet_id)
 
 
 def _ready_home(name: str) -> Callable[[Path, Path], None]:

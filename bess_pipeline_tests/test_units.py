@@ -15,6 +15,12 @@ from bess_pipeline.units import accepted_units, conversion
         ("voltage_volt", None, 1.5, 1.5),
         ("cell_voltage_min_volt", "mV", 3273.0, 3.273),
         ("current_ampere", "kA", 0.25, 250.0),
+        ("current_ampere", "mA", -250.0, -0.25),
+        ("current_ampere", "µA", 250.0, 0.00025),
+        ("voltage_volt", "kV", 0.75, 750.0),
+        ("voltage_volt", "uV", 3_273_000.0, 3.273),
+        ("power_watt", "mW", 1500.0, 1.5),
+        ("temperature_celsius", "K", 298.15, 25.0),
         ("power_watt", "kW", 1.25, 1250.0),
         ("power_watt", "MW", 0.5, 500_000.0),
         ("temperature_celsius", "degF", 212.0, 100.0),
@@ -37,7 +43,7 @@ def test_every_measurement_has_units_and_the_first_is_the_house_unit(column):
 
 
 def test_a_unit_of_another_quantity_is_refused_with_the_accepted_ones():
-    with pytest.raises(ValueError, match="unit 'mV' is not one of A, mA, kA"):
+    with pytest.raises(ValueError, match="unit 'mV' is not one of A, mA, uA, kA"):
         conversion("current_ampere", "mV")
 
 

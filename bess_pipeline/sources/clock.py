@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from bess_pipeline.sources.numbers import numbers, texts
+from bess_pipeline.sources.opening import RAW
 from bess_pipeline.sources.source import TimeColumn, TimeUnit, chrono_format
 from bess_pipeline.tables.columns import UTC_MICROSECONDS
 
@@ -19,7 +20,15 @@ from bess_pipeline.tables.columns import UTC_MICROSECONDS
 INSTANTS = pl.Struct({"early": UTC_MICROSECONDS, "late": UTC_MICROSECONDS})
 
 _WALL = pl.Datetime("us")
-_MICROSECONDS: dict[TimeUnit, float] = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3, "min": 6e7, "h": 3.6e9}
+_MICROSECONDS: dict[TimeUnit, float] = {
+    "s": 1e6,
+    "ms": 1e3,
+    "us": 1.0,
+    "ns": 1e-3,
+    "min": 6e7,
+    "h": 3.6e9,
+    "d": 8.64e10,
+}
 #: ``1d 02:03:04.5``, ``26:03:04``, ``02:03``: days, hours, minutes, seconds.
 _DURATION = r"^\s*(?:(\d+)\s*d\s+)?(\d+):(\d{1,2})(?::(\d{1,2}(?:[.,]\d+)?))?\s*$"
 _FARTHEST_US = 2.5e17
@@ -43,6 +52,15 @@ class Clock:
     column: TimeColumn
     timezone: str
     decimal_comma: bool = False
+
+    def of_rows(self) -> pl.Expr:
+        """The instants of rows of a file, as `INSTANTS`, from the columns that tell the time."""
+        told = pl.col(RAW + self.column.from_)
+        if self.column.with_:
+            parts = (pl.col(RAW + name) for name in (self.column.from_, *self.column.with_))
+            cleaned = (part.map_batches(texts, return_dtype=pl.String, is_elementwise=True) for part in parts)
+            told = pl.concat_str(list(cleaned), separator=" ")
+        return self.instants(told)
 
     def instants(self, values: pl.Expr) -> pl.Expr:
         """The instants of a column, as `INSTANTS`; null where no time can be read."""
@@ -113,8 +131,9 @@ class Clock:
         ).to_series()
 
     def _counted(self, values: pl.Series, unit: TimeUnit) -> pl.Series:
-        factor = _MICROSECONDS[unit]
-        whole = values.cast(pl.Int64, strict=False) if not values.dtype.is_float() else None
+        factor = _MICROSECONDS[unit] / self.column.counts_per_unit
+        is_whole = self.column.counts_per_unit == 1 and not values.dtype.is_float()
+        whole = values.cast(pl.Int64, strict=False) if is_whole else None
         real = numbers(values, decimal_comma=self.decimal_comma)
         near = (real * factor).abs() < _FARTHEST_US
         real = real.zip_with(near.fill_null(value=False), pl.Series([None], dtype=pl.Float64))

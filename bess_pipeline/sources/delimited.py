@@ -15,6 +15,9 @@ from bess_pipeline.sources.opening import RAW, Lines, UnreadableFile, printable
 
 _BYTE_ORDER_MARK = "\ufeff"
 
+#: The separator of columns that any number of blanks and tabs sets apart.
+BLANKS = "blanks"
+
 #: Fields beyond the header that are told apart in the quarantine.
 _MOST_EXTRA = 100
 
@@ -27,11 +30,13 @@ class Preamble:
         skip_lines: Lines before the one with the names of the columns.
         header: What that line begins with; the first that does so counts.
         comment: What lines begin with that are no rows.
+        skip_after_header: Lines between the one with the names and the first row, such as one with units.
     """
 
     skip_lines: int = 0
     header: str | None = None
     comment: str | None = None
+    skip_after_header: int = 0
 
     def title(self, lines: Sequence[str]) -> tuple[int, str] | None:
         """Number and text of the line with the names of the columns."""
@@ -55,17 +60,22 @@ class CsvFile:
 
     Args:
         lines: The lines of the file.
-        separator: What stands between fields.
+        separator: What stands between fields; `BLANKS` for any number of blanks and tabs.
         name: What the file is called in messages.
         preamble: What stands before the rows, and between them.
+        quote: What stands around fields that may hold the separator.
 
     Raises:
         UnreadableFile: If the file has no header, or columns of the same name.
     """
 
-    def __init__(self, lines: Lines, separator: str, name: str, preamble: Preamble = Preamble()) -> None:
+    def __init__(
+        self, lines: Lines, separator: str, name: str, preamble: Preamble = Preamble(), quote: str = '"'
+    ) -> None:
         self._lines = lines
-        self._separator = separator
+        self._is_aligned = separator == BLANKS
+        self._separator = "\t" if self._is_aligned else separator
+        self._quote = quote
         self._comment = preamble.comment
         titled = preamble.title(lines.first)
         if titled is None and preamble.header is not None:
@@ -75,8 +85,10 @@ class CsvFile:
             )
         if titled is None:
             raise UnreadableFile(f"{name}: is empty; deliver it with a header and rows")
-        self._header, title = titled
-        fields = _fields(title.removeprefix(_BYTE_ORDER_MARK), separator) or []
+        at, title = titled
+        self._header = at + preamble.skip_after_header
+        title = title.removeprefix(_BYTE_ORDER_MARK)
+        fields = self._fields("\t".join(title.split()) if self._is_aligned else title) or []
         self.names = [field.strip() for field in fields]
         self._ends_open = len(self.names) > 1 and not self.names[-1]
         if self._ends_open:
@@ -119,11 +131,12 @@ class CsvFile:
         """Whether every line has the same number of separators and none has quotes, as almost all files do."""
         line = pl.col("line")
         odd = (line.str.count_matches(self._separator, literal=True) != len(self.names) - 1) | line.str.contains(
-            '"', literal=True
+            self._quote, literal=True
         )
         below = self._lines.scan().filter(pl.col("number") > self._header)
         return (
             self._comment is None
+            and not self._is_aligned
             and len(self.names) > 1
             and not below.select(odd.any()).collect(engine="streaming").item()
         )
@@ -150,9 +163,9 @@ class CsvFile:
 
     def _rows(self) -> pl.LazyFrame:
         rows = self._lines.scan().filter(pl.col("number") > self._header, pl.col("line").str.strip_chars() != "")
-        if self._comment is None:
-            return rows
-        return rows.filter(~pl.col("line").str.strip_chars_start().str.starts_with(self._comment))
+        if self._comment is not None:
+            rows = rows.filter(~pl.col("line").str.strip_chars_start().str.starts_with(self._comment))
+        return rows.with_columns(_tabbed()) if self._is_aligned else rows
 
     @property
     def size_bytes(self) -> int:
@@ -170,8 +183,10 @@ class CsvFile:
     def originals(self, row_numbers: pl.Series) -> pl.DataFrame:
         """The rows as they came, as JSON; fields beyond the header are named ``+1``, ``+2`` and so on."""
         lines = self._lines.of(row_numbers + self._header + 1)
+        if self._is_aligned:
+            lines = lines.with_columns(_tabbed())
         separators = lines["line"].str.count_matches(self._separator, literal=True)
-        plain = ~lines["line"].str.contains('"', literal=True) & (separators < len(self.names) + _MOST_EXTRA)
+        plain = ~lines["line"].str.contains(self._quote, literal=True) & (separators < len(self.names) + _MOST_EXTRA)
         told = [
             self._told(some, int(width) + 1)
             for (width,), some in lines.filter(plain)
@@ -201,7 +216,7 @@ class CsvFile:
         """Any lines; of one that is far too long the fields beyond the most that are told apart stay together."""
         rows = []
         for number, line in lines.select("number", "line").iter_rows():
-            fields = _fields(line, self._separator) or line.split(self._separator)
+            fields = self._fields(line) or line.split(self._separator)
             most = len(self.names) + _MOST_EXTRA
             shown = fields if len(fields) <= most else [*fields[: most - 1], self._separator.join(fields[most - 1 :])]
             said = dict(zip(self._names(len(shown)), shown, strict=True))
@@ -217,11 +232,11 @@ class CsvFile:
         width = len(self.names)
         cut = lines.str.split_exact(self._separator, width).struct.unnest()
         cut.columns = [str(place) for place in range(width + 1)]
-        quoted = lines.str.contains('"', literal=True)
+        quoted = lines.str.contains(self._quote, literal=True)
         if quoted.any():
             rows = []
             for line in lines.filter(quoted):
-                fields = _fields(line, self._separator)
+                fields = self._fields(line)
                 if fields is None:
                     rows.append([*[*line.split(self._separator), *["?"] * width][:width], "?"])
                 else:
@@ -231,15 +246,14 @@ class CsvFile:
             cut = cut.with_columns(cut[column].scatter(at, table[column]) for column in cut.columns)
         return cut.to_struct(lines.name)
 
+    def _fields(self, line: str) -> list[str] | None:
+        """The fields of a line, or nothing where its quotes do not match."""
+        try:
+            return next(csv.reader([line], delimiter=self._separator, quotechar=self._quote, strict=True), [])
+        except csv.Error:
+            return None
 
-def _fields(line: str, separator: str) -> list[str] | None:
-    """The fields of a line, or nothing where its quotes do not match.
 
-    Examples:
-        >>> _fields('1;"2;5";x', ";")
-        ['1', '2;5', 'x']
-    """
-    try:
-        return next(csv.reader([line], delimiter=separator, strict=True), [])
-    except csv.Error:
-        return None
+def _tabbed() -> pl.Expr:
+    """Lines with one tab in the place of all that sets two columns apart."""
+    return pl.col("line").str.strip_chars().str.replace_all(r"\s+", "\t")

@@ -169,8 +169,8 @@ def _opened(
 def _text_file(lines: Lines, source: Source, name: str) -> RawFile:
     if source.format == "ndjson":
         return _laid_out(NdjsonFile(lines), source, name)
-    preamble = Preamble(source.skip_lines, source.header, source.comment)
-    return _laid_out(CsvFile(lines, source.separator, name, preamble), source, name)
+    preamble = Preamble(source.skip_lines, source.header, source.comment, source.skip_after_header)
+    return _laid_out(CsvFile(lines, source.separator, name, preamble, source.quote), source, name)
 
 
 def _laid_out(file: RawFile, source: Source, name: str) -> RawFile:
@@ -234,6 +234,7 @@ class _Mapped(Mapped):
         found = self._timed(inside, self.columns).filter(window.days())
         found = found.with_columns(self.cells.derived(tuple(self.quantities)))
         unreadable = pl.any_horizontal(
+            pl.lit(value=False),
             *(pl.col(house).is_infinite().fill_null(value=False) for house in self.quantities),
             *self.cells.unreadable(),
         )
@@ -254,6 +255,7 @@ class _Mapped(Mapped):
             .then(pl.lit(list(self.battery.from_ or ())))
             .otherwise(
                 pl.concat_list(
+                    pl.lit(None, dtype=pl.String),
                     *(
                         pl.when(pl.col(house).is_infinite()).then(pl.lit(spec.from_))
                         for house, spec in self.quantities.items()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import polars as pl
 
+from bess_pipeline.sources.clock import Clock
 from bess_pipeline.sources.opening import RAW, RawFile, UnreadableFile
-from bess_pipeline.sources.source import BatteryColumn, Source, TextColumn
+from bess_pipeline.sources.source import BatteryColumn, Source, TextColumn, TimeColumn
 
 #: The column that a pattern of tags makes.
 _BATTERY = "battery_id"
@@ -20,10 +21,13 @@ class LongFile:
     """A file of lines that name a measurement and give its value.
 
     Lines of one battery and one time, as texts, are one row, whose number is that of
-    its first line. A tag that comes again for the same battery and time opens another
-    row, so that what is resent stays a row of its own. Nothing is filled: a row holds
-    what its lines say. Lines without a time or a battery are rows of their own, and so
-    are lines that are ragged. Lines of tags that are not mapped belong to no row, like columns that are not mapped.
+    its first line. Nothing is filled from other times: a row holds what its lines say.
+    A tag that comes again for the same battery and time opens another row, which holds
+    what the lines before it said of that instant, too: what is resent is a duplicate,
+    what is corrected wins with the rest of its instant. Times that local clocks show
+    twice are not taken for one instant. Lines without a time or a battery are rows of
+    their own, and so are lines that are ragged. Lines of tags that are not mapped
+    belong to no row, like columns that are not mapped.
 
     Args:
         lines: The file, a line to a row.
@@ -39,10 +43,16 @@ class LongFile:
         self._tag, self._value = source.tag or "", source.value or ""
         self._pattern = source.tag_pattern
         time, battery = source.mapping["timestamp"], source.mapping["battery_id"]
-        assert isinstance(time, TextColumn)  # noqa: S101 - so made by `Source.mapping`
+        assert isinstance(time, TimeColumn)  # noqa: S101 - so made by `Source.mapping`
         assert isinstance(battery, BatteryColumn)  # noqa: S101 - so made by `Source.mapping`
-        told = next((one for one in time.names if lines.has(one)), time.from_)
-        self._keys = [told, *time.beside, *(one for one in battery.from_ or () if one != _BATTERY or not self._pattern)]
+        told = [way.model_copy(update={"from_": one}) for way in time.ways for one in way.names]
+        there = next((way for way in told if all(map(lines.has, (way.from_, *way.beside)))), told[0])
+        self._clock = Clock(there, source.timezone, source.decimal_comma)
+        self._keys = [
+            there.from_,
+            *there.beside,
+            *(one for one in battery.from_ or () if one != _BATTERY or not self._pattern),
+        ]
         absent = [one for one in (*self._keys, self._tag, self._value) if not lines.has(one)]
         if absent:
             raise UnreadableFile(
@@ -51,7 +61,7 @@ class LongFile:
         self._wanted = {
             column
             for spec in source.mapping.values()
-            if isinstance(spec, TextColumn)
+            if isinstance(spec, TextColumn) and not isinstance(spec, TimeColumn)
             for column in (*spec.names, *spec.beside)
         } - set(self._keys)
 
@@ -108,8 +118,21 @@ class LongFile:
                     for column in values
                 ),
             )
-            .select("row_number", *(RAW + column for column in columns), "is_ragged")
             .sort("row_number")
+            .map_batches(partial(self._with_what_was_said, keys=[*keys, "alone"]), streamable=False)
+            .select("row_number", *(RAW + column for column in columns), "is_ragged")
+        )
+
+    def _with_what_was_said(self, rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+        """Rows with the values that lines before them gave for the same battery and instant."""
+        if not (rows["again"] > 0).any():
+            return rows
+        values = [name for name in rows.columns if name not in {*keys, "row_number", "again", "is_ragged"}]
+        instants = rows.select(self._clock.of_rows()).to_series().struct
+        is_once = pl.lit(instants["early"] == instants["late"])
+        return rows.with_columns(
+            pl.when(is_once).then(pl.col(name).forward_fill().over(keys)).otherwise(pl.col(name)).alias(name)
+            for name in values
         )
 
     def originals(self, row_numbers: pl.Series) -> pl.DataFrame:

@@ -12,10 +12,23 @@ from bess_pipeline.sources.cells import CellColumns
 from bess_pipeline.sources.clock import Clock
 from bess_pipeline.sources.numbers import numbers, texts
 from bess_pipeline.sources.opening import RAW, RawFile, UnreadableFile, printable
-from bess_pipeline.sources.source import BatteryColumn, QuantityColumn, SignedColumn, Source, TextColumn, TimeColumn
+from bess_pipeline.sources.source import (
+    MOST_POWER,
+    BatteryColumn,
+    QuantityColumn,
+    SignedColumn,
+    Source,
+    TextColumn,
+    TimeColumn,
+)
 from bess_pipeline.units import conversion
 
 _Column = TypeVar("_Column", bound=TextColumn)
+
+#: What SunSpec's models write for a scale factor that is not there.
+_NO_POWER = -32768
+#: A file of tags that holds fewer of those that are mapped is a part of what was measured.
+_FEWEST_TAGS = 2
 
 
 class Mapped:
@@ -53,10 +66,10 @@ class Mapped:
         time, battery = source.mapping["timestamp"], source.mapping["battery_id"]
         assert isinstance(time, TimeColumn)  # noqa: S101 - so made by `Source.mapping`
         assert isinstance(battery, BatteryColumn)  # noqa: S101 - so made by `Source.mapping`
-        there = _in_file(time, has)
+        there = next((found for way in time.ways if (found := _in_file(way, has))), None)
         if there is None:
-            lacking = [" or ".join(time.names), *(column for column in time.with_ if column not in has)]
-            raise UnreadableFile(_lacks(name, ", ".join(lacking), "timestamp", raw.names))
+            lacking = " or ".join(_lacking(way, has) for way in time.ways)
+            raise UnreadableFile(_lacks(name, lacking, "timestamp", raw.names))
         try:
             self.battery = battery.named_by(path)
         except ValueError as error:
@@ -66,9 +79,9 @@ class Mapped:
         self.time = there
         self._clock = Clock(self.time, source.timezone, source.decimal_comma)
         self.cells = CellColumns.of(source.cells, raw.names, file=name, decimal_comma=source.decimal_comma)
-        if "power_watt" not in self.quantities and not {"voltage_volt", "current_ampere"} <= self.quantities.keys():
+        if not self._is_enough():
             raise UnreadableFile(
-                _lacks(name, _needed(source), "voltage_volt with current_ampere, or power_watt", raw.names)
+                _lacks(name, _needed(source, has), "voltage_volt with current_ampere, or power_watt", raw.names)
             )
         self._check_types(name)
         self.unmapped = tuple(column for column in raw.names if column not in wanted | set(self.cells.names))
@@ -93,12 +106,9 @@ class Mapped:
             if battery.value is not None
             else pl.concat_str([_text(column) for column in battery.from_ or ()], separator="/")
         )
-        told = pl.col(RAW + self.time.from_)
-        if self.time.with_:
-            told = pl.concat_str([_text(column) for column in (self.time.from_, *self.time.with_)], separator=" ")
         return (
             self.raw.frame(list(dict.fromkeys(columns)))
-            .with_columns(instants=self._clock.instants(told), battery_id=named)
+            .with_columns(instants=self._clock.of_rows(), battery_id=named)
             .with_columns(pl.col("instants").struct.field("early"), pl.col("instants").struct.field("late"))
             .drop("instants")
         )
@@ -131,11 +141,20 @@ class Mapped:
         read = partial(numbers, decimal_comma=self._source.decimal_comma, thousands=self._source.thousands)
         return pl.col(RAW + column).map_batches(read, return_dtype=pl.Float64, is_elementwise=True)
 
+    def _is_enough(self) -> bool:
+        """Whether a battery can be followed by what is there; tags that did not change for long may have no line."""
+        if "power_watt" in self.quantities or {"voltage_volt", "current_ampere"} <= self.quantities.keys():
+            return True
+        if self._source.layout != "long":
+            return False
+        return len(self.quantities) >= _FEWEST_TAGS or set(self.raw.names) <= set(self.keys)
+
     def _absent(self, has: set[str]) -> set[str]:
         """Columns that are mapped and not there; of several names the first, none where the map is built in."""
         if self._source.columns.under_house_names or self._source.preset is not None:
             return set()
-        specs = [spec for spec in self._source.mapping.values() if isinstance(spec, TextColumn)]
+        mapped = self._source.mapping.values()
+        specs = [spec for spec in mapped if isinstance(spec, TextColumn) and not isinstance(spec, TimeColumn)]
         alternatives = {spec.from_ for spec in specs if not has.intersection(spec.names)}
         return alternatives | {column for spec in specs for column in spec.beside if column not in has}
 
@@ -161,22 +180,38 @@ def _in_file(spec: _Column, has: set[str]) -> _Column | None:
 
 
 def _scaled(value: pl.Expr, power: pl.Expr) -> pl.Expr:
-    """A number times a power of ten; divided where the power is negative, so that 532 and −1 become 53.2."""
+    """A number times a power of ten; divided where the power is negative, so that 532 and −1 become 53.2.
+
+    Nothing where the power says that it is not there; infinite, so unreadable, where it is none.
+    """
     size = pl.lit(10.0).pow(power.abs())
-    return pl.when(power < 0).then(value / size).otherwise(value * size)
+    is_power = (power.abs() <= MOST_POWER) & (power == power.round())
+    scaled = pl.when(power < 0).then(value / size).otherwise(value * size)
+    odd = pl.when(value.is_not_null() & (power != _NO_POWER)).then(pl.lit(float("inf")))
+    return pl.when(is_power).then(scaled).otherwise(odd)
 
 
 def _names_of(spec: TextColumn | BatteryColumn) -> tuple[str, ...]:
-    return (spec.from_ or ()) if isinstance(spec, BatteryColumn) else (*spec.names, *spec.beside)
+    if isinstance(spec, BatteryColumn):
+        return spec.from_ or ()
+    ways = spec.ways if isinstance(spec, TimeColumn) else (spec,)
+    return tuple(name for way in ways for name in (*way.names, *way.beside))
+
+
+def _lacking(spec: TextColumn, has: set[str]) -> str:
+    """The columns that would have to be there for one to be read."""
+    lacking = [] if has.intersection(spec.names) else [" or ".join(spec.names)]
+    return ", ".join([*lacking, *(column for column in spec.beside if column not in has)])
 
 
 def _text(column: str) -> pl.Expr:
     return pl.col(RAW + column).map_batches(texts, return_dtype=pl.String, is_elementwise=True)
 
 
-def _needed(source: Source) -> str:
+def _needed(source: Source, has: set[str]) -> str:
     needed = [source.mapping.get(house) for house in ("voltage_volt", "current_ampere", "power_watt")]
-    return ", ".join(spec.from_ for spec in needed if isinstance(spec, QuantityColumn))
+    lacking = (_lacking(spec, has) for spec in needed if isinstance(spec, QuantityColumn))
+    return ", ".join(one for one in lacking if one)
 
 
 def _lacks(name: str, columns: str, house: str, names: Sequence[str]) -> str:

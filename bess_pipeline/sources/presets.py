@@ -6,17 +6,26 @@ from typing import Any, Literal
 
 Preset = Literal["bdf", "sunspec", "openems"]
 
-_BDF_PATH = r"(?P<battery_id>[^/]+?)(\.bdf)?\.(csv|parquet)(\.gz|\.zst)?$"
+_BDF_PATH = r"(?P<battery_id>[^/]+?)(\.bdf|\.csv|\.parquet)+(\.gz|\.zst)?$"
+
+#: What SunSpec's models write for a point that is not there, by the type of the point; some who poll read no signs.
+_NO_UINT16 = [65535]
+_NO_INT16 = [-32768, 32768]
 
 
-def _either(machine: str, label: str, **more: str) -> dict[str, Any]:
+def _either(machine: str, *labels: str, **more: str) -> dict[str, Any]:
     """A column of the Battery Data Format under its machine-readable name or its label."""
-    return {"from": machine, "or": [label], **more}
+    return {"from": machine, "or": list(labels), **more}
 
 
 def _point(name: str, factor: str, **more: str) -> dict[str, Any]:
     """A point of a SunSpec model with the point that holds its power of ten."""
-    return {"from": name, "scale_factor": factor, **more}
+    return {"from": name, "scale_factor": factor, "sentinels": _NO_UINT16, **more}
+
+
+def _signed_point(name: str, factor: str, **more: str) -> dict[str, Any]:
+    """A point that may be negative."""
+    return {**_point(name, factor, **more), "sentinels": _NO_INT16}
 
 
 #: Preset → what `source` says. The fleet file adds to it and overrides it, column by column.
@@ -36,7 +45,10 @@ PRESETS: dict[Preset, dict[str, Any]] = {
     "bdf": {
         "format": "csv",
         "columns": {
-            "timestamp": _either("unix_time_second", "Unix Time / s", unit="s"),
+            "timestamp": [
+                _either("unix_time_second", "Unix Time / s", unit="s"),
+                {"from": "date_time_millisecond", "unit": "ms"},
+            ],
             "battery_id": {"path": _BDF_PATH},
             "voltage_volt": _either("voltage_volt", "Voltage / V"),
             "current_ampere": _either("current_ampere", "Current / A"),
@@ -54,13 +66,13 @@ PRESETS: dict[Preset, dict[str, Any]] = {
             "timestamp": {"from": "timestamp"},
             "battery_id": {"from": "battery_id"},
             "voltage_volt": _point("V", "V_SF"),
-            "current_ampere": _point("A", "A_SF", positive="discharge"),
-            "power_watt": _point("W", "W_SF", positive="discharge"),
+            "current_ampere": _signed_point("A", "A_SF", positive="discharge"),
+            "power_watt": _signed_point("W", "W_SF", positive="discharge"),
             "cell_voltage_min_volt": _point("CellVMin", "CellV_SF"),
             "cell_voltage_max_volt": _point("CellVMax", "CellV_SF"),
-            "temperature_celsius": _point("ModTmpAvg", "ModTmp_SF"),
-            "temperature_min_celsius": _point("ModTmpMin", "ModTmp_SF"),
-            "temperature_max_celsius": _point("ModTmpMax", "ModTmp_SF"),
+            "temperature_celsius": _signed_point("ModTmpAvg", "ModTmp_SF"),
+            "temperature_min_celsius": _signed_point("ModTmpMin", "ModTmp_SF"),
+            "temperature_max_celsius": _signed_point("ModTmpMax", "ModTmp_SF"),
             "soc_bms_percent": _point("SoC", "SoC_SF"),
             "soh_bms_percent": _point("SoH", "SoH_SF"),
             "status": {"from": "State"},

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from bess_pipeline.sources.cells import Cells
+from bess_pipeline.sources.delimited import BLANKS
 from bess_pipeline.sources.presets import Preset, with_preset
 from bess_pipeline.sources.strict import Strict
 from bess_pipeline.tables.telemetry import MEASUREMENTS
@@ -22,7 +23,10 @@ from bess_pipeline.units import conversion
 #: House columns that a source may bring.
 HOUSE_COLUMNS = ("timestamp", "battery_id", *MEASUREMENTS, "status")
 
-TimeUnit = Literal["s", "ms", "us", "ns", "min", "h", "duration"]
+#: Scale factors are powers of ten from minus this to this, as in SunSpec's models.
+MOST_POWER = 10
+
+TimeUnit = Literal["s", "ms", "us", "ns", "min", "h", "d", "duration"]
 Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "cp1252", "cp437", "gb18030", "shift_jis"]
 
 
@@ -33,6 +37,18 @@ def _long_form(value: object) -> object:
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, (str, int)) else value
+
+
+def _first_of(value: object) -> object:
+    """A list of ways to tell the time, the first that a file has counts, as one with the next in ``else``."""
+    if not isinstance(value, list):
+        return _long_form(value)
+    if not value or not all(isinstance(one, dict) for one in value):
+        raise ValueError(
+            "a list holds ways to tell the time, each with its from; columns that go together: from: [a, b]"
+        )
+    first, *others = value
+    return {**first, "else": others} if others else first
 
 
 class TextColumn(Strict):
@@ -67,6 +83,13 @@ class QuantityColumn(TextColumn):
     def beside(self) -> tuple[str, ...]:
         """The column that holds the power of ten."""
         return (self.scale_factor,) if isinstance(self.scale_factor, str) else ()
+
+    @field_validator("scale_factor")
+    @classmethod
+    def _is_a_power(cls, value: int | str | None) -> int | str | None:
+        if isinstance(value, int) and abs(value) > MOST_POWER:
+            raise ValueError(f"must be a whole number from -{MOST_POWER} to {MOST_POWER}, or the name of a column")
+        return value
 
 
 class Discharging(Strict):
@@ -136,19 +159,38 @@ class BatteryColumn(Strict):
 class TimeColumn(TextColumn):
     """The time: text in a format, ISO 8601 when none is given, or a count of units since an origin.
 
-    ``with`` are further columns whose texts follow after a blank, as where day and time of day stand apart. The
-    unit ``duration`` is for texts such as ``1d 02:03:04.5`` or ``26:03:04``.
+    ``with`` are further columns whose texts follow after a blank, as where day and time of day stand apart;
+    ``from: [day, time]`` says the same. The unit ``duration`` is for texts such as ``1d 02:03:04.5`` or
+    ``26:03:04``. ``else`` is how files tell the time that do not have these columns. ``counts_per_unit`` is for
+    counters of other steps: 0.1 per second for one that counts intervals of ten seconds.
     """
 
     with_: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(default=(), alias="with")
     format: str | None = None
     unit: TimeUnit | None = None
+    counts_per_unit: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     origin: datetime | None = None
+    else_: Annotated[TimeColumn | None, BeforeValidator(_first_of)] = Field(default=None, alias="else")
 
     @property
     def beside(self) -> tuple[str, ...]:
         """The columns whose texts follow."""
         return self.with_
+
+    @property
+    def ways(self) -> tuple[TimeColumn, ...]:
+        """This and the other ways to tell the time, the first that a file has counts."""
+        return (self,) if self.else_ is None else (self, *self.else_.ways)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several_columns(cls, given: object) -> object:
+        if isinstance(given, dict) and isinstance(given.get("from"), list) and given["from"]:
+            if "with" in given:
+                raise ValueError("give further columns either in from or in with, not in both")
+            first, *others = given["from"]
+            return {**given, "from": first, "with": others}
+        return given
 
     @field_validator("origin", mode="before")
     @classmethod
@@ -181,7 +223,9 @@ class TimeColumn(TextColumn):
         if self.format is not None and self.unit is not None:
             raise ValueError("give either format (a text) or unit (a count), not both")
         if self.origin is not None and self.unit is None:
-            raise ValueError("origin needs the unit of the count: s, ms, us, ns, min, h or duration")
+            raise ValueError("origin needs the unit of the count: s, ms, us, ns, min, h, d or duration")
+        if self.counts_per_unit != 1 and self.unit in (None, "duration"):
+            raise ValueError("counts_per_unit needs the unit of the count: s, ms, us, ns, min, h or d")
         if self.unit is not None and self.with_:
             raise ValueError("a count stands in one column")
         return self
@@ -205,7 +249,7 @@ _Signed = Annotated[SignedColumn | None, BeforeValidator(_long_form)]
 class Columns(Strict):
     """House name: where it comes from."""
 
-    timestamp: Annotated[TimeColumn | None, BeforeValidator(_long_form)] = None
+    timestamp: Annotated[TimeColumn | None, BeforeValidator(_first_of)] = None
     battery_id: Annotated[BatteryColumn | None, BeforeValidator(_long_form)] = None
     voltage_volt: _Quantity = None
     current_ampere: _Signed = None
@@ -246,7 +290,9 @@ class Columns(Strict):
         return not self.model_fields_set - {"battery_id"}
 
 
-_CSV_ONLY = {"separator", "decimal_comma", "thousands", "header", "skip_lines", "comment"}
+_CSV_ONLY = {
+    "separator", "quote", "decimal_comma", "thousands", "header", "skip_lines", "skip_after_header", "comment",
+}  # fmt: skip
 
 
 class Source(Strict):
@@ -254,8 +300,11 @@ class Source(Strict):
 
     Attributes:
         preset: A built-in map, which ``columns`` and the other keys override.
+        separator: What stands between fields; ``blanks`` for any number of blanks and tabs.
+        quote: What stands around fields that may hold the separator.
         header: What the line with the names of the columns begins with, where lines stand before it.
         skip_lines: Lines before the one with the names.
+        skip_after_header: Lines between the one with the names and the first row, such as one with units.
         comment: What lines begin with that are no rows.
         thousands: What stands between thousands in numbers.
         encoding: How the text is encoded; absent: UTF-8, UTF-16 where the first bytes say so, else Latin-1.
@@ -268,12 +317,14 @@ class Source(Strict):
     preset: Preset | None = None
     files: str = Field(default="**/*", min_length=1)
     format: Literal["csv", "parquet", "ndjson"]
-    separator: str = Field(default=",", min_length=1, max_length=1)
+    separator: str = ","
+    quote: str = Field(default='"', min_length=1, max_length=1)
     decimal_comma: bool = False
     thousands: str | None = Field(default=None, min_length=1, max_length=1)
     encoding: Encoding | None = None
     header: str | None = Field(default=None, min_length=1)
     skip_lines: int = Field(default=0, ge=0)
+    skip_after_header: int = Field(default=0, ge=0)
     comment: str | None = Field(default=None, min_length=1)
     layout: Literal["wide", "long"] = "wide"
     tag: str | None = None
@@ -305,8 +356,8 @@ class Source(Strict):
     @field_validator("separator")
     @classmethod
     def _separates(cls, value: str) -> str:
-        if value in '"\n\r' or value.isalnum():
-            raise ValueError("must be a character that stands between fields, such as ';' or a tab")
+        if value != BLANKS and (len(value) != 1 or value in '"\n\r' or value.isalnum()):
+            raise ValueError(f"must be a character that stands between fields, such as ';' or a tab, or {BLANKS}")
         return value
 
     @model_validator(mode="before")
@@ -324,7 +375,17 @@ class Source(Strict):
                 raise ValueError(f"is no regular expression: {error}") from None
             if groups != {"battery_id", "channel"}:
                 raise ValueError("must have two groups, named battery_id and channel")
+            try:
+                pl.Series([""]).str.contains(value)
+            except pl.exceptions.ComputeError:
+                raise ValueError("may not look around itself or refer to its own groups") from None
         return value
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Source:
+        if self.quote == self.separator:
+            raise ValueError("quote must be another character than separator")
+        return self
 
     @model_validator(mode="after")
     def _csv_only(self) -> Source:

@@ -177,7 +177,7 @@ def test_a_column_of_cells_must_hold_numbers(tmp_path):
     [
         ({"voltage_volt": "V_1"}, "must hold one"),
         ({"voltage_volt": "V_*_*"}, "must hold one"),
-        ({"voltage_volt": {"from": "V_*", "unit": "degC"}}, "'degC' is not one of V, mV, kV"),
+        ({"voltage_volt": {"from": "V_*", "unit": "degC"}}, "'degC' is not one of V, mV, uV, kV"),
         ({"offset": -40}, "name the columns"),
         ({"voltage_volt": "V_*", "offset": -40}, "offset stands here for the temperatures"),
         ({"voltage_volt": "V_*", "offest": -40}, "Extra inputs"),

@@ -117,6 +117,8 @@ def test_a_long_file_is_surveyed_and_read_like_a_short_one(tmp_path, kind, seed)
         assert getattr(one, name) == getattr(other, name)
     for window in (*Window(BEGIN.date(), BEGIN.date() + timedelta(days=3)), None):
         days = None if window is None else Window.of_day(window)
-        one, other = (read_rows(path, said, days, **DAYS, limits=limits) for limits in (short, long))
-        assert one.rows.equals(other.rows)
-        assert one.rejected.equals(other.rejected)
+        one = read_rows(path, said, days, **DAYS, limits=short)
+        for is_all in (False, True):
+            other = read_rows(path, said, days, **DAYS, limits=long, is_all=is_all)
+            assert one.rows.equals(other.rows)
+            assert one.rejected.equals(other.rejected)

@@ -117,7 +117,7 @@ COLUMNS = "source.columns"
         (
             f"{COLUMNS}.timestamp",
             {"from": "t", "origin": "2020-01-01"},
-            "origin needs the unit of the count: s, ms, us, ns, min, h or duration",
+            "origin needs the unit of the count: s, ms, us, ns, min, h, d or duration",
         ),
         (
             f"{COLUMNS}.battery_id",
@@ -150,7 +150,7 @@ def test_a_mistake_is_one_line_with_file_and_field(tmp_path, path, value, messag
 @pytest.mark.parametrize(
     ("path", "value", "line"),
     [
-        (f"{COLUMNS}.voltage_volt.unit", "A", f"{COLUMNS}.voltage_volt: unit 'A' is not one of V, mV, kV"),
+        (f"{COLUMNS}.voltage_volt.unit", "A", f"{COLUMNS}.voltage_volt: unit 'A' is not one of V, mV, uV, kV"),
         (
             f"{COLUMNS}.timestamp.unit",
             "ms",

@@ -102,6 +102,8 @@ CLOSED_INTERVALS = Table(
     "closed_intervals", telemetry.ClosedInterval5min, "evidence", "fleet", _BATTERY_TIME, by_day=True
 )
 REPAIRS = Table("repairs", quality.Repair, "gold", "fleet", ("battery_id", "kind", "started_at"))
+CHARGE_ESTIMATES = Table("charge_estimates", health.ChargeEstimate, "evidence", "fleet", _BATTERY_TIME, by_day=True)
+BATTERY_STATES = Table("battery_states", health.BatteryState, "gold", "fleet", _BATTERY_DAY)
 CURRENT_OFFSETS = Table("current_offsets", health.CurrentOffset, "gold", "fleet", _BATTERY_DAY)
 CHARGE_ANCHORS = Table("charge_anchors", health.ChargeAnchor, "gold", "fleet", _BATTERY_TIME)
 CAPACITY_OBSERVATIONS = Table(

@@ -31,15 +31,47 @@ class CapacityObservation(dy.Schema):
     method = label("Kinds of the two anchors")
 
 
+class ChargeEstimate(dy.Schema):
+    """One row per battery and 5 minutes: its state of charge, from rows up to two weeks later."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day of the interval", primary_key=False)
+    timestamp = instant("Start of the interval, to which the state of charge belongs", primary_key=True)
+    soc_percent = quantity("%", "State of charge, relative to today's capacity; null where no voltage is known at all")
+    soc_sigma_percent = quantity("%", "Its standard error, as the filter has it", low=0)
+
+
+class BatteryState(dy.Schema):
+    """One row per battery and UTC day: what is known of it at the end of the day, from data up to then."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    corrections = count("Intervals up to the end of the day whose voltage corrected the estimate")
+    soc_min_percent = quantity("%", "Lowest state of charge of the day, as known at the time")
+    soc_max_percent = quantity("%", "Highest state of charge of the day, as known at the time")
+    capacity_ah = quantity("Ah", "Capacity, average of the string", low=0, nullable=False)
+    capacity_sigma_ah = quantity("Ah", "Its standard error, as the filter has it", low=0, nullable=False)
+    new_capacity_ah = quantity(
+        "Ah", "Capacity when new, as the shape of the voltage curve tells", low=0, nullable=False
+    )
+    offset_ampere = quantity("A", "Current that the sensor adds", nullable=False)
+    offset_sigma_ampere = quantity("A", "Its standard error, as the filter has it", low=0, nullable=False)
+    fast_resistance_ohm = quantity("Ω", "Resistance within minutes, at 25 °C", low=0)
+    slow_resistance_ohm = quantity("Ω", "Resistance that follows in a quarter of an hour, at 25 °C", low=0)
+    hysteresis_volt = quantity("V", "Half the gap between charge and discharge branch of a cell", nullable=False)
+
+
 class CurrentOffset(dy.Schema):
-    """One row per battery and UTC day: the offset of its current sensor, from the 30 days up to it."""
+    """One row per battery and UTC day: the offset of its current sensor, from data up to the end of the day."""
 
     fleet_id = key("Fleet the battery belongs to")
     battery_id = key("Battery within the fleet")
     date = day("UTC day")
     offset_ampere = quantity("A", "Current that the sensor adds; null where it is not known well enough")
     offset_sigma_ampere = quantity("A", "Standard error of the offset", low=0)
-    method = label("What it rests on: balance between full charges, idle current, or both", nullable=True)
+    method = label("How it was found", nullable=True)
 
 
 class StateOfHealth(dy.Schema):
@@ -58,5 +90,5 @@ class StateOfHealth(dy.Schema):
     observability = choice(
         OBSERVABILITY, "full: reaches 98.5 % in most 30-day windows; wide: swings by 60 points; narrow: less."
     )
-    observations = count("Capacity observations the estimate rests on")
+    observations = count("Intervals whose voltage corrected the estimate")
     method = label("How the capacity was found")

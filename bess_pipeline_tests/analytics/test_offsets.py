@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -10,130 +9,25 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from bess_pipeline.analytics.offsets import current_offsets, without_offset
-from bess_pipeline.tables.health import ChargeAnchor, CurrentOffset
+from bess_pipeline.tables.health import BatteryState, CurrentOffset
 from bess_pipeline_tests.analytics.made_days import START, made_batteries, made_intervals
 
-DAY = 288
-RATED = 100.0
 BATTERIES = made_batteries(1)
 
 
-def lived(days, *, offset=0.0, dead_band=0.0, noise=0.0, seed=0, idle=True):
-    """Rows of a battery of 100 Ah that is charged to full each day, discharged, and idles; its sensor is off.
-
-    Charge and discharge are what the sensor integrates; the anchor is at the end of each charge.
-    """
-    random = np.random.default_rng(seed)
-    phase = np.arange(days * DAY) % DAY
-    at = np.select([phase < 60, (phase >= 120) & (phase < 180)], [10.0, -10.0], 0.0 if idle else 3.0 * (-1.0) ** phase)
-    told = at + offset + noise * random.standard_normal(len(at))
-    told = np.where(np.abs(told) < dead_band, 0.0, told)
-    moved = told / 12
-    return made_intervals(
-        pl.DataFrame(
-            {
-                "battery_id": "b0",
-                "timestamp": [START + timedelta(minutes=5 * row) for row in range(len(at))],
-                "current_ampere": told,
-                "current_abs_max_ampere": np.abs(told),
-                "charging_capacity_ah": np.maximum(moved, 0),
-                "discharging_capacity_ah": np.maximum(-moved, 0),
-                "charging_energy_wh": 360 * np.maximum(moved, 0),
-                "discharging_energy_wh": 360 * np.maximum(-moved, 0),
-                "voltage_volt": 360.0,
-            }
-        ).to_dicts()
-    )
+def stated(*known):
+    """A battery of 100 Ah whose offset is known so well, day after day [A]."""
+    rows = [{"fleet_id": "f", "battery_id": "b0", "date": (START + timedelta(days=day)).date(), "corrections": 288,
+             "capacity_ah": 100.0, "capacity_sigma_ah": 1.0, "new_capacity_ah": 100.0, "hysteresis_volt": 0.01,
+             "offset_ampere": 0.2, "offset_sigma_ampere": sigma} for day, sigma in enumerate(known)]  # fmt: skip
+    return pl.DataFrame(rows, schema=BatteryState.create_empty().schema)
 
 
-def anchored(days, *, sigma=0.5, error=0.0, seed=0, soc=100.0):
-    """A full charge at five o'clock of every day, known to this many percent."""
-    random = np.random.default_rng(seed)
-    rows = [
-        {"fleet_id": "f", "battery_id": "b0", "timestamp": START + timedelta(days=day, hours=5), "kind": "full",
-         "soc_percent": soc + error * random.standard_normal(), "soc_sigma_percent": sigma}
-        for day in range(days)
-    ]  # fmt: skip
-    return pl.DataFrame(rows, schema=ChargeAnchor.create_empty().schema)
-
-
-NO_ANCHORS = anchored(0)
-
-
-@pytest.mark.parametrize("offset", [0.15, -0.3, 0.02])
-def test_the_balance_between_full_charges_tells_the_offset(offset):
-    found = current_offsets(lived(20, offset=offset, idle=False), anchored(20), BATTERIES)
-    last = found.row(-1, named=True)
-    assert last["offset_ampere"] == pytest.approx(offset, abs=1e-6)
-    assert last["method"] == "balance"
-    assert found["offset_ampere"].null_count() < 5
-
-
-@pytest.mark.parametrize("offset", [0.15, -0.3])
-def test_the_idle_current_tells_the_offset_without_an_anchor(offset):
-    found = current_offsets(lived(5, offset=offset), NO_ANCHORS, BATTERIES)
-    assert found["offset_ampere"].to_list() == pytest.approx([offset] * 5)
-    assert found["method"].unique().to_list() == ["idle"]
-
-
-def test_behind_a_dead_band_only_hours_with_a_current_count():
-    """What idles within the band is reported as zero and carries no offset."""
-    found = current_offsets(lived(20, offset=0.15, dead_band=0.5), anchored(20), BATTERIES)
-    assert found.row(-1, named=True)["offset_ampere"] == pytest.approx(0.15, abs=1e-6)
-    assert found.row(-1, named=True)["method"] == "balance"
-
-
-def test_the_truth_is_within_two_sigma_in_nineteen_of_twenty_cases():
-    """Full charges whose level is known to 0.5 %, on sixty batteries with other offsets."""
-    random = np.random.default_rng(7)
-    hits = 0
-    for seed in range(60):
-        offset = random.normal(0, 0.2)
-        rows = lived(25, offset=offset, idle=False, seed=seed, noise=0.05)
-        last = current_offsets(rows, anchored(25, error=0.5, seed=seed), BATTERIES).row(-1, named=True)
-        hits += abs(last["offset_ampere"] - offset) <= 2 * last["offset_sigma_ampere"]
-    assert hits >= 54, f"{hits} of 60"
-
-
-@pytest.mark.parametrize(
-    ("rows", "anchors"),
-    [
-        pytest.param(lived(5, idle=False), NO_ANCHORS, id="neither full nor idle"),
-        pytest.param(lived(5, dead_band=0.5), NO_ANCHORS, id="a logger that knows zero, never full"),
-        pytest.param(lived(5, idle=False), anchored(1), id="full once"),
-        pytest.param(lived(5, idle=False), anchored(5, sigma=20.0), id="full, but nobody knows how full"),
-        pytest.param(lived(5, idle=False), anchored(5, soc=60.0), id="anchors at which the curve may be off"),
-        pytest.param(lived(5, idle=False).with_columns(current_observed_us=pl.lit(200_000_000, pl.Int64)), anchored(5),
-                     id="silences in every row"),
-    ],
-)  # fmt: skip
-def test_nothing_is_told_without_evidence(rows, anchors):
-    found = current_offsets(rows, anchors, BATTERIES)
-    assert found["date"].to_list() == sorted(set(rows["date"]))
-    assert found.select("offset_ampere", "offset_sigma_ampere", "method").null_count().row(0) == (5, 5, 5)
-
-
-def test_no_balance_is_drawn_over_a_gap():
-    """Four hours are missing each noon, in which the battery may have done anything."""
-    rows = lived(20, offset=0.15, idle=False).filter(~pl.col("timestamp").dt.hour().is_between(12, 15))
-    assert current_offsets(rows, anchored(20), BATTERIES)["offset_ampere"].null_count() == 20
-
-
-def test_an_offset_that_changes_is_forgotten_after_thirty_days():
-    before, after = lived(40, offset=0.1), lived(40, offset=-0.2)
-    rows = pl.concat(
-        [before, after.with_columns(pl.col("timestamp") + pl.duration(days=40), pl.col("date") + pl.duration(days=40))]
-    )
-    found = current_offsets(rows, NO_ANCHORS, BATTERIES)["offset_ampere"]
-    assert found[39] == pytest.approx(0.1)
-    assert found[79] == pytest.approx(-0.2)
-
-
-def test_the_order_of_rows_does_not_matter():
-    rows, anchors = lived(12, offset=0.15, noise=0.05), anchored(12, error=0.3)
-    found = current_offsets(rows, anchors, BATTERIES)
-    other = current_offsets(rows.sample(fraction=1, shuffle=True, seed=3), anchors.reverse(), BATTERIES)
-    assert_frame_equal(found, other, check_exact=True)
+def test_an_offset_is_told_once_it_is_known_to_half_a_thousandth_of_1_c():
+    found = current_offsets(stated(0.1, 0.051, 0.049, 0.02), BATTERIES)
+    assert found["offset_ampere"].to_list() == [None, None, 0.2, 0.2]
+    assert found["offset_sigma_ampere"].to_list() == [None, None, 0.049, 0.02]
+    assert found["method"].to_list() == [None, None, "state filter", "state filter"]
 
 
 def offset_of(value, days):

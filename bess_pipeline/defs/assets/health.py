@@ -1,11 +1,14 @@
 """What the whole history of a fleet says of its batteries' capacity, resistance and charge."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import polars as pl
 
 from bess_pipeline.analytics import anchors, capacity, charge, health, intervals, offsets
+from bess_pipeline.analytics import battery_states as estimating
 from bess_pipeline.analytics import repairs as repairing
-from bess_pipeline.defs.house import spec
+from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.tables import catalog
 
 
@@ -26,11 +29,19 @@ def charge_anchors(closed_intervals: pl.DataFrame, batteries: pl.DataFrame, ocv_
     return anchors.charge_anchors(closed_intervals, batteries, ocv_curves)
 
 
+@dg.multi_asset(name="estimated", **outs(catalog.CHARGE_ESTIMATES, catalog.BATTERY_STATES))
+def estimated(
+    closed_intervals: pl.DataFrame, batteries: pl.DataFrame, ocv_curves: pl.DataFrame
+) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Estimate charge, capacity, resistance and the sensor's offset together, row by row."""
+    found = estimating.estimates(closed_intervals, batteries, ocv_curves)
+    yield dg.Output(found.charge, catalog.CHARGE_ESTIMATES.name)
+    yield dg.Output(found.states, catalog.BATTERY_STATES.name)
+
+
 @dg.asset(**spec(catalog.CURRENT_OFFSETS))
-def current_offsets(
-    closed_intervals: pl.DataFrame, charge_anchors: pl.DataFrame, batteries: pl.DataFrame
-) -> pl.DataFrame:
-    return offsets.current_offsets(closed_intervals, charge_anchors, batteries)
+def current_offsets(battery_states: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return offsets.current_offsets(battery_states, batteries)
 
 
 @dg.asset(**spec(catalog.CAPACITY_OBSERVATIONS))
@@ -43,21 +54,17 @@ def capacity_observations(
 
 @dg.asset(**spec(catalog.STATE_OF_HEALTH))
 def state_of_health(
-    capacity_observations: pl.DataFrame,
-    closed_intervals: pl.DataFrame,
-    batteries: pl.DataFrame,
+    battery_states: pl.DataFrame, closed_intervals: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
-    return health.state_of_health(capacity_observations, closed_intervals, batteries)
+    return health.state_of_health(battery_states, closed_intervals, batteries)
 
 
 @dg.asset(**spec(catalog.TELEMETRY_5MIN))
 def telemetry_5min(
     closed_intervals: pl.DataFrame,
     current_offsets: pl.DataFrame,
-    charge_anchors: pl.DataFrame,
-    state_of_health: pl.DataFrame,
+    charge_estimates: pl.DataFrame,
     batteries: pl.DataFrame,
-    ocv_curves: pl.DataFrame,
 ) -> pl.DataFrame:
     counted = offsets.without_offset(closed_intervals, current_offsets, batteries)
-    return charge.telemetry_5min(counted, charge_anchors, state_of_health, batteries, ocv_curves)
+    return charge.telemetry_5min(counted, charge_estimates, batteries)

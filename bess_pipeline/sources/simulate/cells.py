@@ -7,26 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bess_pipeline.tables.electrodes import graphite_chen, graphite_safari
+
 Floats = npt.NDArray[np.float64]
 
 GAS_CONSTANT = 8.314462618  # J/(mol K)
 POINTS = 1001
-
-
-def graphite_safari(x: Floats) -> Floats:
-    """Open-circuit potential of graphite over its lithiation [V].
-
-    References:
-        Safari and Delacourt, J. Electrochem. Soc. 158 (2011) A562, doi:10.1149/1.3567007.
-    """
-    return (
-        0.6379
-        + 0.5416 * np.exp(-305.5309 * x)
-        + 0.044 * np.tanh(-(x - 0.1958) / 0.1088)
-        - 0.1978 * np.tanh((x - 1.0571) / 0.0854)
-        - 0.6875 * np.tanh((x + 0.0117) / 0.0529)
-        - 0.0175 * np.tanh((x - 0.5692) / 0.0875)
-    )
 
 
 def iron_phosphate(y: Floats) -> Floats:
@@ -36,21 +22,6 @@ def iron_phosphate(y: Floats) -> Floats:
         Afshar et al., arXiv:1709.03970 (2017), after Prada et al., doi:10.1149/2.064209jes.
     """
     return 3.4077 - 0.020269 * y + 0.5 * np.exp(-150 * y) - 0.9 * np.exp(-30 * (1 - y))
-
-
-def graphite_chen(x: Floats) -> Floats:
-    """Open-circuit potential of graphite with silicon over its lithiation [V].
-
-    References:
-        Chen et al., J. Electrochem. Soc. 167 (2020) 080534, doi:10.1149/1945-7111/ab9050.
-    """
-    return (
-        1.9793 * np.exp(-39.3631 * x)
-        + 0.2482
-        - 0.0909 * np.tanh(29.8538 * (x - 0.1234))
-        - 0.04478 * np.tanh(14.9159 * (x - 0.2769))
-        - 0.0205 * np.tanh(30.4444 * (x - 0.6103))
-    )
 
 
 def nickel_manganese_cobalt(y: Floats) -> Floats:

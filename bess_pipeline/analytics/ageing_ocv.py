@@ -1,0 +1,152 @@
+"""Open-circuit voltage of cells that have lost lithium: the curve of a new cell, shifted as its electrodes shift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.interpolate import PchipInterpolator
+
+from bess_pipeline.analytics.traces import Floats, Ints
+from bess_pipeline.tables.chemistry import CHEMISTRY
+from bess_pipeline.tables.electrodes import graphite_chen, graphite_safari
+
+#: Grid of the state of charge, and of the lithium lost: points, first and last.
+SOC_POINTS, LOSS_POINTS = 401, 25
+LOSS_LOW, LOSS_HIGH = -0.06, 0.42
+
+_KEY = ["fleet_id", "battery_id"]
+#: Chemistries whose anode is graphite.
+_ON_GRAPHITE = frozenset({"LFP", "NMC", "NCA", "LCO"})
+#: Among them those whose cathode has a plateau: all but the rise beyond this state of charge is the anode's.
+_ON_PLATEAU = frozenset({"LFP"})
+_PLATEAU_END = 0.94
+#: Chemistries whose curve belongs to the cathode, for the anode has a plateau from end to end.
+_ON_CATHODE = frozenset({"LTO"})
+#: Lithiation of graphite in an empty and in a full new cell that is tried.
+_EMPTY_LITHIATION = np.arange(0.0, 0.065, 0.01)
+_FULL_LITHIATION = np.arange(0.70, 0.97, 0.02)
+#: State of charge within which the cathode is smooth: beyond it curves are steep.
+_SMOOTH = (0.20, 0.95)
+#: Cathodes that are rougher by no more than this are as good; of them the straightest near empty is taken.
+_AS_SMOOTH = 1.1
+#: State of charge over which the cathode goes on as a straight line towards empty; below it is the lower end.
+_TREND = (0.20, 0.40)
+
+
+@dataclass(frozen=True)
+class AgeingCurves:
+    """Open-circuit voltages of one cell over state of charge and loss of lithium.
+
+    Attributes:
+        volt: Shape (curves, LOSS_POINTS, SOC_POINTS) [V]: even grids, state of charge 0 to 1 of the capacity that is
+            left, loss `LOSS_LOW` to `LOSS_HIGH` of the lithium that a new cell cycles.
+        doubt: What the voltage would be more if the lower end of the curve were the cathode's, and less if it were the
+            anode's [V]: shape as of `volt`.
+        of_battery: Which curve each battery has, in the order of the batteries sorted by name.
+    """
+
+    volt: Floats
+    doubt: Floats
+    of_battery: Ints
+
+
+def ageing_curves(batteries: pl.DataFrame, curves: pl.DataFrame) -> AgeingCurves:
+    """The open-circuit voltage of each battery's cells, as it shifts when lithium is lost.
+
+    A cell that has lost lithium fills its anode less and empties its cathode less. What
+    the anode contributes stays where it was in charge counted from empty, what the
+    cathode contributes in charge counted from full:
+
+        U(s, loss) = Uc(1 − (1 − s)(1 − loss)) − Ua(s(1 − loss))
+
+    The cathode of LFP has a plateau, so all that is seen below the rise near full is the
+    anode's. The anode of NMC, NCA and LCO cells is graphite: of two published potentials,
+    and of the windows that a cell may use of it, those are taken that leave the smoothest
+    cathode, and the straightest near empty; the rest of the curve, with whatever the
+    maker's table knows better, is the cathode's. But the steep lower end may be either's: a discharge ends
+    where the anode runs out of lithium, or where the cathode is full. Both are kept,
+    as mean and half difference. LTO cells have a flat anode; lead-acid curves do not shift.
+
+    Args:
+        batteries: `Battery` rows.
+        curves: `OcvPoint` rows; a battery without a curve gets that of its chemistry.
+
+    References:
+        C. R. Birkl et al. (2017), J. Power Sources 341, 373, doi:10.1016/j.jpowsour.2016.12.011.
+    """
+    own = {
+        key: tuple(points.select("soc_percent", "ocv_volt").rows())
+        for key, points in curves.sort(*_KEY, "soc_percent").partition_by(_KEY, as_dict=True).items()
+    }
+    known: dict[tuple[str, tuple[tuple[float, float], ...]], int] = {}
+    of_battery = []
+    for fleet, battery, chemistry in batteries.sort(_KEY).select(*_KEY, "chemistry").rows():
+        points = own.get((fleet, battery), CHEMISTRY[chemistry].ocv)
+        of_battery.append(known.setdefault((chemistry, points), len(known)))
+    both = np.stack([_shifted(chemistry, np.array(points)) for chemistry, points in known])
+    return AgeingCurves(both[:, 0].copy(), both[:, 1].copy(), np.array(of_battery, dtype=np.int64))
+
+
+def _shifted(chemistry: str, points: Floats) -> Floats:
+    """One curve over loss and state of charge, and the doubt about it."""
+    grid = np.linspace(0.0, 1.0, SOC_POINTS)
+    soc, volt = points[:, 0] / 100, np.maximum.accumulate(points[:, 1])
+    new = PchipInterpolator(soc, volt, extrapolate=False)(np.clip(grid, soc[0], soc[-1]))
+    anode = _anode(chemistry, grid, new)
+    cathode = new + anode
+    left = 1.0 - np.linspace(LOSS_LOW, LOSS_HIGH, LOSS_POINTS)[:, None]
+    if chemistry not in _ON_GRAPHITE | _ON_CATHODE:
+        left = np.ones_like(left)
+    lower = _lower_end(grid, cathode) if chemistry in _ON_GRAPHITE else np.zeros_like(grid)
+    in_full, in_empty = 1.0 - (1.0 - grid) * left, grid * left
+    if_cathodes = _beyond(grid, cathode, in_full) - _beyond(grid, anode, in_empty)
+    if_anodes = _beyond(grid, cathode - lower, in_full) - _beyond(grid, anode - lower, in_empty)
+    return np.stack([(if_cathodes + if_anodes) / 2, (if_cathodes - if_anodes) / 2])
+
+
+def _beyond(grid: Floats, values: Floats, at: Floats) -> Floats:
+    """Values between the points of a grid, and beyond its ends along the outermost percent."""
+    step = max(1, len(grid) // 100)
+    low = (values[step] - values[0]) / (grid[step] - grid[0])
+    high = (values[-1] - values[-1 - step]) / (grid[-1] - grid[-1 - step])
+    inside = np.interp(at, grid, values)
+    out: Floats = inside + np.minimum(at - grid[0], 0.0) * low + np.maximum(at - grid[-1], 0.0) * high
+    return out
+
+
+def _lower_end(grid: Floats, cathode: Floats) -> Floats:
+    """What a cathode does near empty beyond going on as straight as before [V]."""
+    middle = (grid >= _TREND[0]) & (grid <= _TREND[1])
+    trend = np.polyval(np.polyfit(grid[middle], cathode[middle], 1), grid)
+    first = np.argmax(middle)
+    return np.where(grid < grid[first], cathode - trend - (cathode - trend)[first], 0.0)
+
+
+def _anode(chemistry: str, grid: Floats, new: Floats) -> Floats:
+    """Potential of the anode over the state of charge of a new cell [V]."""
+    if chemistry not in _ON_GRAPHITE:
+        return np.zeros_like(grid)
+    graphite = _graphite(grid, new)
+    if chemistry not in _ON_PLATEAU:
+        return graphite
+    falls = np.minimum(_lower_end(grid, new + graphite), 0.0)
+    all_but_the_rise: Floats = falls - np.minimum(new, new[np.searchsorted(grid, _PLATEAU_END)])
+    return all_but_the_rise
+
+
+def _graphite(grid: Floats, new: Floats) -> Floats:
+    """Potential of the graphite that leaves the smoothest and straightest cathode [V]."""
+    smooth = ((grid > _SMOOTH[0]) & (grid < _SMOOTH[1]))[8:-8:8]
+    tried = [
+        graphite(empty + (full - empty) * grid)
+        for graphite in (graphite_safari, graphite_chen)
+        for empty in _EMPTY_LITHIATION
+        for full in _FULL_LITHIATION
+    ]
+    # Bends over two percent, for tables are rounded to tenths of millivolts.
+    rough = np.array([np.abs(np.diff((new + anode)[::8], 2)[smooth]).sum() for anode in tried])
+    left = np.array([np.abs(_lower_end(grid, new + anode)).mean() for anode in tried])
+    best: Floats = tried[int(np.argmin(np.where(rough <= _AS_SMOOTH * rough.min(), left, np.inf)))]
+    return best

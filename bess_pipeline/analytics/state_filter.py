@@ -1,0 +1,342 @@
+"""The state of a battery, row by row: an iterated extended Kalman filter with a fixed-lag smoother, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from bess_pipeline.analytics.ageing_ocv import LOSS_HIGH, LOSS_LOW, LOSS_POINTS, SOC_POINTS
+from bess_pipeline.analytics.traces import Floats, Ints
+
+#: What is estimated: state of charge [1], offset of the current [C], logarithms of the capacity and of what it was when
+#: new over rated, logarithms of the immediate and of the slow resistance over their priors, half gap of the hysteresis
+#: [V], whose the lower end of the curve is (1: the cathode's, -1: the anode's), and bias of the open-circuit voltage at
+#: even points of the state of charge [V].
+SOC, OFFSET, CAPACITY, NEW, OHM, SLOW, HYSTERESIS, LOWER, BIAS = range(9)
+BIAS_POINTS = 12
+SIZE = BIAS + BIAS_POINTS
+
+#: What a row says: hours in which a current flowed, net and gross charge over rated, mean current [C], cell voltage
+#: [V], factor of temperature on resistance, hours of silence until the next row, charge over rated in that silence and
+#: its standard error, current after relaxing slowly [C] and branch of the hysteresis [-1 to 1], both as means.
+ACTIVE, NET, GROSS, RATE, VOLT, HEAT, SILENT, LEAP, LEAP_SIGMA, SLOW_RATE, BRANCH = range(11)
+ROW_COLUMNS = 11
+
+#: What is known of a battery before its first row: resistances at 1 C [V], half gap of the hysteresis [V], first state
+#: of charge [1] and its standard error.
+FAST_VOLT, SLOW_VOLT, GAP_VOLT, FIRST_SOC, FIRST_SIGMA = range(5)
+
+#: Standard errors at the beginning: offset [C], capacity, resistances (logarithms), hysteresis (share), bias [V].
+PRIOR_OFFSET, PRIOR_CAPACITY, PRIOR_OHM, PRIOR_GAP, PRIOR_BIAS = 0.0015, 0.025, 0.4, 0.7, 0.0035
+#: Cells hold a little more than their rating when new, and have lost a little when data begin; its standard error.
+FIRST_CAPACITY, FIRST_LOSS, PRIOR_LOSS = 0.01, 0.01, 0.012
+#: The lower end of the curve is more likely the anode's.
+FIRST_LOWER, PRIOR_LOWER = 0.7, 0.5
+#: Neighbouring points of the bias are alike: their correlation falls by e over so many points.
+BIAS_REACH = 1.5
+#: How much each may wander: of charge moved, and in a day (capacity also falls by so much).
+WALK_SOC, WALK_OFFSET, WALK_CAPACITY, WALK_OHM, WALK_GAP, WALK_BIAS = 0.002, 4e-5, 4e-4, 5e-3, 1e-5, 1e-4
+FADE_PER_DAY = 8e-5
+#: Standard error of a cell voltage [V], and of what the model says of polarization, of the drop, and of hysteresis.
+VOLT_SIGMA, SLOW_SHARE, DROP_SHARE, BRANCH_SHARE = 0.006, 0.15, 0.05, 0.35
+#: Cells of a string differ in their state of charge, and curves in where they turn: the error along the curve [1].
+ALONG_SIGMA = 0.02
+#: Errors of the model last: so many neighbouring rows count as one.
+ALIKE_ROWS = 12.0
+#: A surprise of more standard errors than this is cut to it.
+MOST_SURPRISE = 2.5
+#: Where surprises stay this large, the state of charge and the capacity are opened again by so much.
+LOST, REOPEN_SOC, REOPEN_CAPACITY = 20.0, 0.10, 0.01
+#: The capacity not again so soon after [h].
+REOPEN_HOURS = 72.0
+#: Logarithms of capacities that are possible.
+LEAST_CAPACITY, MOST_CAPACITY = -1.6, 0.3
+#: Beyond these no battery can be [1]: a count that leaves them has lost its current, and begins anew at the end.
+BELOW_EMPTY, ABOVE_FULL, END = -0.05, 1.05, 0.02
+_SURPRISE_ROWS = 48.0
+#: No voltage is believed for this long after a silence of so much [h].
+SETTLING_HOURS, LONG_SILENCE_HOURS = 0.5, 0.25
+_ROUNDS = 3
+_LOSS_STEP = 0.01
+_NEAREST, _WIDEST = 0.005, 0.04
+
+
+@njit(cache=True)
+def open_circuit(curves: Floats, lower: float, soc: float, loss: float) -> float:
+    """Voltage at a state of charge and a loss of lithium [V]; beyond the ends the curve goes on as steeply as there."""
+    across = (min(max(loss, LOSS_LOW), LOSS_HIGH) - LOSS_LOW) / (LOSS_HIGH - LOSS_LOW) * (LOSS_POINTS - 1)
+    row = min(int(across), LOSS_POINTS - 2)
+    part = across - row
+    along = soc * (SOC_POINTS - 1)
+    column = min(max(int(along), 0), SOC_POINTS - 2)
+    rest = along - column
+    volt = 0.0
+    for which in range(2):
+        curve = curves[which]
+        low = curve[row, column] + rest * (curve[row, column + 1] - curve[row, column])
+        high = curve[row + 1, column] + rest * (curve[row + 1, column + 1] - curve[row + 1, column])
+        volt += (lower if which == 1 else 1.0) * (low + part * (high - low))
+    return float(volt)
+
+
+@njit(cache=True)
+def expected_voltage(
+    x: Floats, spread: float, row: Floats, plate: Floats, curves: Floats, slope: Floats
+) -> tuple[float, float]:
+    """Mean cell voltage of a row [V], and the variance that the model lacks [V²]; fills ``slope`` with derivatives.
+
+    Args:
+        x: State at the start of the row.
+        spread: Standard error of its state of charge, over which the curve is linearized.
+        row: One row, see `ACTIVE` and the following.
+        plate: What is known of the battery.
+        curves: Open-circuit voltage and the doubt about it, shape (2, LOSS_POINTS, SOC_POINTS) [V].
+        slope: Filled, shape (SIZE,).
+    """
+    q = np.exp(x[CAPACITY])
+    half = 0.5 * (row[NET] - x[OFFSET] * row[ACTIVE]) / q
+    left = np.exp(x[CAPACITY] - x[NEW])
+    soc, loss = x[SOC] + half, 1.0 - left
+    reach = min(max(0.5 * spread, _NEAREST), _WIDEST)
+    volt = open_circuit(curves, x[LOWER], soc, loss)
+    above, below = open_circuit(curves, x[LOWER], soc + reach, loss), open_circuit(curves, x[LOWER], soc - reach, loss)
+    steep = (above - below) / (2 * reach)
+    bent = 0.5 * (above + below) - volt
+    more = open_circuit(curves, x[LOWER], soc, loss + _LOSS_STEP)
+    less = open_circuit(curves, x[LOWER], soc, loss - _LOSS_STEP)
+    shift = (more - less) / (2 * _LOSS_STEP)
+    flows = 1.0 if row[ACTIVE] > 0 else 0.0
+    fast = row[HEAT] * plate[FAST_VOLT] * np.exp(x[OHM])
+    slow = row[HEAT] * plate[SLOW_VOLT] * np.exp(x[SLOW])
+    rate, slow_rate = row[RATE] - x[OFFSET] * flows, row[SLOW_RATE]
+    slope[:] = 0.0
+    at = min(max(soc, 0.0), 1.0) * (BIAS_POINTS - 1)
+    low = BIAS + min(int(at), BIAS_POINTS - 2)
+    slope[low + 1] = at - (low - BIAS)
+    slope[low] = 1.0 - slope[low + 1]
+    bias = x[low] * slope[low] + x[low + 1] * slope[low + 1]
+    if 0.0 < soc < 1.0:
+        steep += (x[low + 1] - x[low]) * (BIAS_POINTS - 1)
+    slope[SOC] = steep
+    slope[OFFSET] = -0.5 * steep * row[ACTIVE] / q - flows * fast
+    slope[CAPACITY], slope[NEW] = -steep * half - shift * left, shift * left
+    slope[OHM], slope[SLOW] = fast * rate, slow * slow_rate
+    slope[HYSTERESIS] = row[BRANCH]
+    slope[LOWER] = open_circuit(curves, 1.0, soc, loss) - open_circuit(curves, 0.0, soc, loss)
+    volt += x[HYSTERESIS] * row[BRANCH] + fast * rate + slow * slow_rate + bias
+    lacking = VOLT_SIGMA**2 + (SLOW_SHARE * slow * slow_rate) ** 2 + (DROP_SHARE * fast * rate) ** 2
+    lacking += (BRANCH_SHARE * x[HYSTERESIS] * (1.0 - abs(row[BRANCH]))) ** 2 + bent**2 + (ALONG_SIGMA * steep) ** 2
+    return volt, lacking * ALIKE_ROWS
+
+
+@njit(cache=True)
+def begun(plate: Floats, x: Floats, p: Floats) -> None:
+    """Fill state and covariance with what is known before the first row."""
+    x[:] = 0.0
+    p[:] = 0.0
+    x[SOC], x[HYSTERESIS] = plate[FIRST_SOC], plate[GAP_VOLT]
+    x[CAPACITY], x[NEW] = FIRST_CAPACITY, FIRST_CAPACITY + FIRST_LOSS
+    p[SOC, SOC] = plate[FIRST_SIGMA] ** 2
+    p[OFFSET, OFFSET] = PRIOR_OFFSET**2
+    p[CAPACITY, CAPACITY] = p[CAPACITY, NEW] = p[NEW, CAPACITY] = PRIOR_CAPACITY**2
+    p[NEW, NEW] = PRIOR_CAPACITY**2 + PRIOR_LOSS**2
+    p[OHM, OHM] = p[SLOW, SLOW] = PRIOR_OHM**2
+    x[LOWER], p[LOWER, LOWER] = FIRST_LOWER, PRIOR_LOWER**2
+    p[HYSTERESIS, HYSTERESIS] = (PRIOR_GAP * plate[GAP_VOLT]) ** 2 + 1e-10
+    for i in range(BIAS_POINTS):
+        for j in range(BIAS_POINTS):
+            p[BIAS + i, BIAS + j] = PRIOR_BIAS**2 * np.exp(-abs(i - j) / BIAS_REACH)
+
+
+@njit(cache=True)
+def _reach(matrix: Floats, vector: Floats, product: Floats) -> float:
+    """Fill ``product`` with matrix times vector; returns the quadratic form."""
+    form = 0.0
+    for i in range(SIZE):
+        product[i] = 0.0
+        for j in range(SIZE):
+            product[i] += matrix[i, j] * vector[j]
+        form += vector[i] * product[i]
+    return form
+
+
+@njit(cache=True)
+def corrected(
+    x: Floats, p: Floats, row: Floats, plate: Floats, curves: Floats, slope: Floats, gain: Floats
+) -> tuple[float, float, float]:
+    """Correct state and covariance by the voltage of a row; fills ``slope`` and ``gain``.
+
+    Returns:
+        The surprise of the last round [V], its variance as used, and its plain square over the variance of the model.
+    """
+    before = x.copy()
+    surprise = variance = first = 0.0
+    for turn in range(_ROUNDS):
+        volt, lacking = expected_voltage(x, np.sqrt(max(p[SOC, SOC], 0.0)), row, plate, curves, slope)
+        surprise = row[VOLT] - volt
+        for i in range(SIZE):
+            surprise -= slope[i] * (before[i] - x[i])
+        variance = lacking + _reach(p, slope, gain)
+        if turn == 0:
+            first = surprise**2 * ALIKE_ROWS / lacking
+        variance = max(variance, surprise**2 / MOST_SURPRISE**2)
+        moved = 0.0
+        for i in range(SIZE):
+            gain[i] /= variance
+            new = before[i] + gain[i] * surprise
+            moved = max(moved, abs(new - x[i])) if i == SOC else moved
+            x[i] = new
+        if moved < 0.002:
+            break
+    for i in range(SIZE):
+        for j in range(SIZE):
+            p[i, j] -= gain[i] * gain[j] * variance
+    x[CAPACITY] = min(max(x[CAPACITY], LEAST_CAPACITY), MOST_CAPACITY)
+    return surprise, variance, first
+
+
+@njit(cache=True)
+def advanced(x: Floats, p: Floats, row: Floats, hours: float) -> tuple[float, float]:
+    """Carry state and covariance to the start of the next row.
+
+    Returns:
+        How the next state of charge depends on the offset and on the capacity.
+    """
+    q = np.exp(x[CAPACITY])
+    silent = row[SILENT]
+    change = (row[NET] - x[OFFSET] * row[ACTIVE]) / q
+    on_offset, on_capacity = -row[ACTIVE] / q, -change
+    x[SOC] += change + (row[LEAP] if silent > 0 else 0.0)
+    if x[SOC] < BELOW_EMPTY or x[SOC] > ABOVE_FULL:
+        end = 1.0 + END if x[SOC] > ABOVE_FULL else -END
+        p[SOC, SOC] += (x[SOC] - end) ** 2
+        x[SOC] = end
+    for j in range(SIZE):
+        p[SOC, j] += on_offset * p[OFFSET, j] + on_capacity * p[CAPACITY, j]
+    for i in range(SIZE):
+        p[i, SOC] += on_offset * p[i, OFFSET] + on_capacity * p[i, CAPACITY]
+    days = hours / 24.0
+    x[CAPACITY] -= FADE_PER_DAY * days
+    p[SOC, SOC] += (WALK_SOC * row[GROSS]) ** 2 + (row[LEAP_SIGMA] ** 2 if silent > 0 else 0.0) + 1e-12
+    p[OFFSET, OFFSET] += WALK_OFFSET**2 * days
+    p[CAPACITY, CAPACITY] += WALK_CAPACITY**2 * days
+    p[OHM, OHM] += WALK_OHM**2 * days
+    p[SLOW, SLOW] += WALK_OHM**2 * days
+    p[HYSTERESIS, HYSTERESIS] += WALK_GAP**2 * days
+    for i in range(BIAS_POINTS):
+        p[BIAS + i, BIAS + i] += WALK_BIAS**2 * days
+    return on_offset, on_capacity
+
+
+@njit(cache=True)
+def estimated(
+    rows: Floats, start_hours: Floats, block: Ints, plate: Floats, curves: Floats, smooth: Floats, passed: Floats
+) -> None:
+    """Estimate the state of one battery over its rows.
+
+    Args:
+        rows: Shape (rows, ROW_COLUMNS), in order of time.
+        start_hours: Start of each row [h].
+        block: Number of the block of days that each row is in; rows of a block are smoothed by the next block, too.
+        plate: What is known of the battery.
+        curves: Open-circuit voltage and the doubt about it, shape (2, LOSS_POINTS, SOC_POINTS) [V].
+        smooth: Filled: state of charge at the start of each row given also later rows, and its variance.
+        passed: Filled: the first `BIAS` states after each row's correction, and their variances.
+    """
+    n = len(rows)
+    x, p = np.empty(SIZE), np.empty((SIZE, SIZE))
+    begun(plate, x, p)
+    slope, gain = np.empty((n, SIZE)), np.empty((n, SIZE))
+    before = np.empty((n, SIZE))
+    surprise, variance = np.zeros(n), np.zeros(n)
+    on_offset, on_capacity = np.zeros(n), np.zeros(n)
+    prior = np.empty(n)
+    settled = start_hours[0] if n else 0.0
+    running, opened = 0.0, -1e9
+    first = 0
+    for k in range(n):
+        prior[k] = x[SOC]
+        before[k] = p[SOC]
+        if not np.isnan(rows[k, VOLT]) and start_hours[k] >= settled:
+            surprise[k], variance[k], size = corrected(x, p, rows[k], plate, curves, slope[k], gain[k])
+            running += (min(size, 10 * LOST) - running) / _SURPRISE_ROWS
+            if running > LOST:
+                p[SOC, SOC] += REOPEN_SOC**2
+                running = 0.0
+                if start_hours[k] - opened >= REOPEN_HOURS:
+                    p[CAPACITY, CAPACITY] += REOPEN_CAPACITY**2
+                    opened = start_hours[k]
+        for i in range(BIAS):
+            passed[k, i], passed[k, BIAS + i] = x[i], p[i, i]
+        if k + 1 == n:
+            break
+        if rows[k, SILENT] > LONG_SILENCE_HOURS:
+            settled = start_hours[k + 1] + SETTLING_HOURS
+        on_offset[k], on_capacity[k] = advanced(x, p, rows[k], start_hours[k + 1] - start_hours[k])
+        if block[k + 1] > block[first] + 1:
+            first = _looked_back(
+                first, k + 1, block, prior, before, slope, gain, surprise, variance, on_offset, on_capacity, smooth
+            )
+    while first < n:
+        first = _looked_back(
+            first, n, block, prior, before, slope, gain, surprise, variance, on_offset, on_capacity, smooth
+        )
+
+
+@njit(cache=True)
+def _back_in_time(pull: Floats, weight: Floats, on_offset: float, on_capacity: float) -> None:
+    """From the start of the next row to the end of this: only the state of charge depends on more than itself."""
+    pull[OFFSET] += on_offset * pull[SOC]
+    pull[CAPACITY] += on_capacity * pull[SOC]
+    for j in range(SIZE):
+        weight[OFFSET, j] += on_offset * weight[SOC, j]
+        weight[CAPACITY, j] += on_capacity * weight[SOC, j]
+    for i in range(SIZE):
+        weight[i, OFFSET] += on_offset * weight[i, SOC]
+        weight[i, CAPACITY] += on_capacity * weight[i, SOC]
+
+
+@njit(cache=True)
+def _back_through(
+    pull: Floats, weight: Floats, slope: Floats, gain: Floats, surprise: float, variance: float, along: Floats
+) -> None:
+    """From after a correction to before it: by C = 1 - gain slope', and what the voltage itself said."""
+    twice = _reach(weight, gain, along)
+    push = 0.0
+    for i in range(SIZE):
+        push += gain[i] * pull[i]
+    for i in range(SIZE):
+        pull[i] -= slope[i] * (push + surprise / variance)
+    for i in range(SIZE):
+        for j in range(SIZE):
+            weight[i, j] += slope[i] * slope[j] * (twice + 1.0 / variance) - slope[i] * along[j] - along[i] * slope[j]
+
+
+@njit(cache=True)
+def _looked_back(  # noqa: PLR0913, PLR0917 - what the pass forward has kept
+    first: int, end: int, block: Ints, prior: Floats, before: Floats, slope: Floats, gain: Floats,
+    surprise: Floats, variance: Floats, on_offset: Floats, on_capacity: Floats, smooth: Floats,
+) -> int:  # fmt: skip
+    """Smooth the rows of one block by all rows before ``end``; returns the first row of the next block.
+
+    The backward pass of Bryson and Frazier: ``pull`` and ``weight`` are the gradient and the curvature of the
+    likelihood of all later rows by the state.
+    """
+    last = first
+    while last < end and block[last] == block[first]:
+        last += 1
+    pull, weight = np.zeros(SIZE), np.zeros((SIZE, SIZE))
+    along = np.empty(SIZE)
+    for k in range(end - 1, first - 1, -1):
+        if k < end - 1:
+            _back_in_time(pull, weight, on_offset[k], on_capacity[k])
+        if variance[k] > 0:
+            _back_through(pull, weight, slope[k], gain[k], surprise[k], variance[k], along)
+        if k < last:
+            less = _reach(weight, before[k], along)
+            shift = 0.0
+            for i in range(SIZE):
+                shift += before[k, i] * pull[i]
+            smooth[k, 0] = prior[k] - shift
+            smooth[k, 1] = max(before[k, SOC] - less, 0.0)
+    return last

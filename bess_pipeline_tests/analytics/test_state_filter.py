@@ -1,0 +1,128 @@
+"""The filter's kernel against plain matrices, and its derivatives against differences."""
+
+import numpy as np
+import pytest
+
+from bess_pipeline.analytics import state_filter as f
+from bess_pipeline.analytics.ageing_ocv import ageing_curves
+from bess_pipeline_tests.analytics import made_cells
+
+
+def curves_of(chemistry):
+    plates = made_cells.batteries("b", chemistry=chemistry)
+    aged = ageing_curves(plates, made_cells.curves(plates))
+    return np.stack([aged.volt[0], aged.doubt[0]])
+
+
+def a_life(seed, count=120, chemistry="NMC"):
+    """Rows of a battery with rests, work, silences, and voltages that are now and then unknown."""
+    random = np.random.default_rng(seed)
+    rows = np.zeros((count, f.ROW_COLUMNS))
+    rate = np.resize(np.repeat([0.0, 0.4, 0.0, -0.4], 8), count) * random.uniform(0.5, 1.0)
+    silent = random.random(count) < 0.05
+    soc = 0.5 + np.concatenate([[0], np.cumsum(rate / 12 + np.where(silent, 0.01, 0))[:-1]])
+    rows[:, f.ACTIVE] = np.where(rate != 0, 1 / 12, 0)
+    rows[:, f.NET], rows[:, f.GROSS], rows[:, f.RATE] = rate / 12, np.abs(rate) / 12, rate
+    rows[:, f.HEAT] = random.uniform(0.9, 1.1, count)
+    rows[:, f.SLOW_RATE], rows[:, f.BRANCH] = 0.8 * rate, np.sign(rate)
+    curves = curves_of(chemistry)
+    volt = [f.open_circuit(curves, 0.0, level, 0.02) for level in soc] + 0.074 * rate
+    rows[:, f.VOLT] = volt + 0.004 * random.standard_normal(count)
+    rows[random.random(count) < 0.1, f.VOLT] = np.nan
+    rows[silent, f.SILENT], rows[silent, f.LEAP], rows[silent, f.LEAP_SIGMA] = 0.1, 0.01, 0.02
+    hours = np.cumsum(np.where(silent, 0.2, 1 / 12))
+    return rows, hours, np.array([0.05, 0.03, 0.004, 0.5, 0.1]), curves
+
+
+def plain(rows, hours, plate, curves):
+    """Filter with whole matrices, and the smoother of Rauch, Tung and Striebel over all rows."""
+    x, p = np.empty(f.SIZE), np.empty((f.SIZE, f.SIZE))
+    f.begun(plate, x, p)
+    kept = []
+    for k in range(len(rows)):
+        before, spread = (x.copy(), p.copy()), None
+        if not np.isnan(rows[k, f.VOLT]):
+            prior, new = x.copy(), x.copy()
+            for _ in range(3):
+                slope = np.zeros(f.SIZE)
+                volt, lacking = f.expected_voltage(new, np.sqrt(p[0, 0]), rows[k], plate, curves, slope)
+                surprise = rows[k, f.VOLT] - volt - slope @ (prior - new)
+                spread = max(slope @ p @ slope + lacking, surprise**2 / f.MOST_SURPRISE**2)
+                last, new = new, prior + p @ slope * surprise / spread
+                if abs(new[0] - last[0]) < 0.002:
+                    break
+            gain = p @ slope / spread
+            joseph = np.eye(f.SIZE) - np.outer(gain, slope)
+            noise = spread - slope @ p @ slope
+            x, p = new, joseph @ p @ joseph.T + np.outer(gain, gain) * noise
+        after = (x.copy(), p.copy())
+        forward = np.eye(f.SIZE)
+        if k + 1 < len(rows):
+            on_offset, on_capacity = f.advanced(x, p, rows[k], hours[k + 1] - hours[k])
+            forward[0, f.OFFSET], forward[0, f.CAPACITY] = on_offset, on_capacity
+        kept.append((before, after, forward, (x.copy(), p.copy())))
+    soc, variance = np.empty(len(rows)), np.empty(len(rows))
+    mean, cover = kept[-1][1]
+    for k in range(len(rows) - 1, -1, -1):
+        before, after, forward, ahead = kept[k]
+        if k < len(rows) - 1:
+            back = after[1] @ forward.T @ np.linalg.inv(ahead[1])
+            mean, cover = after[0] + back @ (mean - ahead[0]), after[1] + back @ (cover - ahead[1]) @ back.T
+        # The state at the start of the row, whose voltage says the same of it after the correction as before.
+        soc[k], variance[k] = mean[0], cover[0, 0]
+    return soc, variance, np.array([np.concatenate([a[0][: f.BIAS], np.diag(a[1])[: f.BIAS]]) for _, a, _, _ in kept])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("chemistry", ["NMC", "LFP"])
+def test_filter_and_smoother_do_what_whole_matrices_do(seed, chemistry):
+    rows, hours, plate, curves = a_life(seed, chemistry=chemistry)
+    smooth, passed = np.empty((len(rows), 2)), np.empty((len(rows), 2 * f.BIAS))
+    f.estimated(rows, hours, np.zeros(len(rows), np.int64), plate, curves, smooth, passed)
+    soc, variance, states = plain(rows, hours, plate, curves)
+    assert passed == pytest.approx(states, rel=1e-6, abs=1e-10)
+    assert smooth[:, 0] == pytest.approx(soc, abs=1e-7)
+    assert smooth[:, 1] == pytest.approx(variance, rel=1e-4, abs=1e-10)
+
+
+@pytest.mark.parametrize("chemistry", ["NMC", "LFP"])
+def test_slopes_are_those_of_differences(chemistry):
+    random = np.random.default_rng(1)
+    curves = curves_of(chemistry)
+    plate = np.array([0.05, 0.03, 0.01, 0.5, 0.1])
+    for _ in range(50):
+        x = np.zeros(f.SIZE)
+        x[f.SOC], x[f.OFFSET], x[f.CAPACITY] = random.uniform(0.1, 0.9), 1e-3, random.uniform(-0.2, 0)
+        x[f.OHM : f.BIAS] = 0.1 * random.standard_normal(f.BIAS - f.OHM)
+        x[f.BIAS :] = 0.004 * random.standard_normal(f.BIAS_POINTS)
+        row = np.array([1 / 12, 0.03, 0.03, 0.36, 3.3, 1.1, 0, 0, 0, 0.2, 0.7])
+        slope, scratch = np.zeros(f.SIZE), np.zeros(f.SIZE)
+        f.expected_voltage(x, 0.01, row, plate, curves, slope)
+        for i in range(f.SIZE):
+            step = np.zeros(f.SIZE)
+            step[i] = 0.005 if i in {f.SOC, f.CAPACITY, f.NEW} else 1e-4
+            up = f.expected_voltage(x + step, 0.01, row, plate, curves, scratch)[0]
+            down = f.expected_voltage(x - step, 0.01, row, plate, curves, scratch)[0]
+            assert slope[i] == pytest.approx((up - down) / (2 * step[i]), rel=0.2, abs=0.06), i
+
+
+def test_rows_of_a_block_are_not_changed_by_rows_after_the_next_block():
+    rows, hours, plate, curves = a_life(5, count=300)
+    block = np.arange(300) // 60
+    smooth, passed = np.empty((300, 2)), np.empty((300, 2 * f.BIAS))
+    f.estimated(rows, hours, block, plate, curves, smooth, passed)
+    part, other = np.empty((180, 2)), np.empty((180, 2 * f.BIAS))
+    f.estimated(rows[:180], hours[:180], block[:180], plate, curves, part, other)
+    assert (part[:120] == smooth[:120]).all()
+    assert (other == passed[:180]).all()
+    assert (part[120:] != smooth[120:180]).any()
+
+
+def test_a_count_that_has_lost_its_current_begins_anew_at_the_end():
+    """A current that stands still while the battery has long been full."""
+    rows, hours, plate, curves = a_life(2, count=200)
+    rows[:, f.NET], rows[:, f.GROSS], rows[:, f.RATE], rows[:, f.VOLT] = 0.05, 0.05, 0.6, np.nan
+    smooth, passed = np.empty((200, 2)), np.empty((200, 2 * f.BIAS))
+    f.estimated(rows, hours, np.zeros(200, np.int64), plate, curves, smooth, passed)
+    assert passed[:, f.SOC].max() <= f.ABOVE_FULL
+    assert passed[-1, f.BIAS + f.SOC] > 0.1**2

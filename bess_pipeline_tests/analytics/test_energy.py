@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bess_pipeline.analytics import charge, energy, health
+from bess_pipeline.analytics import charge, energy
+from bess_pipeline.analytics.battery_states import estimates
 from bess_pipeline_tests.analytics import made_cells
 
 PLATES = made_cells.batteries("b")
@@ -15,11 +16,8 @@ PLATES = made_cells.batteries("b")
 
 def daily(rows, evidence=None):
     evidence = made_cells.evidence(rows) if evidence is None else evidence
-    curves = made_cells.curves(PLATES)
-    anchors = health.charge_anchors(rows, PLATES, curves)
-    observations = health.capacity_observations(rows, anchors, PLATES)
-    known = health.state_of_health(observations, rows, PLATES)
-    telemetry = charge.telemetry_5min(rows, anchors, known, PLATES, curves)
+    found = estimates(rows, PLATES, made_cells.curves(PLATES))
+    telemetry = charge.telemetry_5min(rows, found.charge, PLATES)
     return energy.battery_daily(telemetry, evidence, rows, PLATES)
 
 

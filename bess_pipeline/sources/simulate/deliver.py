@@ -96,7 +96,7 @@ def _write_fleet_file(simulated: Simulated, folder: Path, *, is_text: bool) -> N
     plan, cells = simulated.plan, simulated.cells
     folder.mkdir(parents=True, exist_ok=True)
     curve = f"{plan.fleet_id}-ocv.csv"
-    _published_curve(cells, plan).write_csv(folder / curve)
+    published_curve(cells, plan).write_csv(folder / curve)
     source: dict[str, object] = {"files": "*.parquet", "format": "parquet"}
     if is_text:
         columns: dict[str, dict[str, str]] = {house: {"from": name} for house, name in _GERMAN.items()}
@@ -132,7 +132,7 @@ def _write_fleet_file(simulated: Simulated, folder: Path, *, is_text: bool) -> N
     (folder / f"{plan.fleet_id}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 
-def _published_curve(cells: Cells, plan: Plan) -> pl.DataFrame:
+def published_curve(cells: Cells, plan: Plan) -> pl.DataFrame:
     """The maker's table of the open-circuit voltage: a few millivolts from the truth, as makers' tables are."""
     chance = np.random.default_rng([plan.seed, 13])
     soc = np.linspace(0, 1, 101)

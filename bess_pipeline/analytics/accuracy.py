@@ -1,4 +1,4 @@
-"""Errors of the estimates on fleets whose truth is known: charge, health, resistance, throughput, cycles, efficiency."""
+"""Errors of estimates on fleets whose truth is known: charge, health, resistance, throughput, cycles, efficiency."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ ERRORS = {
     "weight": pl.Float64,
 }
 #: Who made an estimate: the pipeline, or one that takes no effort.
-OURS, BMS, RATED, PLAIN, LINE, TODAY = "bess", "BMS", "as rated", "plain sum", "straight line", "as today"
+OURS, BMS, RATED, NEW = "bess", "BMS", "as rated", "as new"
+PLAIN, LINE, TODAY = "plain sum", "straight line", "as today"
 
 #: After this many days the state of charge should be known, and alarms are counted [days].
 WARM_UP = 30
@@ -93,12 +94,14 @@ def charge_errors(telemetry: pl.DataFrame, truth: Truth) -> pl.DataFrame:
     for estimator, column in ((OURS, "soc_percent"), (BMS, "soc_bms_percent")):
         bounds = ["soc_lower_percent", "soc_upper_percent"] if estimator == OURS else []
         read = telemetry.select(*_KEY, "timestamp", *bounds, soc=column).drop_nulls("soc").sort("timestamp")
-        both = known.join_asof(read, on="timestamp", by=_KEY, strategy="nearest", tolerance=_NEAR, check_sortedness=False)
+        both = known.join_asof(
+            read, on="timestamp", by=_KEY, strategy="nearest", tolerance=_NEAR, check_sortedness=False
+        )
         by_battery = both.group_by(_KEY)
         parts.append(errors(by_battery.agg(value=off.pow(2).mean().sqrt()), truth, "soc_rmse", estimator))
         if estimator == OURS:
             there = both.drop_nulls(["soc", *bounds])
-            inside = pl.col("true").is_between(*bounds)
+            inside = pl.col("true").is_between(bounds[0], bounds[1])
             width = pl.col(bounds[1]) - pl.col(bounds[0])
             parts += [
                 errors(by_battery.agg(value=pl.col("soc").is_not_null().mean()), truth, "soc_availability"),
@@ -170,14 +173,12 @@ def resistance_errors(health: pl.DataFrame, truth: Truth) -> pl.DataFrame:
     return pl.concat(
         [
             errors(both.select(*_KEY, "day", value=ours), truth, "resistance_error"),
-            errors(both.select(*_KEY, "day", value=100 * (1 / true - 1)), truth, "resistance_error", RATED),
+            errors(both.select(*_KEY, "day", value=100 * (1 / true - 1)), truth, "resistance_error", NEW),
         ]
     )
 
 
-def full_cycle_errors(
-    daily: pl.DataFrame, plain: pl.DataFrame, batteries: pl.DataFrame, truth: Truth
-) -> pl.DataFrame:
+def full_cycle_errors(daily: pl.DataFrame, plain: pl.DataFrame, batteries: pl.DataFrame, truth: Truth) -> pl.DataFrame:
     """Errors of the equivalent full cycles so far, one row per healthy battery and day of `check_days`.
 
     Args:
@@ -257,14 +258,16 @@ def efficiency_errors(daily: pl.DataFrame, batteries: pl.DataFrame, truth: Truth
         .filter(pl.col("seen") == _WINDOW_DAYS)
         .with_columns(
             ends=(pl.col("date") + timedelta(days=1)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
-            begins=(pl.col("date") - timedelta(days=_WINDOW_DAYS - 1)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+            begins=(pl.col("date") - timedelta(days=_WINDOW_DAYS - 1))
+            .cast(pl.Datetime("us"))
+            .dt.replace_time_zone("UTC"),
         )
     )
     for edge in ("begins", "ends"):
-        at = truth.soc.sort("timestamp").select(*_KEY, timestamp="timestamp", **{f"soc_{edge}": "soc_percent"})
+        at = truth.soc.select(*_KEY, **{edge: "timestamp", f"soc_{edge}": "soc_percent"}).sort(edge)
         windows = windows.sort(edge).join_asof(
-            at, left_on=edge, right_on="timestamp", by=_KEY, strategy="nearest", tolerance=2 * _NEAR, check_sortedness=False
-        ).drop("timestamp", strict=False)  # fmt: skip
+            at, on=edge, by=_KEY, strategy="nearest", tolerance=2 * _NEAR, check_sortedness=False
+        )
     kept = (pl.col("soc_ends") - pl.col("soc_begins")) / 100 * pl.col("holds")
     true = windows.select(*_KEY, "date", day=pl.col("day") + 1, true=100 * pl.col("out") / (pl.col("into") - kept))
     summed = daily.sort(*_KEY, "date").rolling("date", period=f"{_WINDOW_DAYS}d", group_by=_KEY).agg(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from bess_pipeline.analytics.accuracy import BMS, CHECK_DAYS, ERRORS, LINE, OURS, PLAIN, RATED, TODAY
+from bess_pipeline.analytics.accuracy import BMS, CHECK_DAYS, LINE, NEW, OURS, PLAIN, RATED, TODAY
 
 _KEY = ["fleet_id", "battery_id"]
 
@@ -62,7 +63,7 @@ class Row:
     metric: str
     statistic: str
     needs: tuple[str, str]
-    where: dict[str, str | int] = field(default_factory=dict)
+    where: Mapping[str, str | int] = field(default_factory=dict)
     least_day: int = 0
     baselines: tuple[str, ...] = ()
 
@@ -74,7 +75,7 @@ _SOC, _SOH = ("telemetry_5min", "soc_percent"), ("state_of_health", "soh_percent
 def _charge() -> list[Row]:
     interval = ("telemetry_5min", "soc_lower_percent")
     section = "State of charge, after 30 days"
-    of = {"all": {}, **{name: {"anchor": name} for name in _CLASSES}}
+    of: dict[str, dict[str, str | int]] = {"all": {}, **{name: {"anchor": name} for name in _CLASSES}}
     return [
         *(
             Row(section, f"RMSE of the median battery, {name}", "points", "soc_rmse", "median", _SOC, where, 0, (BMS,))
@@ -82,27 +83,28 @@ def _charge() -> list[Row]:
         ),
         Row(section, "share of the time known", "1", "soc_availability", "mean", _SOC),
         *(
-            Row(section, f"90 % interval: coverage, {name}", "1", "soc_coverage", "mean", interval, where)
+            Row(section, f"90 % coverage, {name}", "1", "soc_coverage", "mean", interval, where)
             for name, where in of.items()
         ),
-        Row(section, "90 % interval: median width", "points", "soc_width", "median", interval),
+        Row(section, "90 % interval, median width", "points", "soc_width", "median", interval),
     ]
 
 
 def _health(day: int) -> list[Row]:
-    section, rows = f"Capacity on day {day}", []
+    section = f"Capacity on day {day}"
+    rows = []
     for name in ("all", *_CLASSES):
-        where = {"day": day} | ({} if name == "all" else {"anchor": name})
+        where: dict[str, str | int] = {"day": day} | ({} if name == "all" else {"anchor": name})
         for title, statistic in (("MAE", "mean |error|"), ("p95", "p95 |error|")):
             rows.append(
                 Row(section, f"{title}, {name}", "points", "soh_error", statistic, _SOH, where, 0, (RATED, BMS))
             )
     interval, usable = ("state_of_health", "soh_lower_percent"), ("state_of_health", "soh_usable_percent")
-    at = {"day": day}
+    at: Mapping[str, str | int] = {"day": day}
     return [
         *rows,
-        Row(section, "90 % interval: coverage", "1", "soh_coverage", "mean", interval, at),
-        Row(section, "90 % interval: median width", "points", "soh_width", "median", interval, at),
+        Row(section, "90 % coverage", "1", "soh_coverage", "mean", interval, at),
+        Row(section, "90 % interval, median width", "points", "soh_width", "median", interval, at),
         Row(section, "usable capacity: MAE", "points", "soh_usable_error", "mean |error|", usable, at, 0, (RATED,)),
     ]
 
@@ -114,7 +116,7 @@ def _use(day: int) -> list[Row]:
     names = (("p50", "median |error|"), ("p95", "p95 |error|"))
     return [
         *(
-            Row(section, f"resistance growth, {name}", "%", "resistance_error", statistic, grown, at, 0, (RATED,))
+            Row(section, f"resistance growth, {name}", "%", "resistance_error", statistic, grown, at, 0, (NEW,))
             for name, statistic in names
         ),
         *(
@@ -144,24 +146,24 @@ def _future() -> list[Row]:
     life, p90 = ("degradation", "remaining_life_days_p50"), ("degradation", "remaining_life_days_p90")
     p95, ahead = ("degradation", "remaining_life_days_p95"), ("capacity_forecast", "soh_p50_percent")
     rows = [
-        Row(section, "rate of fade, median error", "points/year", "fade_error", "median |error|", fade, {}, 0, (LINE,))
+        Row(section, "rate of fade: median error", "points/year", "fade_error", "median |error|", fade, {}, 0, (LINE,))
     ]
     for name, where in {"all": {}, "LFP": {"chemistry": "LFP"}, "NMC": {"chemistry": "NMC"}}.items():
-        median, ratio = f"remaining life, median error, {name}", f"remaining life, over a straight line, {name}"
+        median, ratio = f"remaining life, {name}: median error", f"remaining life, {name}: over a straight line"
         rows += [
             Row(section, median, "%", "life_error", "median |error|", life, where, 0, (LINE,)),
             Row(section, ratio, "1", "life_error", "ratio", life, where, 0, (LINE,)),
         ]
-    for least, name in ((0, "after a year"), (4 * 365, "after four years")):
-        low, high = (f"remaining life, {part} % interval: coverage, {name}" for part in (80, 90))
+    for least, name in ((0, "1 year"), (4 * 365, "4 years")):
+        low, high = (f"remaining life: {part} % coverage after {name}" for part in (80, 90))
         rows += [
             Row(section, low, "1", "life_coverage_80", "mean", p90, {}, least),
             Row(section, high, "1", "life_coverage_90", "mean", p95, {}, least),
         ]
     return [
         *rows,
-        Row(section, "capacity a year ahead, MAE", "points", "forecast_error", "mean |error|", ahead, {}, 0, (TODAY,)),
-        Row(section, "capacity a year ahead, 80 % interval: coverage", "1", "forecast_coverage_80", "mean", ahead),
+        Row(section, "capacity a year ahead: MAE", "points", "forecast_error", "mean |error|", ahead, {}, 0, (TODAY,)),
+        Row(section, "capacity a year ahead: 80 % coverage", "1", "forecast_coverage_80", "mean", ahead),
     ]
 
 
@@ -173,10 +175,10 @@ def _events(kinds: list[str]) -> list[Row]:
         Row(knees, "delay, median, cycled batteries", "days", "knee_delay", "median", knee, cycled),
         Row(knees, "found, all", "1", "knee_found", "mean", knee),
         Row(knees, "delay, median, all", "days", "knee_delay", "median", knee),
-        Row(knees, "false, per healthy battery-year", "1/year", "knee_false", "rate", knee),
+        Row(knees, "false per healthy battery-year", "1", "knee_false", "rate", knee),
         Row(alarms, "recall", "1", "alarm_found", "mean", event),
         Row(alarms, "delay, median", "days", "alarm_delay", "median", event),
-        Row(alarms, "false, per healthy battery-year", "1/year", "alarm_false", "rate", event),
+        Row(alarms, "false per healthy battery-year", "1", "alarm_false", "rate", event),
     ]
     for kind in kinds:
         rows += [
@@ -192,7 +194,7 @@ def table_rows(errors: pl.DataFrame) -> list[Row]:
     Days beyond the usual ones, and kinds of faults, are those that the errors tell of.
     """
     days = sorted({*CHECK_DAYS, *errors.filter(pl.col("metric") == "efc_error")["day"].unique()})
-    last = max((day for day in errors["day"].drop_nulls()), default=0)
+    last = _last_day(errors)
     shown = [day for day in days if day <= max(last, 730)]
     kinds = errors.filter(pl.col("metric") == "alarm_found")["kind"].unique().drop_nulls().sort().to_list()
     rows = _charge()
@@ -227,7 +229,7 @@ def figures(errors: pl.DataFrame, missing: frozenset[tuple[str, str]] = frozense
             "n": ours.height,
             "batteries": ours.select(_KEY).n_unique() if ours.height else 0,
             "value": _figure(ours, row, of),
-            "missing": _why(row, missing) if ours.is_empty() else None,
+            "missing": _why(row, missing, errors) if ours.is_empty() else None,
         }
         for place, estimator in zip(("baseline", "second_baseline"), row.baselines, strict=False):
             theirs = of.filter(pl.col("estimator") == estimator)
@@ -254,15 +256,22 @@ def _statistic(errors: pl.DataFrame, name: str) -> float | None:
     return float(errors.select(_STATISTICS[name]).item())
 
 
-def _why(row: Row, missing: frozenset[tuple[str, str]]) -> str:
+def _why(row: Row, missing: frozenset[tuple[str, str]], errors: pl.DataFrame) -> str:
+    """The reason that there is no figure."""
     table, column = row.needs
     if (table, "") in missing:
         return f"no table {table} yet"
     if row.needs in missing:
         return f"no column {table}.{column} yet"
+    for name in ("anchor", "chemistry"):
+        if name in row.where and row.where[name] not in errors[name]:
+            return "no such battery"
+    if int(row.where.get("day", row.least_day)) > _last_day(errors):
+        return "the data end before"
     return "nothing to judge"
 
 
-def no_errors() -> pl.DataFrame:
-    """A frame of errors without rows."""
-    return pl.DataFrame(schema=ERRORS)
+def _last_day(errors: pl.DataFrame) -> int:
+    """The last day that anything was judged on; 0 where there is none."""
+    last: int = errors.select(pl.col("day").max().fill_null(0)).item()
+    return last

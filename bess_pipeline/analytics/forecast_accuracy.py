@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import polars as pl
 
 from bess_pipeline.analytics.accuracy import LINE, OURS, TODAY, errors
@@ -90,8 +88,8 @@ def life_errors(degradation: pl.DataFrame, lines: pl.DataFrame, truth: Truth) ->
     """Errors of the remaining life at every `as_of` after a year of data, of healthy batteries: none has a knee.
 
     Judged where the life has not ended, both ends of the interval are given, and the
-    end of life meant is that of the truth. The straight line is judged where the pipeline is; a line that does not fall lives
-    for 50 years more.
+    end of life meant is that of the truth. The straight line is judged where the
+    pipeline is; a line that does not fall lives for 50 years more.
 
     Args:
         degradation: `as_of`, `remaining_life_days_p10`, `_p50`, `_p90` and, where there are, `_p05` and `_p95`.
@@ -195,7 +193,9 @@ def knee_errors(degradation: pl.DataFrame, truth: Truth) -> pl.DataFrame:
     )
     others = truth.faults.filter(pl.col("kind") != "knee")
     of = truth.batteries.join(others, on=_KEY, how="anti").select(*_KEY, "knee_day", "cycles_per_year")
-    of = of.with_columns(kind=pl.when(pl.col("cycles_per_year") >= _CYCLED).then(pl.lit("cycled")).otherwise(pl.lit("idle")))
+    of = of.with_columns(
+        kind=pl.when(pl.col("cycles_per_year") >= _CYCLED).then(pl.lit("cycled")).otherwise(pl.lit("idle"))
+    )
     both = told.join(of, on=_KEY)
     found = both.filter(pl.col("at") >= pl.col("knee_day")).group_by(_KEY).agg(first=pl.col("at").min())
     planted = of.drop_nulls("knee_day").join(found, on=_KEY, how="left")

@@ -75,7 +75,9 @@ def known_truth(tables: Mapping[str, pl.DataFrame], run: Mapping[str, object], b
 
     daily = named(tables["daily"]).with_columns(day=(pl.col("date") - first).dt.total_days()).sort(*_KEY, "day")
     if daily.is_empty():
-        raise LookupError(f"the truth knows none of the batteries of {', '.join(batteries['fleet_id'].unique().sort())}")
+        raise LookupError(
+            f"the truth knows none of the batteries of {', '.join(batteries['fleet_id'].unique().sort())}"
+        )
     racks = named(tables["racks"])
     faults = _faults(named(tables["faults"]), first)
     own = (

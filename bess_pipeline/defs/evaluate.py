@@ -1,61 +1,199 @@
 """`bess evaluate`: what was found on fleets whose truth is known, beside that truth."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table as Grid
+from rich.text import Text
 
 from bess_pipeline.analytics import evaluation
+from bess_pipeline.analytics.accuracy_table import figures
+from bess_pipeline.analytics.fleet_accuracy import JUDGED, Accuracy, fleet_accuracy
+from bess_pipeline.analytics.known_truth import TRUTH_TABLES, known_truth
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.store import Slice
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.telemetry import FLAGS
 
+_ABOUT = (
+    "Accuracy is that of batteries without a planted battery fault, data faults included; "
+    "n counts batteries, or estimates (of so many batteries) on several days."
+)
 
-def evaluated(home: Home, fleets: Sequence[str], truth: Path | None) -> RenderableType:
-    """Tables of data faults found and repaired, and of the charge counted.
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found on fleets, beside what is known of them.
+
+    Attributes:
+        fleets: The fleets.
+        left_out: Why others are not among them, a line each.
+        accuracy: Rows of `bess_pipeline.analytics.accuracy_table.FIGURES`.
+        flags: Data faults and the flags that tell them.
+        repairs: Data faults and the repairs that undo them.
+        rows: Samples that were delivered in unusual ways.
+        throughput: Errors of the charge throughput of each battery and day.
+    """
+
+    fleets: list[str]
+    left_out: list[str]
+    accuracy: pl.DataFrame
+    flags: pl.DataFrame
+    repairs: pl.DataFrame
+    rows: pl.DataFrame
+    throughput: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class _FleetScores:
+    accuracy: Accuracy
+    flags: pl.DataFrame
+    repairs: pl.DataFrame
+    rows: pl.DataFrame
+    throughput: pl.DataFrame
+
+
+def evaluated(home: Home, fleets: Sequence[str], truth: Path | None) -> Evaluation:
+    """Hold what a deployment found against the truth of its fleets.
 
     Args:
         home: The deployment.
-        fleets: Its fleets.
-        truth: Folder that holds ``truth/``; nothing for the deployment's own, one per fleet.
+        fleets: Its fleets; those without truth are left out.
+        truth: Folder that holds ``truth/`` and ``meta/``; nothing for the deployment's own, one per fleet.
 
     Raises:
-        LookupError: If there is no truth.
+        LookupError: If there is no truth of any fleet.
     """
-    scores = [_of_fleet(home, fleet_id, _folder(home, fleet_id, truth)) for fleet_id in fleets]
-    flags, repairs, rows, errors = (pl.concat(part) for part in zip(*scores, strict=True))
-    return Group(_flags(flags), _repairs(repairs), _rows(rows), _throughput(errors))
+    scores: dict[str, _FleetScores] = {}
+    left_out = []
+    for fleet_id in fleets:
+        try:
+            scores[fleet_id] = _of_fleet(home, fleet_id, _folder(home, fleet_id, truth))
+        except LookupError as unknown:
+            left_out.append(str(unknown))
+    if not scores:
+        raise LookupError("; ".join(left_out) or "there are no fleets")
+    found = list(scores.values())
+    return Evaluation(
+        fleets=list(scores),
+        left_out=left_out,
+        accuracy=figures(
+            pl.concat(score.accuracy.errors for score in found),
+            frozenset().union(*(score.accuracy.missing for score in found)),
+        ),
+        flags=pl.concat(score.flags for score in found),
+        repairs=pl.concat(score.repairs for score in found),
+        rows=pl.concat(score.rows for score in found),
+        throughput=pl.concat(score.throughput for score in found),
+    )
+
+
+def shown(found: Evaluation) -> RenderableType:
+    """Tables for a person."""
+    remarks = [f"left out: {reason}" for reason in found.left_out]
+    return Group(
+        _flags(found.flags),
+        _repairs(found.repairs),
+        _rows(found.rows),
+        _throughput(found.throughput),
+        *accuracy_grids(found.accuracy),
+        _ABOUT,
+        *remarks,
+    )
+
+
+def written(found: Evaluation) -> str:
+    """The same as JSON, for machines: a list of objects per table."""
+    counts = ("events", "found", "samples", "right")
+    size = pl.col("error_percent").abs()
+    tables = {
+        "accuracy": found.accuracy,
+        "flags": found.flags.group_by("kind", "column").agg(pl.col(counts).sum()).sort("kind", "column"),
+        "repairs": found.repairs.group_by("kind").agg(pl.col(pl.Int64).sum()).sort("kind"),
+        "rows": found.rows.group_by("kind").agg(pl.col(pl.Int64).sum()).sort("kind"),
+        "throughput": found.throughput.group_by("fleet_id")
+        .agg(n=pl.len(), p50=size.median(), p95=size.quantile(0.95))
+        .sort("fleet_id"),
+    }
+    content = {"fleets": found.fleets, "left_out": found.left_out, "about": _ABOUT}
+    return json.dumps(content | {name: table.to_dicts() for name, table in tables.items()}, indent=1, allow_nan=False)
+
+
+def accuracy_grids(accuracy: pl.DataFrame) -> list[Grid]:
+    """The table of accuracy, a grid per section."""
+    grids = []
+    for (section,), rows in accuracy.group_by("section", maintain_order=True):
+        grid = Grid(str(section), "n", "figure", "without effort", title_justify="left", box=box.SIMPLE_HEAD)
+        grid.columns[0].ratio = 1
+        for row in rows.iter_rows(named=True):
+            n, batteries = row["n"], row["batteries"]
+            unit = "" if row["unit"] == "1" else f" [{row['unit']}]"
+            dummies = [
+                f"{row[place]} {_number(row[f'{place}_value'])}" + _unlike(row[f"{place}_n"], n)
+                for place in ("baseline", "second_baseline")
+                if row[place] and row[f"{place}_n"]
+            ]
+            grid.add_row(
+                Text(row["name"] + unit),
+                str(n) if n == batteries else f"{n} of {batteries}",
+                row["missing"] or _number(row["value"]),
+                ", ".join(dummies),
+            )
+        grids.append(grid)
+    return grids
+
+
+def _unlike(theirs: int, ours: int) -> str:
+    """How many a figure rests on, where that is another number than ours."""
+    return "" if theirs == ours else f" (n {theirs})"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def _folder(home: Home, fleet_id: str, truth: Path | None) -> Path:
-    folder = (home.settings.truth / fleet_id if truth is None else truth) / "truth"
-    if not (folder / "dq_events.parquet").is_file():
-        raise LookupError(f"{fleet_id}: no truth in {folder}; name the folder that holds truth/")
+    folder = home.settings.truth / fleet_id if truth is None else truth
+    if not (folder / "truth" / "dq_events.parquet").is_file():
+        raise LookupError(f"{fleet_id}: no truth in {folder / 'truth'}; name the folder that holds truth/")
     return folder
 
 
-def _of_fleet(home: Home, fleet_id: str, folder: Path) -> tuple[pl.DataFrame, ...]:
-    """Scores of flags, repairs and rows, and errors of the throughput."""
+def _of_fleet(home: Home, fleet_id: str, folder: Path) -> _FleetScores:
     lake, part = home.lake, Slice(fleet_id)
     batteries = lake.read(catalog.BATTERIES, part)
-    struck = evaluation.struck_batteries(pl.read_parquet(folder / "dq_events.parquet"), batteries)
+    known = {name: pl.read_parquet(folder / "truth" / f"{name}.parquet") for name in (*TRUTH_TABLES, "dq_events")}
+    run = json.loads((folder / "meta" / "run.json").read_text())["args"]
+    accuracy = fleet_accuracy(_judged(home, part), batteries, known_truth(known, run, batteries))
+    struck = evaluation.struck_batteries(known["dq_events"], batteries)
     names = ("fleet_id", "battery_id", "timestamp")
     clean = lake.scan(catalog.CLEAN_TELEMETRY, part).select(*names, *FLAGS).collect()
     usual = lake.scan(catalog.DAY_EVIDENCE, part).select(pl.col("usual_interval_us").median()).collect().item()
-    racks, faults = (pl.read_parquet(folder / f"{name}.parquet") for name in ("racks", "faults"))
-    errors = evaluation.throughput_errors(
-        lake.read(catalog.BATTERY_DAILY, part), pl.read_parquet(folder / "daily.parquet"), racks, batteries
+    daily = lake.read(catalog.BATTERY_DAILY, part)
+    errors = evaluation.throughput_errors(daily, known["daily"], known["racks"], batteries)
+    sick = known["faults"]["rack_id"].str.to_uppercase().implode()
+    return _FleetScores(
+        accuracy=accuracy,
+        flags=evaluation.flag_scores(clean, struck),
+        repairs=evaluation.repair_scores(lake.read(catalog.CLOSED_INTERVALS, part), struck, batteries),
+        rows=evaluation.row_scores(clean, struck, seconds=max(1, round((usual or 6e7) / 1e6))),
+        throughput=errors.filter(~pl.col("battery_id").str.to_uppercase().is_in(sick)),
     )
-    sick = faults["rack_id"].str.to_uppercase().implode()
-    return (
-        evaluation.flag_scores(clean, struck),
-        evaluation.repair_scores(lake.read(catalog.CLOSED_INTERVALS, part), struck, batteries),
-        evaluation.row_scores(clean, struck, seconds=max(1, round((usual or 6e7) / 1e6))),
-        errors.filter(~pl.col("battery_id").str.to_uppercase().is_in(sick)),
-    )
+
+
+def _judged(home: Home, part: Slice) -> dict[str, pl.DataFrame]:
+    """The tables that accuracy is judged by, as far as the pipeline makes them."""
+    tables = {}
+    for name, columns in JUDGED.items():
+        if name in catalog.TABLES:
+            rows = home.lake.scan(catalog.TABLES[name], part)
+            tables[name] = (rows.select(columns) if columns else rows).collect()
+    return tables
 
 
 def _share(part: int, whole: int) -> str:

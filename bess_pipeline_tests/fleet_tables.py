@@ -109,8 +109,12 @@ def simulated_tables(
     rows = (
         delivered(plan, simulated.samples).rows.sort("sent", "place").with_columns(path=pl.col("sent").cast(pl.String))
     )
+    batteries = plates_of(simulated).with_columns(
+        pl.col("rated_energy_wh").round(),
+        pl.col("resistance_ohm").round(4),
+        (pl.col("cell_voltage_high_volt") + 0.05).round(2),
+    )
     points = published_curve(simulated.cells, plan)
-    batteries = plates_of(simulated)
     curves = batteries.select("fleet_id", "battery_id").join(points, how="cross").cast(OcvPoint.create_empty().schema)
     return fleet_tables(rows.drop("sent", "place"), batteries, curves, wanted=wanted, rows_at_once=rows_at_once)
 

@@ -8,7 +8,7 @@ from bess_pipeline.sources.simulate import Plan, simulate
 from bess_pipeline.tables import catalog
 from bess_pipeline_tests.fleet_tables import fleet_tables, plan_without_clocks, simulated_tables
 
-PLAN = plan_without_clocks(Plan("direct", batteries=3, days=12, seed=5, interval_seconds=300))
+PLAN = plan_without_clocks(Plan("direct", batteries=3, days=6, seed=5, interval_seconds=300))
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def test_estimates_that_are_the_truth_have_no_error():
     assert set(inside["metric"].unique()) == {"soc_coverage", "soh_coverage", "life_coverage_80"}
     assert inside["value"].to_list() == [1.0] * inside.height
     assert values(found.errors, "soc_rmse", "BMS") == {("a", None): pytest.approx(10)}
-    assert set(values(found.errors, "soh_error", "BMS").values()) == {pytest.approx(1)}
+    assert list(values(found.errors, "soh_error", "BMS").values()) == pytest.approx([1.0] * 5)
     assert found.missing == {("degradation", "remaining_life_days_p95")}
 
 

@@ -7,6 +7,7 @@ as soon as they are there, so that an asset that is added tomorrow is called tom
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -58,8 +59,19 @@ def fleet_tables(
     return followed(made, wanted=wanted)
 
 
-def followed(made: Mapping[str, pl.DataFrame], *, wanted: Iterable[str] | None = None) -> Frames:
-    """The given tables and those of the fleet level that follow from them, asset after asset."""
+def followed(
+    made: Mapping[str, pl.DataFrame],
+    *,
+    wanted: Iterable[str] | None = None,
+    told: Callable[[str, float], None] = lambda *_: None,
+) -> Frames:
+    """The given tables and those of the fleet level that follow from them, asset after asset.
+
+    Args:
+        made: Tables that are there, by name.
+        wanted: Names of the tables that are needed, with all that they rest on; every one by default.
+        told: Called with the names of the tables that an asset made, and the seconds that it took.
+    """
     tables = dict(made)
     needed = None if wanted is None else _resting_on(wanted)
     left = [
@@ -69,7 +81,9 @@ def followed(made: Mapping[str, pl.DataFrame], *, wanted: Iterable[str] | None =
     ]
     while ready := [step for step in left if step.needs <= tables.keys()]:
         for step in ready:
+            begun = time.perf_counter()
             tables |= step.run(tables)
+            told(", ".join(step.makes), time.perf_counter() - begun)
         left = [step for step in left if step not in ready]
     return tables
 

@@ -29,8 +29,6 @@ _EMPTY_LITHIATION = np.arange(0.0, 0.065, 0.01)
 _FULL_LITHIATION = np.arange(0.70, 0.97, 0.02)
 #: State of charge within which the cathode is smooth: beyond it curves are steep.
 _SMOOTH = (0.20, 0.95)
-#: Cathodes that are rougher by no more than this are as good; of them the straightest near empty is taken.
-_AS_SMOOTH = 1.1
 #: State of charge over which the cathode goes on as a straight line towards empty; below it is the lower end.
 _TREND = (0.20, 0.40)
 
@@ -64,7 +62,7 @@ def ageing_curves(batteries: pl.DataFrame, curves: pl.DataFrame) -> AgeingCurves
     The cathode of LFP has a plateau, so all that is seen below the rise near full is the
     anode's. The anode of NMC, NCA and LCO cells is graphite: of two published potentials,
     and of the windows that a cell may use of it, those are taken that leave the smoothest
-    cathode, and the straightest near empty; the rest of the curve, with whatever the
+    cathode; the rest of the curve, with whatever the
     maker's table knows better, is the cathode's. But the steep lower end may be either's: a discharge ends
     where the anode runs out of lithium, or where the cathode is full. Both are kept,
     as mean and half difference. LTO cells have a flat anode; lead-acid curves do not shift.
@@ -137,7 +135,7 @@ def _anode(chemistry: str, grid: Floats, new: Floats) -> Floats:
 
 
 def _graphite(grid: Floats, new: Floats) -> Floats:
-    """Potential of the graphite that leaves the smoothest and straightest cathode [V]."""
+    """Potential of the graphite that leaves the smoothest cathode [V]."""
     smooth = ((grid > _SMOOTH[0]) & (grid < _SMOOTH[1]))[8:-8:8]
     tried = [
         graphite(empty + (full - empty) * grid)
@@ -147,6 +145,5 @@ def _graphite(grid: Floats, new: Floats) -> Floats:
     ]
     # Bends over two percent, for tables are rounded to tenths of millivolts.
     rough = np.array([np.abs(np.diff((new + anode)[::8], 2)[smooth]).sum() for anode in tried])
-    left = np.array([np.abs(_lower_end(grid, new + anode)).mean() for anode in tried])
-    best: Floats = tried[int(np.argmin(np.where(rough <= _AS_SMOOTH * rough.min(), left, np.inf)))]
+    best: Floats = tried[int(np.argmin(rough))]
     return best

@@ -30,8 +30,8 @@ FAST_VOLT, SLOW_VOLT, GAP_VOLT, FIRST_SOC, FIRST_SIGMA = range(5)
 PRIOR_OFFSET, PRIOR_CAPACITY, PRIOR_OHM, PRIOR_GAP, PRIOR_BIAS = 0.0015, 0.025, 0.4, 0.7, 0.0035
 #: Cells hold a little more than their rating when new, and have lost a little when data begin; its standard error.
 FIRST_CAPACITY, FIRST_LOSS, PRIOR_LOSS = 0.01, 0.01, 0.012
-#: The lower end of the curve is more likely the anode's.
-FIRST_LOWER, PRIOR_LOWER = 0.7, 0.5
+#: What graphite cannot explain at the lower end of the curve is probably the cathode's.
+FIRST_LOWER, PRIOR_LOWER = 0.9, 0.3
 #: Neighbouring points of the bias are alike: their correlation falls by e over so many points.
 BIAS_REACH = 1.5
 #: How much each may wander: of charge moved, and in a day (capacity also falls by so much).

@@ -7,7 +7,18 @@ from typing import Literal
 
 import dataframely as dy
 
-from bess_pipeline.tables import anomalies, cells, cycles, energy, fleet, health, landing, quality, telemetry
+from bess_pipeline.tables import (
+    anomalies,
+    cells,
+    cycles,
+    degradation,
+    energy,
+    fleet,
+    health,
+    landing,
+    quality,
+    telemetry,
+)
 from bess_pipeline.tables.columns import label
 
 Layer = Literal["landing", "bronze", "silver", "evidence", "gold"]
@@ -113,6 +124,9 @@ STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet"
 TELEMETRY_5MIN = Table("telemetry_5min", telemetry.Telemetry5min, "gold", "fleet", _BATTERY_TIME, by_day=True)
 CYCLES = Table("cycles", cycles.Cycle, "gold", "fleet", ("battery_id", "started_at", "ended_at"))
 BATTERY_DAILY = Table("battery_daily", energy.BatteryDaily, "gold", "fleet", _BATTERY_DAY)
+_BATTERY_AS_OF = ("battery_id", "as_of")
+DEGRADATION = Table("degradation", degradation.Degradation, "gold", "fleet", _BATTERY_AS_OF)
+CAPACITY_FORECAST = Table("capacity_forecast", degradation.CapacityForecast, "gold", "fleet", (*_BATTERY_AS_OF, "date"))
 DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
 LIMIT_EPISODES = Table("limit_episodes", anomalies.LimitEpisode, "gold", "fleet", ("battery_id", "code", "started_at"))
 ANOMALY_SCORES = Table("anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"))

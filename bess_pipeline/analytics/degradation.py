@@ -1,0 +1,343 @@
+"""How fast each battery ages, and how long it will do: a regression on clocks of ageing, and an ensemble of futures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from bess_pipeline.analytics.ageing_clocks import Clock, clock_of, daily_stress, run_through
+from bess_pipeline.analytics.traces import Floats, Ints
+from bess_pipeline.tables.degradation import CapacityForecast, Degradation
+
+_KEY = ["fleet_id", "battery_id"]
+_NORMAL_90 = 1.6448536269514722
+_YEAR = 365.25
+
+#: Capacity of rated at which life ends, where nobody says otherwise.
+END_OF_LIFE = 0.8
+#: Least days of estimates that anything is said from, and days from one point of the regression to the next.
+LEAST_DAYS, _POINT_DAYS = 90, 15
+#: Before any data: capacity when data begin, and how fast the two clocks run against the laboratory's.
+_FIRST, _FIRST_SIGMA = 1.01, 0.03
+_PACE, _PACE_SIGMA = {0.5: 1.0, 0.75: 0.6}, 0.6
+#: Batteries of a fleet differ by at least so much in their pace.
+_BETWEEN = 0.15
+#: Loss that lies before the data.
+_BEFORE = 0.004
+#: Error of the gain of the sensor, in every estimate alike; estimates are alike over so many days beyond that.
+_GAIN, _ALIKE_DAYS, _OWN_SIGMA = 0.004, 150.0, 0.001
+#: Futures, and what they differ by beyond the regression: use, and what the clocks do not know (logarithms).
+_FUTURES, _USE, _UNKNOWN = 400, 0.08, 0.12
+#: How far ahead futures are followed [days], and forecasts are told [years].
+_AHEAD, _TOLD_YEARS = np.unique(np.round(np.geomspace(10, 40 * _YEAR, 220))).astype(np.int64), 10
+#: Days left out before a residual, and how surprising they must be: drift per week and threshold of the sum.
+_LEFT_OUT, _WEEK, _DRIFT, _THRESHOLD, _FIRST_KNEE = 60, 7, 1.0, 6.0, 150
+#: Knees per battery and year that are expected of any fleet, as if seen in so many years.
+_HAZARD, _HAZARD_YEARS = 0.02, 25.0
+
+
+@dataclass(frozen=True)
+class _Life:
+    """One battery's estimates and clocks.
+
+    Attributes:
+        at: Days of the estimates since the first day, and their values and standard errors [of rated].
+        calendar: Loss that the calendar's clock stands for at the end of each day, at laboratory pace; cycle likewise.
+        added: What each day added to the two clocks: shape (days, 2).
+    """
+
+    key: tuple[str, str]
+    first: date
+    clock: Clock
+    at: Ints
+    level: Floats
+    sigma: Floats
+    calendar: Floats
+    cycle: Floats
+    added: Floats
+
+    def design(self, days: Ints) -> Floats:
+        """What capacity is made of on some days: shape (days, 3)."""
+        return np.stack([np.ones(len(days)), -self.calendar[days], -self.cycle[days]], axis=1)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Capacity at the beginning and pace of the two clocks, with their covariance."""
+
+    mean: Floats
+    cover: Floats
+
+
+@dataclass(frozen=True)
+class Ageing:
+    """What is said of ageing.
+
+    Attributes:
+        degradation: `Degradation` rows, sorted by battery and `as_of`.
+        forecast: `CapacityForecast` rows, sorted by battery, `as_of` and date.
+    """
+
+    degradation: pl.DataFrame
+    forecast: pl.DataFrame
+
+
+def ageing(health: pl.DataFrame, telemetry: pl.DataFrame, batteries: pl.DataFrame) -> Ageing:
+    """Say at every month end, and on the last day, how fast each battery ages and how long it will do.
+
+    Capacity is q₀ − a·A(t) − b·B(t): A and B are what the calendar and cycling cost after
+    laboratory measurements of the chemistry (`ageing_clocks`), a and b how fast this
+    battery runs through them. They are estimated by Bayesian regression; the prior of a
+    and b is that of the fleet's other batteries of the chemistry. Errors of the estimates
+    are alike for 150 days; the gain of the sensor, 0.4 %, is common to all of a battery.
+
+    The rate is the loss over the year up to `as_of` (over what is known, if less). The
+    remaining life comes of 400 futures drawn from the regression, with use as in the last
+    year ± 8 % and 12 % for what clocks do not know; it is told where the loss is
+    significant (90 % interval above zero), else only what remains at least.
+
+    A knee is found when capacities of each week fall short of what was forecast without
+    the last 60 days: a cumulative sum of standardized residuals (drift 1, threshold 6).
+    From then on the rate is that since the knee, by regression, and so are the futures.
+
+    Args:
+        health: `StateOfHealth` rows.
+        telemetry: `Telemetry5min` rows.
+        batteries: `Battery` rows.
+
+    References:
+        Clocks: see `daily_stress`. CUSUM: E. S. Page (1954), Biometrika 41, 100, doi:10.1093/biomet/41.1-2.100.
+    """
+    lives = list(_lives(health, telemetry, batteries))
+    if not lives:
+        return Ageing(Degradation.create_empty(), CapacityForecast.create_empty())
+    end = max(life.first + timedelta(days=int(life.at[-1])) for life in lives)
+    begun = min(life.first for life in lives)
+    knees = [_knee_days(life) for life in lives]
+    rows: list[dict[str, object]] = []
+    futures: list[dict[str, object]] = []
+    for as_of in _month_ends(begun, end):
+        known = [(life, knee, (as_of - life.first).days) for life, knee in zip(lives, knees, strict=True)]
+        known = [one for one in known if int((one[0].at <= one[2]).sum()) >= LEAST_DAYS]
+        broad = [_fit(life, day, _prior(life.clock)) for life, _, day in known]
+        seen = sum(knee[1] <= day for _, knee, day in known)
+        years = sum(day for *_, day in known) / _YEAR
+        hazard = (_HAZARD * _HAZARD_YEARS + seen) / (_HAZARD_YEARS + years)
+        for index, (life, knee, day) in enumerate(known):
+            others = [fit for k, fit in enumerate(broad) if k != index and known[k][0].clock == life.clock]
+            fit = _fit(life, day, _fleet_prior(life.clock, others))
+            row, ahead = _told(life, fit, day, knee, hazard)
+            rows.append({"as_of": as_of, **row})
+            futures.extend({"as_of": as_of, **one} for one in ahead)
+    order = [*_KEY, "as_of"]
+    return Ageing(
+        pl.DataFrame(rows, schema=Degradation.create_empty().schema).sort(order).pipe(Degradation.validate),
+        pl.DataFrame(futures, schema=CapacityForecast.create_empty().schema)
+        .sort(*order, "date")
+        .pipe(CapacityForecast.validate),
+    )
+
+
+def _lives(health: pl.DataFrame, telemetry: pl.DataFrame, batteries: pl.DataFrame) -> Iterator[_Life]:
+    chemistry = {row[:2]: row[2] for row in batteries.select(*_KEY, "chemistry").rows()}
+    stress = daily_stress(telemetry, batteries).partition_by(_KEY, as_dict=True)
+    known = health.drop_nulls(["soh_percent", "soh_upper_percent"]).sort(*_KEY, "date")
+    for key, days in known.partition_by(_KEY, as_dict=True, maintain_order=True).items():
+        clock, own = clock_of(chemistry[key]), stress[key]
+        first: date = own["date"][0]
+        at = (days["date"] - first).dt.total_days().to_numpy().astype(np.int64)
+        seen = (own["date"] - first).dt.total_days().to_numpy().astype(np.int64)
+        added = np.full((max(at[-1], seen[-1]) + 1, 2), np.nan)
+        added[seen] = own.select("calendar", "cycle").to_numpy()
+        # A day without data ages as those before it did on average, and does no cycle.
+        empty = np.isnan(added[:, 0])
+        so_far = np.cumsum(np.nan_to_num(added[:, 0])) / np.cumsum(~empty)
+        added[empty, 0], added[empty, 1] = so_far[empty], 0.0
+        half = (days["soh_upper_percent"] - days["soh_percent"]).to_numpy() / 100
+        yield _Life(
+            key=(str(key[0]), str(key[1])),
+            first=first,
+            clock=clock,
+            at=at,
+            level=days["soh_percent"].to_numpy() / 100,
+            sigma=np.sqrt(np.maximum((half / _NORMAL_90) ** 2 - _GAIN**2, _OWN_SIGMA**2)),
+            calendar=run_through(added[:, 0], clock.calendar_power, _BEFORE),
+            cycle=run_through(added[:, 1], clock.cycle_power, _BEFORE),
+            added=added,
+        )
+
+
+def _month_ends(first: date, last: date) -> list[date]:
+    ends = pl.date_range(first.replace(day=1), last, "1mo", eager=True).dt.month_end().to_list()
+    return sorted({*(day for day in ends if day <= last), last})
+
+
+def _prior(clock: Clock) -> _Fit:
+    pace = _PACE[clock.calendar_power]
+    return _Fit(np.array([_FIRST, pace, pace]), np.diag([_FIRST_SIGMA, _PACE_SIGMA, _PACE_SIGMA]) ** 2)
+
+
+def _fleet_prior(clock: Clock, others: list[_Fit]) -> _Fit:
+    """What the other batteries of the fleet say of the pace: their weighted mean, as uncertain as they differ."""
+    prior = _prior(clock)
+    if not others:
+        return prior
+    pace = np.array([fit.mean[1:] for fit in others])
+    own = np.array([np.diag(fit.cover)[1:] for fit in others])
+    weight = 1 / (own + _BETWEEN**2)
+    mean = (prior.mean[1:] / _PACE_SIGMA**2 + (weight * pace).sum(axis=0)) / (1 / _PACE_SIGMA**2 + weight.sum(axis=0))
+    spread = np.maximum(((pace - mean) ** 2 - own).mean(axis=0), _BETWEEN**2)
+    variance = np.minimum(spread + 1 / (1 / _PACE_SIGMA**2 + weight.sum(axis=0)), _PACE_SIGMA**2)
+    return _Fit(np.append(prior.mean[0], mean), np.diag(np.append(_FIRST_SIGMA**2, variance)))
+
+
+def _points(life: _Life, day: int) -> Ints:
+    """Estimates up to a day that enter the regression: the newest, and those before it at even distances."""
+    last = int(np.searchsorted(life.at, day, side="right")) - 1
+    return np.arange(last, -1, -_POINT_DAYS)[::-1]
+
+
+def _fit(life: _Life, day: int, prior: _Fit) -> _Fit:
+    """The posterior of the regression from estimates up to a day."""
+    chosen = _points(life, day)
+    at = life.at[chosen]
+    design = life.design(at)
+    apart = np.abs(np.subtract.outer(at, at))
+    noise = np.outer(life.sigma[chosen], life.sigma[chosen]) * np.exp(-apart / _ALIKE_DAYS)
+    noise += _OWN_SIGMA**2 * np.eye(len(chosen))
+    spread = design @ prior.cover @ design.T + noise
+    gain = np.linalg.solve(spread, design @ prior.cover).T
+    mean = prior.mean + gain @ (life.level[chosen] - design @ prior.mean)
+    cover = prior.cover - gain @ design @ prior.cover
+    return _Fit(mean, (cover + cover.T) / 2)
+
+
+def _knee_days(life: _Life) -> tuple[int, int]:
+    """When the loss became faster than expected, and when that was proven [days since the first]; far away if never."""
+    never = 10**6
+    total = 0.0
+    since = 0
+    prior = _prior(life.clock)
+    for day in range(max(_FIRST_KNEE, int(life.at[0]) + LEAST_DAYS + _LEFT_OUT), int(life.at[-1]) + 1, _WEEK):
+        now = int(np.searchsorted(life.at, day, side="right")) - 1
+        fit = _fit(life, day - _LEFT_OUT, prior)
+        design = life.design(life.at[[now]])[0]
+        before = life.design(life.at[_points(life, day - _LEFT_OUT)[-1:]])[0]
+        lost = float((before - design) @ fit.mean)
+        change = design - before
+        variance = (
+            change @ fit.cover @ change
+            + (_UNKNOWN * lost) ** 2
+            + 2 * life.sigma[now] ** 2 * (1 - np.exp(-_LEFT_OUT / _ALIKE_DAYS))
+        )
+        # Against the newest estimate that was forecast from, of which both share the lasting error.
+        then = life.level[_points(life, day - _LEFT_OUT)[-1]]
+        residual = (then - life.level[now] - lost) / np.sqrt(variance + 2 * _OWN_SIGMA**2)
+        if total <= 0:
+            since = day
+        total = max(0.0, total + residual - _DRIFT)
+        if total > _THRESHOLD:
+            return since - _LEFT_OUT // 2, day
+    return never, never
+
+
+def _draws() -> Floats:
+    """Standard normal numbers, the same each time: shape (futures, 6)."""
+    return np.random.default_rng(20240229).standard_normal((_FUTURES, 6))
+
+
+def _told(
+    life: _Life, fit: _Fit, day: int, knee: tuple[int, int], hazard: float
+) -> tuple[dict[str, object], list[dict[str, object]]]:
+    """One row, and the forecast that goes with it."""
+    has_knee = knee[1] <= day
+    recent = max(day - 365, int(life.at[0]), knee[0] if has_knee else 0)
+    days = np.array([recent, day])
+    span = max(day - recent, 1)
+    change = -(life.design(days)[1] - life.design(days)[0])
+    rate = float(change @ fit.mean) / span * _YEAR
+    sigma = float(np.sqrt(change @ fit.cover @ change + (_UNKNOWN * rate / _YEAR * span / 2) ** 2)) / span * _YEAR
+    if has_knee:
+        rate, sigma = _since(life, knee[0], day)
+    draws = _draws()
+    level = _futures(life, fit, day, draws, (rate, sigma) if has_knee else None)
+    end: Floats = END_OF_LIFE * (1 + _GAIN * draws[:, 5])
+    crossed = level <= end[:, None]
+    first = np.where(crossed.any(axis=1), crossed.argmax(axis=1), len(_AHEAD) - 1)
+    left = _AHEAD[first].astype(np.float64)
+    left[level[:, 0] <= end] = 0.0
+    low, high = rate - _NORMAL_90 * sigma, rate + _NORMAL_90 * sigma
+    significant = low > 0 and np.quantile(left, 0.5) < _AHEAD[-1]
+    quantiles = {p: float(np.quantile(left, p / 100)) for p in (5, 10, 50, 90, 95)}
+    calendar, cycle = fit.mean[1] * life.calendar[day], fit.mean[2] * life.cycle[day]
+    apart = fit.cover[1, 2] / np.sqrt(fit.cover[1, 1] * fit.cover[2, 2])
+    separable = calendar > 0 and cycle > 0 and abs(apart) < 0.9 and fit.cover[1, 1] < (_PACE_SIGMA / 2) ** 2
+    key = dict(zip(_KEY, life.key, strict=True))
+    row: dict[str, object] = {
+        **key,
+        "degradation_percent_per_year": 100 * rate,
+        "degradation_lower_percent_per_year": 100 * low,
+        "degradation_upper_percent_per_year": 100 * high,
+        "calendar_share_percent": 100 * calendar / (calendar + cycle) if separable else None,
+        "end_of_life_percent": 100 * END_OF_LIFE,
+        **{f"remaining_life_days_p{p:02d}": value if significant else None for p, value in quantiles.items()},
+        "remaining_life_at_least_days": None if significant else quantiles[10],
+        "knee_hazard_per_year": None if has_knee else hazard,
+        "knee_date": life.first + timedelta(days=knee[0]) if has_knee else None,
+        "knee_detected_on": life.first + timedelta(days=knee[1]) if has_knee else None,
+        "days_known": int((life.at <= day).sum()),
+        "method": "regression since the knee" if has_knee else "Bayesian regression on clocks of ageing",
+    }
+    told = np.round(np.arange(1, 12 * _TOLD_YEARS + 1) * _YEAR / 12).astype(np.int64)
+    told = told[np.r_[0:24, 26:60:3, 65 : len(told) : 6]]
+    ahead = np.stack([np.interp(told, _AHEAD, one) for one in level])
+    p10, p50, p90 = (100 * np.quantile(ahead, p, axis=0) for p in (0.1, 0.5, 0.9))
+    as_of = life.first + timedelta(days=day)
+    forecast = [
+        {
+            **key,
+            "date": as_of + timedelta(days=int(told[k])),
+            "soh_p10_percent": float(p10[k]),
+            "soh_p50_percent": float(p50[k]),
+            "soh_p90_percent": float(p90[k]),
+        }
+        for k in range(len(told))
+    ]
+    return row, forecast
+
+
+def _since(life: _Life, knee: int, day: int) -> tuple[float, float]:
+    """Loss per year since the knee by least squares, and its standard error."""
+    chosen = (life.at >= knee) & (life.at <= day)
+    at, level = life.at[chosen] / _YEAR, life.level[chosen]
+    span = max(float(at[-1] - at[0]), 7 / _YEAR)
+    slope = -float(np.polyfit(at, level, 1)[0]) if len(at) > 2 else 0.0
+    return slope, float(1.2 * life.sigma[chosen][-1] * np.sqrt(1 - np.exp(-span * _YEAR / _ALIKE_DAYS)) / span)
+
+
+def _futures(life: _Life, fit: _Fit, day: int, draws: Floats, since_knee: tuple[float, float] | None) -> Floats:
+    """Capacity of each future at each distance: shape (futures, distances)."""
+    root = np.linalg.cholesky(fit.cover + 1e-12 * np.eye(3))
+    theta = fit.mean + draws[:, :3] @ root.T
+    theta[:, 1:] = np.maximum(theta[:, 1:], 0.02)
+    now = theta @ life.design(np.array([day]))[0]
+    use, unknown = np.exp(_USE * draws[:, 3]), np.exp(_UNKNOWN * draws[:, 4])
+    if since_knee is not None:
+        rate, sigma = since_knee
+        pace = np.maximum(rate + sigma * draws[:, 3], 0.002)
+        newest = life.level[int(np.searchsorted(life.at, day, side="right")) - 1]
+        straight: Floats = newest - (pace * unknown)[:, None] * (_AHEAD / _YEAR)
+        return straight
+    lately = life.added[max(day - 364, 0) : day + 1].mean(axis=0)
+    lost = np.zeros((len(theta), len(_AHEAD)))
+    stood = (life.calendar[day] + _BEFORE, life.cycle[day] + _BEFORE)
+    for k, power in enumerate((life.clock.calendar_power, life.clock.cycle_power)):
+        begun = stood[k] ** (1 / power)
+        grown = (begun + np.outer(use, lately[k] * _AHEAD)) ** power - stood[k]
+        lost += theta[:, [k + 1]] * grown
+    curved: Floats = now[:, None] - unknown[:, None] * lost
+    return curved

@@ -1,0 +1,43 @@
+"""Degradation: how fast capacity is lost, how long it will do, and what it is expected to be."""
+
+import dataframely as dy
+
+from bess_pipeline.tables.columns import count, day, key, label, number, quantity
+
+
+class Degradation(dy.Schema):
+    """One row per battery and `as_of`, every month end and the last day, from data up to it."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    as_of = day("Last day that is known")
+    degradation_percent_per_year = quantity("%/a", "Capacity lost in a year, of rated, over the year up to as_of")
+    degradation_lower_percent_per_year = quantity("%/a", "Lower end of its 90 % interval")
+    degradation_upper_percent_per_year = quantity("%/a", "Upper end of its 90 % interval")
+    calendar_share_percent = quantity("%", "Share of the loss so far that is of the calendar; null where inseparable")
+    end_of_life_percent = quantity("%", "Capacity of rated at which life ends", nullable=False)
+    remaining_life_days_p05 = quantity("d", "Days to the end of life, 5th percentile", low=0)
+    remaining_life_days_p10 = quantity("d", "Days to the end of life, 10th percentile", low=0)
+    remaining_life_days_p50 = quantity("d", "Days to the end of life, median", low=0)
+    remaining_life_days_p90 = quantity("d", "Days to the end of life, 90th percentile", low=0)
+    remaining_life_days_p95 = quantity("d", "Days to the end of life, 95th percentile", low=0)
+    remaining_life_at_least_days = quantity(
+        "d", "Days of life that remain with 90 % probability, where no loss is significant yet", low=0
+    )
+    knee_hazard_per_year = number("Knees to be expected per battery and year, where none was seen yet", low=0)
+    knee_date = day("When the loss became faster than expected", primary_key=False, nullable=True)
+    knee_detected_on = day("Day at which data proved it", primary_key=False, nullable=True)
+    days_known = count("Days with an estimate of capacity that this rests on")
+    method = label("How the loss was found")
+
+
+class CapacityForecast(dy.Schema):
+    """One row per battery, `as_of` and future month: the capacity to be expected if use goes on as in the last year."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    as_of = day("Last day that is known")
+    date = day("Future day")
+    soh_p10_percent = quantity("%", "State of health, 10th percentile")
+    soh_p50_percent = quantity("%", "State of health, median", nullable=False)
+    soh_p90_percent = quantity("%", "State of health, 90th percentile")

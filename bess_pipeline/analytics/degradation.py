@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.ageing_clocks import Clock, clock_of, daily_stress, run_through
+from bess_pipeline.analytics.ageing_clocks import Clock, clock_of, run_through
 from bess_pipeline.analytics.traces import Floats, Ints
 from bess_pipeline.tables.degradation import CapacityForecast, Degradation
 
@@ -19,8 +19,8 @@ _YEAR = 365.25
 
 #: Capacity of rated at which life ends, where nobody says otherwise.
 END_OF_LIFE = 0.8
-#: Least days of estimates that anything is said from, and days from one point of the regression to the next.
-LEAST_DAYS, _POINT_DAYS = 90, 15
+#: Least days of estimates that anything is said from; days between points of the regression, and about so many points.
+LEAST_DAYS, _POINT_DAYS, _POINTS = 90, 15, 48
 #: Before any data: capacity when data begin, and how fast the two clocks run against the laboratory's.
 _FIRST, _FIRST_SIGMA = 1.01, 0.03
 _PACE, _PACE_SIGMA = {0.5: 1.0, 0.75: 0.6}, 0.6
@@ -86,7 +86,7 @@ class Ageing:
     forecast: pl.DataFrame
 
 
-def ageing(health: pl.DataFrame, telemetry: pl.DataFrame, batteries: pl.DataFrame) -> Ageing:
+def ageing(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) -> Ageing:
     """Say at every month end, and on the last day, how fast each battery ages and how long it will do.
 
     Capacity is q₀ − a·A(t) − b·B(t): A and B are what the calendar and cycling cost after
@@ -106,13 +106,13 @@ def ageing(health: pl.DataFrame, telemetry: pl.DataFrame, batteries: pl.DataFram
 
     Args:
         health: `StateOfHealth` rows.
-        telemetry: `Telemetry5min` rows.
+        stress: What `daily_stress` gives.
         batteries: `Battery` rows.
 
     References:
         Clocks: see `daily_stress`. CUSUM: E. S. Page (1954), Biometrika 41, 100, doi:10.1093/biomet/41.1-2.100.
     """
-    lives = list(_lives(health, telemetry, batteries))
+    lives = list(_lives(health, stress, batteries))
     if not lives:
         return Ageing(Degradation.create_empty(), CapacityForecast.create_empty())
     end = max(life.first + timedelta(days=int(life.at[-1])) for life in lives)
@@ -142,12 +142,12 @@ def ageing(health: pl.DataFrame, telemetry: pl.DataFrame, batteries: pl.DataFram
     )
 
 
-def _lives(health: pl.DataFrame, telemetry: pl.DataFrame, batteries: pl.DataFrame) -> Iterator[_Life]:
+def _lives(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) -> Iterator[_Life]:
     chemistry = {row[:2]: row[2] for row in batteries.select(*_KEY, "chemistry").rows()}
-    stress = daily_stress(telemetry, batteries).partition_by(_KEY, as_dict=True)
+    added_by = stress.sort(*_KEY, "date").partition_by(_KEY, as_dict=True)
     known = health.drop_nulls(["soh_percent", "soh_upper_percent"]).sort(*_KEY, "date")
     for key, days in known.partition_by(_KEY, as_dict=True, maintain_order=True).items():
-        clock, own = clock_of(chemistry[key]), stress[key]
+        clock, own = clock_of(chemistry[key]), added_by[key]
         first: date = own["date"][0]
         at = (days["date"] - first).dt.total_days().to_numpy().astype(np.int64)
         seen = (own["date"] - first).dt.total_days().to_numpy().astype(np.int64)
@@ -198,7 +198,7 @@ def _fleet_prior(clock: Clock, others: list[_Fit]) -> _Fit:
 def _points(life: _Life, day: int) -> Ints:
     """Estimates up to a day that enter the regression: the newest, and those before it at even distances."""
     last = int(np.searchsorted(life.at, day, side="right")) - 1
-    return np.arange(last, -1, -_POINT_DAYS)[::-1]
+    return np.arange(last, -1, -max(_POINT_DAYS, last // _POINTS))[::-1]
 
 
 def _fit(life: _Life, day: int, prior: _Fit) -> _Fit:
@@ -294,7 +294,7 @@ def _told(
     }
     told = np.round(np.arange(1, 12 * _TOLD_YEARS + 1) * _YEAR / 12).astype(np.int64)
     told = told[np.r_[0:24, 26:60:3, 65 : len(told) : 6]]
-    ahead = np.stack([np.interp(told, _AHEAD, one) for one in level])
+    ahead = _between(level, told)
     p10, p50, p90 = (100 * np.quantile(ahead, p, axis=0) for p in (0.1, 0.5, 0.9))
     as_of = life.first + timedelta(days=day)
     forecast = [
@@ -308,6 +308,14 @@ def _told(
         for k in range(len(told))
     ]
     return row, forecast
+
+
+def _between(level: Floats, told: Ints) -> Floats:
+    """Capacity of each future on other days than those it is followed on."""
+    high = np.clip(np.searchsorted(_AHEAD, told), 1, len(_AHEAD) - 1)
+    part = (told - _AHEAD[high - 1]) / (_AHEAD[high] - _AHEAD[high - 1])
+    found: Floats = level[:, high - 1] + part * (level[:, high] - level[:, high - 1])
+    return found
 
 
 def _since(life: _Life, knee: int, day: int) -> tuple[float, float]:

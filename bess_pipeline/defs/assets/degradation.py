@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
+from bess_pipeline.analytics import ageing_clocks
 from bess_pipeline.analytics import degradation as ageing
 from bess_pipeline.defs.house import outs
 from bess_pipeline.tables import catalog
@@ -15,6 +16,7 @@ def aged(
     state_of_health: pl.DataFrame, telemetry_5min: pl.DataFrame, batteries: pl.DataFrame
 ) -> Iterator[dg.Output[pl.DataFrame]]:
     """Say at every month end how fast each battery ages, and what is to be expected."""
-    found = ageing.ageing(state_of_health, telemetry_5min, batteries)
+    stress = ageing_clocks.daily_stress(telemetry_5min, batteries)
+    found = ageing.ageing(state_of_health, stress, batteries)
     yield dg.Output(found.degradation, catalog.DEGRADATION.name)
     yield dg.Output(found.forecast, catalog.CAPACITY_FORECAST.name)

@@ -23,6 +23,8 @@ NEAR_LIMIT_VOLT = 0.02
 LIMIT_PRECISION = 1e-6
 #: Two ends of charge belong together unless so much flows out in between [share of rated capacity].
 SAME_END_SHARE = 0.01
+#: A charge that ends at this current or less ends full [C].
+TAPERED_RATE = 0.1
 #: Chemistries whose voltage at rest says that they are full, and from which state of charge on [%].
 SLOPED, FULL_PERCENT = ("NMC", "NCA", "LCO", "LTO"), 97.0
 
@@ -37,11 +39,10 @@ _NUMBERS = ("charging_ah", "discharging_ah", "square", "current_ampere", "cell_v
 #: All fields of a mark, in the order of the table.
 _FIELDS = ("kind", "timestamp", "charging_ah", "discharging_ah", "square", "unobserved_us", "current_ampere",
            "cell_volt", "since_crossing_us", "since_crossing_ah", "last_step_ah")  # fmt: skip
-_UNKNOWN = -1
 
 
 class _Marks(NamedTuple):
-    """Whole numbers: series, kind, time, unobserved time, time since the crossing [µs]; the rest as `_NUMBERS`."""
+    """Whole numbers: series, kind, time, unobserved time, since the crossing [µs], whether it stays; `_NUMBERS`."""
 
     whole: Ints
     number: Floats
@@ -171,7 +172,9 @@ def _days(clean: pl.DataFrame, batteries: pl.DataFrame) -> tuple[pl.DataFrame, p
 def _listed(found: _Marks) -> pl.DataFrame:
     whole = {"series": 0, "timestamp": 2, "unobserved_us": 3, "since_crossing_us": 4}
     instants = pl.Datetime("us", "UTC")
-    marks = pl.DataFrame({name: found.whole[:, at] for name, at in whole.items()}, schema=dict.fromkeys(whole, pl.Int64))
+    marks = pl.DataFrame(
+        {name: found.whole[:, at] for name, at in whole.items()}, schema=dict.fromkeys(whole, pl.Int64)
+    )
     numbers = pl.DataFrame({name: found.number[:, at] for at, name in enumerate(_NUMBERS)})
     return (
         marks.hstack(numbers)
@@ -191,7 +194,7 @@ def _marks(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0
     time: Ints, current: Floats, lowest: Floats, highest: Floats, starts: Ints, plates: Floats, clocks: Ints
 ):
     """Marks of each series, and what flows over it: in, out, square, unobserved."""
-    whole, number = np.empty((64, 5), np.int64), np.empty((64, 7))
+    whole, number = np.empty((64, 6), np.int64), np.empty((64, 7))
     total = np.zeros((len(starts) - 1, 4))
     size = 0
     for s in range(len(starts) - 1):
@@ -204,10 +207,8 @@ def _marks(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0
         before_in = before_out = before_square = 0.0
         before_unobserved = 0
         before = 0
-        # The latest marks of this day: their places, and what had flowed up to them.
-        top = bottom = _UNKNOWN
+        # What the latest end at a limit was followed by.
         begun = crossed = charging = False
-        begun_out, begun_unobserved = 0.0, 0
         # Whether the run of charge or discharge that goes on is at its limit.
         at_limit = False
         low, high = starts[s], starts[s + 1]
@@ -224,51 +225,46 @@ def _marks(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0
                 into, out, square = into + step_in, out + step_out, square + step_square
                 unobserved += length - held
 
-            # A run of charge or discharge has ended at its limit, one sample ago.
-            if i > low and at_limit and direction != before:
+            # A run of charge or discharge has ended at its limit, one sample ago; a silence ends it too.
+            if i > low and at_limit and (direction != before or not joined):
                 kind = TOP if before > 0 else BOTTOM
-                latest = top if before > 0 else bottom
-                flowed = 0.0
-                if latest != _UNKNOWN:
-                    flowed = before_out - number[latest, 1] if before > 0 else before_in - number[latest, 0]
-                volt = highest[i - 1] if before > 0 else lowest[i - 1]
-                fresh = latest == _UNKNOWN or flowed >= same
+                latest = _latest(whole, size, s, kind)
+                back = before_out if before > 0 else before_in
+                fresh = latest < 0 or back - number[latest, 1 if before > 0 else 0] >= same
                 if fresh or abs(current[i - 1]) < abs(number[latest, 3]):
-                    if not fresh:
-                        # The same end once more, at a lower current: what came since is forgotten.
-                        kept = latest
-                        for j in range(latest + 1, size):
-                            same_side = whole[j, 1] in (DISCHARGE, CROSSING) if before > 0 else whole[j, 1] == CHARGE
-                            if not same_side:
-                                whole[kept], number[kept] = whole[j], number[j]
-                                top = kept if top == j else top
-                                bottom = kept if bottom == j else bottom
-                                kept += 1
-                        size = kept
+                    # A charge ends with the first of several ends, or the first that has tapered: those stay.
+                    tapers = not fresh and abs(current[i - 1]) <= TAPERED_RATE * rated < abs(number[latest, 3])
+                    if not fresh and (kind == BOTTOM or whole[latest, 5] == 0):
+                        # The same end once more, at a lower current: what was to begin there is forgotten.
+                        size = _without(whole, number, size, latest, kind, DISCHARGE if before > 0 else CHARGE)
                     whole, number = _room(whole, number, size)
-                    whole[size] = (s, kind, time[i - 1], before_unobserved, 0)
+                    volt = highest[i - 1] if before > 0 else lowest[i - 1]
+                    whole[size] = (s, kind, time[i - 1], before_unobserved, 0, int(fresh or tapers))
                     number[size] = (before_in, before_out, before_square, current[i - 1], volt, 0.0, 0.0)
-                    if before > 0:
-                        top, begun, crossed = size, False, False
-                    else:
-                        bottom, charging = size, False
                     size += 1
-            if direction != before or i == low:
+                    if before > 0:
+                        begun = crossed = False
+                    else:
+                        charging = False
+            before = before if joined else 0
+            if direction != before:
                 at_limit = False
 
             if direction < 0:
                 rested = highest[i - 1] if i > low and joined and before == 0 else np.nan
-                again = rested >= rest_full and (out - begun_out >= same or unobserved > begun_unobserved)
-                if before >= 0 and (not begun or again):
+                if before >= 0 and (not begun or rested >= rest_full):
+                    if begun and not crossed:
+                        # It begins anew from full: what began before is forgotten.
+                        latest = _latest(whole, size, s, DISCHARGE)
+                        size = _without(whole, number, size, latest, DISCHARGE, DISCHARGE)
                     whole, number = _room(whole, number, size)
                     if joined:
-                        whole[size] = (s, DISCHARGE, time[i - 1], before_unobserved, 0)
+                        whole[size] = (s, DISCHARGE, time[i - 1], before_unobserved, 0, 0)
                         number[size] = (before_in, before_out, before_square, current[i], rested, 0.0, 0.0)
                     else:
-                        whole[size] = (s, DISCHARGE, time[i], unobserved, 0)
+                        whole[size] = (s, DISCHARGE, time[i], unobserved, 0, 0)
                         number[size] = (into, out, square, current[i], np.nan, 0.0, 0.0)
                     begun, crossed = True, False
-                    begun_out, begun_unobserved = out, unobserved
                     size += 1
                 if not np.isnan(lowest[i]):
                     at_limit = lowest[i] <= low_limit
@@ -278,8 +274,10 @@ def _marks(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0
                         since_us, since_ah = 0, 0.0
                         if joined and not is_mean and lowest[i - 1] > low_limit:
                             share = (lowest[i - 1] - low_limit) / (lowest[i - 1] - lowest[i])
-                            since_us, since_ah = since_crossing(current[i - 1], current[i], time[i] - time[i - 1], share)
-                        whole[size] = (s, CROSSING, time[i], unobserved, since_us)
+                            since_us, since_ah = since_crossing(
+                                current[i - 1], current[i], time[i] - time[i - 1], share
+                            )
+                        whole[size] = (s, CROSSING, time[i], unobserved, since_us, 0)
                         number[size] = (into, out, square, current[i], lowest[i], since_ah, step_out)
                         size += 1
             elif direction > 0:
@@ -287,10 +285,10 @@ def _marks(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0
                     whole, number = _room(whole, number, size)
                     if joined:
                         rested = lowest[i - 1] if before == 0 else np.nan
-                        whole[size] = (s, CHARGE, time[i - 1], before_unobserved, 0)
+                        whole[size] = (s, CHARGE, time[i - 1], before_unobserved, 0, 0)
                         number[size] = (before_in, before_out, before_square, current[i], rested, 0.0, 0.0)
                     else:
-                        whole[size] = (s, CHARGE, time[i], unobserved, 0)
+                        whole[size] = (s, CHARGE, time[i], unobserved, 0, 0)
                         number[size] = (into, out, square, current[i], np.nan, 0.0, 0.0)
                     charging = True
                     size += 1
@@ -302,7 +300,7 @@ def _marks(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0
             i = high - 1
             whole, number = _room(whole, number, size)
             volt = highest[i] if before > 0 else lowest[i]
-            whole[size] = (s, TOP if before > 0 else BOTTOM, time[i], unobserved, 0)
+            whole[size] = (s, TOP if before > 0 else BOTTOM, time[i], unobserved, 0, 0)
             number[size] = (into, out, square, current[i], volt, 0.0, 0.0)
             size += 1
         if is_mean and high > low:
@@ -314,11 +312,33 @@ def _marks(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0
 
 
 @njit(cache=True)
+def _latest(whole: Ints, size: int, series: int, kind: int) -> int:
+    """Place of the latest mark of a kind in a series; −1 where there is none."""
+    for j in range(size - 1, -1, -1):
+        if whole[j, 0] != series:
+            return -1
+        if whole[j, 1] == kind:
+            return j
+    return -1
+
+
+@njit(cache=True)
+def _without(whole: Ints, number: Floats, size: int, first: int, one: int, other: int) -> int:
+    """Takes marks of two kinds out, from a place on; how many are left."""
+    kept = first
+    for j in range(first, size):
+        if whole[j, 1] not in (one, other):
+            whole[kept], number[kept] = whole[j], number[j]
+            kept += 1
+    return kept
+
+
+@njit(cache=True)
 def _room(whole: Ints, number: Floats, size: int) -> tuple[Ints, Floats]:
     """The same arrays, twice as long if there is no room for one more."""
     if size < len(whole):
         return whole, number
-    more_whole, more_number = np.empty((2 * size, 5), np.int64), np.empty((2 * size, 7))
+    more_whole, more_number = np.empty((2 * size, 6), np.int64), np.empty((2 * size, 7))
     more_whole[:size], more_number[:size] = whole, number
     return more_whole, more_number
 
@@ -340,6 +360,4 @@ def since_crossing(first: float, second: float, length: int, share: float) -> tu
     begins, ends = max(-first, 0.0), max(-second, 0.0)
     left = begins + (ends - begins) * share
     held = (1 - share) * length
-    return int(round(held)), (left + ends) / 2 * held / _US_PER_HOUR
-
-
+    return round(held), (left + ends) / 2 * held / _US_PER_HOUR

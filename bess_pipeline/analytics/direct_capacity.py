@@ -17,6 +17,7 @@ from bess_pipeline.analytics.capacity_marks import (
     LIMIT_PRECISION,
     SAME_END_SHARE,
     SLOPED,
+    TAPERED_RATE,
     TOP,
     moved,
     rest_volt,
@@ -30,8 +31,6 @@ _US_PER_HOUR = 3.6e9
 _DAY_US = 86_400_000_000
 _NORMAL_90 = 1.6448536269514722
 
-#: A charge that ends at this current or less ends full [C].
-TAPERED_RATE = 0.1
 #: A current is constant up to this standard deviation over its mean; ramps at both ends count.
 CONSTANT_SHARE = 0.1
 #: After a silence longer than this the voltage at rest must say that a battery is still full, or empty [µs].
@@ -92,8 +91,10 @@ def capacity_tests(
     days = evidence.join(plates.select(*_KEY, "battery_index", "sampling"), on=_KEY, how="inner").sort(
         "battery_index", "date"
     )
+    clock, amount = _day_arrays(days)
+    first_mark, mark, value = _mark_arrays(days)
     rows, times, values = _tests(
-        days["battery_index"].to_numpy().astype(np.int64), *_day_arrays(days), *_mark_arrays(days), _plate_arrays(plates)
+        days["battery_index"].to_numpy().astype(np.int64), clock, amount, first_mark, mark, value, _plate_arrays(plates)
     )
     found = _named(plates, rows, times, values)
     return (
@@ -156,7 +157,7 @@ def _plate_arrays(plates: pl.DataFrame) -> Floats:
 
 
 @njit(cache=True)
-def _tests(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0913, PLR0915
+def _tests(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0915
     battery: Ints,
     clock: Ints,
     amount: Floats,
@@ -181,7 +182,7 @@ def _tests(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0
     here, begin = np.zeros(4), np.zeros(4)
     for k in range(len(battery)):
         rated, low_limit, rest_full, still_full, still_empty = plates[battery[k]]
-        first, last, gap, hold, is_mean, midnight, unobserved = clock[k]
+        first, last, is_mean = clock[k, 0], clock[k, 1], clock[k, 4]
         follows = k > 0 and battery[k - 1] == battery[k]
         joined = False
         bridge = np.zeros(4)
@@ -196,7 +197,7 @@ def _tests(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0
             kind, at, missed, since_us = mark[m]
             here[:] = (value[m, 0], value[m, 1], value[m, 2], float(missed))
             current, volt = value[m, 3], value[m, 4]
-            at_first = at == first and follows and joined
+            at_first = at == first and follows and joined and abs(amount[k, 3]) > IDLE_RATE * rated
             begin[:] = here
             began, rest = at, volt
             if at_first and kind in (DISCHARGE, CHARGE):
@@ -383,7 +384,9 @@ def _with_rows(tests: pl.DataFrame, intervals: pl.DataFrame, batteries: pl.DataF
     )
     return tests.with_columns(
         temperature_mean_celsius=pl.Series(within[:, 0]).fill_nan(None),
-        cell_voltage_lowest_volt=pl.min_horizontal(pl.Series(within[:, 1]).fill_nan(None), pl.col("ended_volt")),
+        cell_voltage_lowest_volt=pl.min_horizontal(
+            pl.Series(within[:, 1]).fill_nan(None), "ended_volt", "cell_voltage_start_volt"
+        ),
     )
 
 

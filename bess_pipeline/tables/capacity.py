@@ -51,8 +51,8 @@ class CapacityEvidence(dy.Schema):
                 "last_step_ah": dy.Float64(nullable=False),
             },
         ),
-        description="Instants, with the charge up to each, in order: where a charge ends at the upper limit, a discharge"
-        " begins, crosses or ends at the lower limit, a charge begins",
+        description="Instants, with the charge up to each: where a charge ends at the upper limit, a discharge begins,"
+        " crosses or ends at the lower limit, a charge begins",
     )
 
 

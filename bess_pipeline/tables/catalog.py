@@ -9,6 +9,7 @@ import dataframely as dy
 
 from bess_pipeline.tables import (
     anomalies,
+    capacity,
     cells,
     cycles,
     degradation,
@@ -107,6 +108,10 @@ CELL_EVIDENCE = Table(
     by_day=True,
 )  # fmt: skip
 
+CAPACITY_EVIDENCE = Table(
+    "capacity_evidence", capacity.CapacityEvidence, "evidence", "fleet_day", _BATTERY_DAY, by_day=True
+)
+
 BATTERIES = Table("batteries", fleet.Battery, "gold", "fleet", ("battery_id",))
 OCV_CURVES = Table("ocv_curves", fleet.OcvPoint, "evidence", "fleet", ("battery_id", "soc_percent"))
 CLOSED_INTERVALS = Table(
@@ -121,6 +126,10 @@ CAPACITY_OBSERVATIONS = Table(
     "capacity_observations", health.CapacityObservation, "gold", "fleet", ("battery_id", "started_at", "ended_at")
 )
 STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet", _BATTERY_DAY)
+CAPACITY_TESTS = Table(
+    "capacity_tests", capacity.CapacityTest, "gold", "fleet", ("battery_id", "ended_at", "started_at")
+)
+CAPACITY_AUDIT = Table("capacity_audit", capacity.CapacityAudit, "gold", "fleet", _BATTERY_DAY)
 TELEMETRY_5MIN = Table("telemetry_5min", telemetry.Telemetry5min, "gold", "fleet", _BATTERY_TIME, by_day=True)
 CYCLES = Table("cycles", cycles.Cycle, "gold", "fleet", ("battery_id", "started_at", "ended_at"))
 BATTERY_DAILY = Table("battery_daily", energy.BatteryDaily, "gold", "fleet", _BATTERY_DAY)

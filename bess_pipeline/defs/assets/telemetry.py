@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import cells, intervals, telemetry
+from bess_pipeline.analytics import capacity_marks, cells, intervals, telemetry
 from bess_pipeline.defs import checks
 from bess_pipeline.defs.arrivals import Arrivals
 from bess_pipeline.defs.batches import Aside, Batches
@@ -19,9 +19,10 @@ RAW, QUARANTINE, ACCOUNTS = (
     catalog.QUARANTINE.name,
     catalog.ROW_ACCOUNTS.name,
 )
-INTERVALS, CELLS, EVIDENCE = (
+INTERVALS, CELLS, CAPACITY, EVIDENCE = (
     catalog.INTERVALS_5MIN.name,
     catalog.CELL_EVIDENCE.name,
+    catalog.CAPACITY_EVIDENCE.name,
     catalog.DAY_EVIDENCE.name,
 )
 
@@ -52,7 +53,10 @@ def clean_telemetry(raw_telemetry: Batches, home: dg.ResourceParam[Home]) -> Bat
     return raw_telemetry.map(lambda raw: telemetry.clean(telemetry.accepted(raw), batteries))
 
 
-@dg.multi_asset(name="condensed", **outs(catalog.INTERVALS_5MIN, catalog.CELL_EVIDENCE, catalog.DAY_EVIDENCE))
+@dg.multi_asset(
+    name="condensed",
+    **outs(catalog.INTERVALS_5MIN, catalog.CELL_EVIDENCE, catalog.CAPACITY_EVIDENCE, catalog.DAY_EVIDENCE),
+)
 def condensed(
     clean_telemetry: Batches, home: dg.ResourceParam[Home]
 ) -> Iterator[dg.Output[Aside] | dg.Output[pl.DataFrame]]:
@@ -61,6 +65,7 @@ def condensed(
     rows = Aside((_condensed(samples, batteries) for samples in clean_telemetry), main=INTERVALS)
     yield dg.Output(rows, INTERVALS)
     yield dg.Output(rows.kept(CELLS), CELLS)
+    yield dg.Output(rows.kept(CAPACITY), CAPACITY)
     yield dg.Output(rows.kept(EVIDENCE), EVIDENCE)
 
 
@@ -68,5 +73,6 @@ def _condensed(samples: pl.DataFrame, batteries: pl.DataFrame) -> dict[str, pl.D
     return {
         INTERVALS: intervals.intervals_5min(samples, batteries),
         CELLS: cells.cell_evidence(samples, batteries),
+        CAPACITY: capacity_marks.capacity_evidence(samples, batteries),
         EVIDENCE: intervals.day_evidence(samples, batteries),
     }

@@ -62,6 +62,13 @@ def lfp_soc(shared: Path, home: Path) -> None:
     shutil.copy(shared / "lfp_soc" / "lfp_soc.parquet", _with_fleet("lfp_soc", home))
 
 
+def lfp_soc_wrong_start(shared: Path, home: Path) -> None:
+    """The LFP cell with a management system that began to count 30 points too high."""
+    landing = _with_fleet("lfp_soc", home)
+    samples = pl.read_parquet(shared / "lfp_soc" / "lfp_soc.parquet")
+    samples.with_columns(pl.col("soc_ref") + 0.3).write_parquet(landing / "lfp_soc.parquet")
+
+
 def dmegc_rw(shared: Path, home: Path) -> None:
     """The four DMEGC cells as released."""
     shutil.copy(shared / "dmegc_rw" / "dmegc_rw.parquet", _with_fleet("dmegc_rw", home))
@@ -99,6 +106,7 @@ HOMES: dict[str, Callable[[Path, Path], None]] = {
     "lipo_crate": lipo_crate,
     "ev_pack": ev_pack,
     "lfp_soc": lfp_soc,
+    "lfp_soc_wrong_start": lfp_soc_wrong_start,
     "dmegc_rw": dmegc_rw,
     "m5bat_plant": m5bat_plant,
     "format_samples": format_samples,

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numba import njit
 
 from bess_pipeline.analytics.capacity import GAIN_ERROR
-from bess_pipeline.analytics.traces import Floats, floats
+from bess_pipeline.analytics.traces import Floats, Ints, floats
 from bess_pipeline.tables.capacity import CapacityAudit
 
 _KEY = ["fleet_id", "battery_id"]
@@ -179,19 +180,16 @@ def _estimates(health: pl.DataFrame) -> pl.DataFrame:
 
 def _by_anchors(days: pl.DataFrame, observations: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
     """Capacity by total least squares at the end of each day, in the order of the days."""
-    asked = days.select(*_DAY, "rated_capacity_ah")
-    sums = _daily_sums(observations, anchors, asked.select(*_KEY, "rated_capacity_ah").unique())
-    window = (
-        pl.concat([sums, asked.select(_DAY)], how="diagonal")
-        .sort(_DAY)
-        .rolling("date", period=f"{_WINDOW_DAYS}d", group_by=_KEY)
-        .agg(pl.col(_SUMS).sum(), pairs=pl.col("pairs").sum())
-        .unique(_DAY, keep="last", maintain_order=True)
+    plates = days.select(*_KEY, "rated_capacity_ah").unique(maintain_order=True).with_row_index("battery_index")
+    rows = days.join(plates.select(*_KEY, "battery_index"), on=_KEY, how="left", maintain_order="left")
+    daily = _daily_sums(observations, anchors, plates).sort("battery_index", "date")
+    window = _window_sums(
+        _numbered_days(rows),
+        _numbered_days(daily),
+        np.stack([floats(daily[name]) for name in (*_SUMS, "pairs")], axis=1),
     )
-    rows = asked.join(window, on=_DAY, how="left", maintain_order="left")
-    found = total_least_squares(np.stack([floats(rows[name]) for name in _SUMS], axis=1).reshape(-1, len(_SUMS)))
-    pairs = floats(rows["pairs"])
-    rated_ah = floats(rows["rated_capacity_ah"])
+    found = total_least_squares(window[:, : len(_SUMS)])
+    pairs, rated_ah = window[:, -1], floats(rows["rated_capacity_ah"])
     scale = (_BELIEF + found.merit) / (_BELIEF + np.maximum(pairs - 1, 0))
     own = found.variance * (np.minimum(pairs, _CORRELATION) * scale + _COMMON_SHARE * pairs)
     sigma = np.sqrt(own + (GAIN_ERROR * found.slope) ** 2)
@@ -205,10 +203,34 @@ def _by_anchors(days: pl.DataFrame, observations: pl.DataFrame, anchors: pl.Data
             "anchors_capacity_ah": known(found.slope * rated_ah),
             "anchors_lower_ah": known((found.slope - _NORMAL_90 * sigma) * rated_ah),
             "anchors_upper_ah": known((found.slope + _NORMAL_90 * sigma) * rated_ah),
-            "anchors_observations": rows["pairs"].fill_null(0).cast(pl.Int64),
+            "anchors_observations": pl.Series(pairs.astype(np.int64)),
             "anchors_scatter": known(scatter),
         }
     )
+
+
+def _numbered_days(rows: pl.DataFrame) -> Ints:
+    """Battery and day of each row, as two numbers."""
+    days = rows["date"].to_physical().to_numpy().astype(np.int64)
+    return np.stack([rows["battery_index"].to_numpy().astype(np.int64), days], axis=1).reshape(-1, 2)
+
+
+@njit(cache=True)
+def _window_sums(asked: Ints, daily: Ints, sums: Floats) -> Floats:
+    """Sums over the window up to each battery-day, each from nothing: a sum that slides keeps what it rounded off."""
+    out = np.zeros((len(asked), sums.shape[1]))
+    low = 0
+    for k in range(len(asked)):
+        battery, day = asked[k]
+        while low < len(daily) and (
+            daily[low, 0] < battery or (daily[low, 0] == battery and daily[low, 1] <= day - _WINDOW_DAYS)
+        ):
+            low += 1
+        j = low
+        while j < len(daily) and daily[j, 0] == battery and daily[j, 1] <= day:
+            out[k] += sums[j]
+            j += 1
+    return out
 
 
 def _daily_sums(observations: pl.DataFrame, anchors: pl.DataFrame, rated: pl.DataFrame) -> pl.DataFrame:
@@ -235,7 +257,7 @@ def _daily_sums(observations: pl.DataFrame, anchors: pl.DataFrame, rated: pl.Dat
         .sort(*_DAY, "ended_at", "started_at")
     )
     x, y, in_x, in_y = pl.col("x"), pl.col("y"), pl.col("x_variance"), pl.col("y_variance")
-    return pairs.group_by(_DAY, maintain_order=True).agg(
+    return pairs.group_by("battery_index", "date", maintain_order=True).agg(
         c1=(x * x / in_y).sum(),
         c2=(x * y / in_y).sum(),
         c3=(y * y / in_y).sum(),

@@ -159,3 +159,90 @@ def test_files_of_makers_run_through(ran):
         "SELECT times_backwards FROM landing_files WHERE fleet_id = 'bdf_time_bug'"
     )
     assert resets["times_backwards"].to_list() == [19]
+
+
+def test_the_published_capacities_of_the_nasa_cells_are_measured(ran, shared_data):
+    """Expected: capacity until 2.7 V of 636 discharges, and the first below 1.4 Ah; see the README of the data."""
+    published = pl.read_csv(shared_data / "nasa_pcoe" / "ground_truth_capacity.csv").select(
+        "discharge_no",
+        "capacity_ah_published",
+        battery_id="cell_id",
+        ended_at=pl.col("start_time").str.to_datetime(time_unit="us") + pl.duration(hours=1),
+    )
+    tests = ask(
+        ran("nasa_pcoe"),
+        "SELECT battery_id, timezone('UTC', started_at) AS started_at, timezone('UTC', ended_at) AS ended_at, "
+        "capacity_ah FROM capacity_tests WHERE kind = 'full discharge' ORDER BY ended_at",
+    )
+    assert tests.height == 636
+    both = published.sort("ended_at").join_asof(
+        tests.with_columns(at=pl.col("ended_at")), on="ended_at", by="battery_id", strategy="nearest", tolerance="30m",
+        check_sortedness=False,
+    )  # fmt: skip
+    error = 100 * (pl.col("capacity_ah") / pl.col("capacity_ah_published") - 1).abs()
+    cells = both.group_by("battery_id").agg(
+        p95=error.quantile(0.95), largest=error.max(), unknown=pl.col("capacity_ah").null_count()
+    )
+    assert cells["unknown"].sum() == 0
+    assert cells["p95"].max() <= 0.05
+    assert cells["largest"].max() <= 0.3
+    night = both.filter(pl.col("started_at").dt.date() != pl.col("at").dt.date())
+    assert night.height == 21
+    assert night.select(error.max()).item() <= 0.3
+    ended = both.filter(pl.col("capacity_ah") < 1.4).group_by("battery_id").agg(pl.col("discharge_no").min())
+    assert sorted(ended.rows()) == [("B0005", 125), ("B0006", 109), ("B0018", 97)]
+
+
+def test_the_capacity_at_a_twentieth_of_c_is_measured(ran):
+    """Expected: C/20 to 2.5 V, 2.752 Ah of R1; C/2, 1 C and 2 C: the counters of the released files [A s]."""
+    tests = ask(ran("dmegc_rw"), "SELECT battery_id, kind, capacity_ah, c_rate FROM capacity_tests")
+    found = {battery: ah for battery, kind, ah, _ in tests.iter_rows() if kind == "full discharge"}
+    counted = {"ocv": 9906.48, "Rt_c_2": 9262.44, "ref": 9098.64, "Rt_cx2": 9025.20}
+    assert found["R1/ocv/0"] == pytest.approx(2.752, rel=1e-3)
+    for test, coulombs in counted.items():
+        assert found[f"R1/{test}/0"] == pytest.approx(coulombs / 3600, rel=0.006), test
+
+
+def test_the_state_of_charge_of_the_lipo_cell_is_near_its_reference(ran):
+    """Reference: of 5.8 Ah, see the data set's README. Measured with anchors and counting: 0.8 to 2.8 points."""
+    errors = ask(
+        ran("lipo_crate"),
+        "SELECT battery_id, sqrt(avg((soc_percent - soc_bms_percent) ** 2)) AS rmse FROM telemetry_5min "
+        "GROUP BY ALL ORDER BY ALL",
+    )
+    assert errors.height == 4
+    assert errors["rmse"].max() <= 4
+    assert errors["rmse"].median() <= 1.5
+
+
+def test_a_reported_charge_that_begins_thirty_points_wrong_is_not_believed(ran):
+    """Known truth: 1.2 Ah counted exactly, LFP on its plateau at 10 °C. Measured, voltage under load: 11.5 points."""
+    true = ask(ran("lfp_soc"), "SELECT timestamp, soc_bms_percent AS true FROM telemetry_5min")
+    found = ask(ran("lfp_soc_wrong_start"), "SELECT timestamp, soc_percent FROM telemetry_5min")
+    both = found.join(true, on="timestamp").drop_nulls()
+    assert both.height > 250
+    assert both.select(((pl.col("soc_percent") - pl.col("true")) ** 2).mean().sqrt()).item() <= 15
+
+
+def test_jumps_of_the_reported_charge_of_m5bat_do_not_reach_ours(ran):
+    """On two days of Batt10 the report jumps by up to 7 points beyond the charge that flowed; ours follows it."""
+    rows = ask(
+        ran("m5bat"),
+        "SELECT date, timestamp, soc_percent, soc_bms_percent, 100 * (charging_capacity_ah - discharging_capacity_ah) "
+        "/ 320 AS counted FROM telemetry_5min WHERE battery_id = 'Batt10' ORDER BY timestamp",
+    )
+    beyond = rows.select(
+        (pl.col(name).diff().over("date") - pl.col("counted").shift().over("date")).abs().alias(name)
+        for name in ("soc_percent", "soc_bms_percent")
+    )
+    assert beyond.select((pl.col("soc_bms_percent") > 3).sum()).item() == 10
+    assert beyond["soc_percent"].max() <= 2
+
+
+def test_methods_of_capacity_stand_beside_each_other_on_the_nasa_cells(ran):
+    audit = ask(ran("nasa_pcoe"), "SELECT * FROM capacity_audit ORDER BY battery_id, date")
+    last = audit.group_by("battery_id", maintain_order=True).last()
+    assert last["tests"].to_list() == [168, 168, 168, 132]
+    for name in ("estimate_capacity_ah", "test_capacity_ah"):
+        assert last[name].is_between(1.0, 1.8).all(), name
+    assert audit["anchors_capacity_ah"].drop_nulls().is_between(1.0, 2.4).all()

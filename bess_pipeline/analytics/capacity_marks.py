@@ -246,9 +246,8 @@ def _marks(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0
                         begun = crossed = False
                     else:
                         charging = False
+            at_limit = at_limit and joined and direction == before
             before = before if joined else 0
-            if direction != before:
-                at_limit = False
 
             if direction < 0:
                 rested = highest[i - 1] if i > low and joined and before == 0 else np.nan

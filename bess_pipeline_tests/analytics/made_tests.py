@@ -147,8 +147,8 @@ def reference(rows, *, gap=300.0):  # noqa: C901, PLR0912, PLR0915 - a plain sca
                 full = going = None
                 if not empty or empty.into >= same or -i0 < empty.current:
                     empty, coming = Count(t0, current=-i0), None
+        at_limit = at_limit and joined and direction == before
         before = before if joined else 0
-        at_limit = at_limit and direction == before
         fresh = Count(t0 if joined else t1, rest=v0 if joined and before == 0 else float("nan"))
         if not joined:
             for count in filter(None, (full, going, empty, coming)):

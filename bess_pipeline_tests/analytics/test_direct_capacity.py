@@ -58,6 +58,7 @@ def test_a_cell_that_is_cycled_holds_what_it_was_made_with():
         pytest.param([("discharge", 0.5)], [], id="from anywhere"),
         pytest.param([*A_CYCLE[:2], ("move", -0.1), ("rest", 1), ("discharge", 0.5)], ["full discharge"], id="pause"),
         pytest.param([*A_CYCLE[:2], ("gap", 0.5), ("discharge", 0.5)], ["full discharge"], id="a silence after full"),
+        pytest.param([*A_CYCLE[:2], ("gap", 5), *A_CYCLE[2:]], ["full discharge"], id="rest that is full"),
         pytest.param([*A_CYCLE[:2], ("rest", 1), ("move", -0.3), ("gap", 9), ("discharge", 0.5)], [], id="lost"),
         pytest.param([*A_CYCLE, *A_CYCLE], ["full discharge", "full charge", "full discharge"], id="there and back"),
     ],

@@ -17,7 +17,7 @@ from inspect import signature
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import cells, intervals, telemetry
+from bess_pipeline.analytics import capacity_marks, cells, intervals, telemetry
 from bess_pipeline.defs import assets
 from bess_pipeline.sources.simulate import Plan, Simulated
 from bess_pipeline.sources.simulate.data_faults import delivered
@@ -164,6 +164,7 @@ def _condensed(raw: pl.DataFrame, batteries: pl.DataFrame, rows_at_once: int) ->
         for table, rows_of in (
             (catalog.INTERVALS_5MIN, intervals.intervals_5min),
             (catalog.CELL_EVIDENCE, cells.cell_evidence),
+            (catalog.CAPACITY_EVIDENCE, capacity_marks.capacity_evidence),
             (catalog.DAY_EVIDENCE, intervals.day_evidence),
         ):
             parts.setdefault(table.name, []).append(rows_of(samples, batteries))

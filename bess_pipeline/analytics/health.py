@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from bess_pipeline.analytics.resistance import normalized_resistance
-from bess_pipeline.tables.health import StateOfHealth
+from bess_pipeline.tables.health import USABLE, StateOfHealth
 
 _KEY = ["fleet_id", "battery_id"]
 _NORMAL_90 = 1.6448536269514722
@@ -59,11 +59,15 @@ def state_of_health(states: pl.DataFrame, intervals: pl.DataFrame, batteries: pl
             soh_percent=100 * pl.col("level"),
             soh_lower_percent=100 * (pl.col("level") - _NORMAL_90 * pl.col("sigma")),
             soh_upper_percent=100 * (pl.col("level") + _NORMAL_90 * pl.col("sigma")),
-            soh_usable_percent=pl.lit(None, pl.Float64),
+            **dict.fromkeys(USABLE, pl.lit(None, pl.Float64)),
             observations=pl.col("corrections"),
             method=pl.lit(_METHOD),
         )
-        .join(normalized_resistance(intervals, days.select(*_KEY, "date")), on=[*_KEY, "date"], how="left")
+        .join(
+            normalized_resistance(intervals, days.select(*_KEY, "date"), batteries).drop("method"),
+            on=[*_KEY, "date"],
+            how="left",
+        )
         .select(StateOfHealth.column_names())
         .sort(*_KEY, "date")
         .pipe(StateOfHealth.validate)

@@ -10,7 +10,7 @@ import polars as pl
 from bess_pipeline.analytics.integration import BIN_US, binned_integrals
 from bess_pipeline.analytics.telemetry import in_order
 from bess_pipeline.tables import telemetry as contracts
-from bess_pipeline.tables.telemetry import CELL_VOLTAGES, FLAGS, TEMPERATURES, VOIDS
+from bess_pipeline.tables.telemetry import CELL_VOLTAGES, FLAGS, STEP_COUNTS, STEP_SUMS, TEMPERATURES, VOIDS
 
 #: Silences of up to this many usual intervals, and of up to a minute, are bridged.
 GAP_INTERVALS = 5
@@ -22,6 +22,10 @@ LONGEST_USUAL_US = 900_000_000
 #: A change of current of this share of 1 C between neighbours this far apart at most is a step.
 STEP_C_RATE = 0.05
 STEP_US = 60_000_000
+#: Before a steady step the current changed by this share of the step at most: what was before does not linger in it.
+STEADY_SHARE = 0.25
+#: The voltage may have drifted by this share of the step. The drift is taken off where a current of this many C flowed.
+DRIFT_SHARE, DRIFT_RATE = 0.2, 0.02
 
 _DAY_US = 86_400_000_000
 _US_PER_HOUR = 3.6e9
@@ -124,6 +128,7 @@ def day_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     samples = _known(clean)
     days = _days(samples, batteries)
     hotter = pl.col("temperature_max_celsius") - pl.col("temperature")
+    probes = pl.col("temperature_max_celsius") - pl.col("temperature_min_celsius")
     counted = samples.group_by("series", maintain_order=True).agg(
         *(pl.col(flag).sum().cast(pl.Int64) for flag in FLAGS),
         *(pl.col(f"{channel}_known").sum().cast(pl.Int64) for channel in _IS_KNOWN),
@@ -132,6 +137,7 @@ def day_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
         longest_gap_us=pl.col("time").diff().max().fill_null(0),
         cell_voltage_spread_p95_volt=pl.col("cell_spread").quantile(0.95, "linear"),
         temperature_spread_p95_kelvin=hotter.quantile(0.95, "linear"),
+        temperature_range_p95_kelvin=pl.when(probes >= 0).then(probes).quantile(0.95, "linear"),
     )
     return (
         days.join(counted, on="series", how="left")
@@ -182,7 +188,7 @@ def _known(clean: pl.DataFrame) -> pl.DataFrame:
 def _days(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """One row per battery and day, in order: usual interval, gap rule, nameplate."""
     usual = pl.col("time").diff().median().clip(upper_bound=LONGEST_USUAL_US).fill_null(SHORTEST_GAP_US)
-    plates = batteries.select("fleet_id", "battery_id", "sampling", "rated_capacity_ah")
+    plates = batteries.select("fleet_id", "battery_id", "sampling", "rated_capacity_ah", "cells_in_series")
     days = (
         samples.group_by("series", maintain_order=True)
         .agg(
@@ -267,8 +273,8 @@ def _hours(integral: str) -> pl.Expr:
 def _finished(rows: pl.DataFrame) -> pl.DataFrame:
     return (
         rows.with_columns(
-            pl.col("samples", "step_count", *(f"{channel}_observed_us" for channel in _SUFFIX)).fill_null(0),
-            pl.col("step_current_voltage_sum", "step_current_square_sum", "step_voltage_square_sum").fill_null(0.0),
+            pl.col("samples", *STEP_COUNTS, *(f"{channel}_observed_us" for channel in _SUFFIX)).fill_null(0),
+            pl.col(STEP_SUMS).fill_null(0.0),
         )
         .select(contracts.Interval5min.column_names())
         .sort("fleet_id", "battery_id", "timestamp")
@@ -299,17 +305,52 @@ def _steps(samples: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
     least = days.select(
         pl.when(pl.col("sampling") == "instant").then(STEP_C_RATE * pl.col("rated_capacity_ah"))
     ).to_series()
-    both = samples.select("series", "time", "voltage", "current").drop_nulls(["voltage", "current"])
-    stepped = both.with_columns(
-        di=pl.col("current").diff(), dv=pl.col("voltage").diff(), least=least.gather(both["series"])
-    ).filter(
-        (pl.col("series").diff() == 0) & (pl.col("time").diff() <= STEP_US) & (pl.col("di").abs() >= pl.col("least"))
+    low, high = CELL_VOLTAGES
+    both = samples.select("series", "time", "voltage", "current", low, high).drop_nulls(["voltage", "current"])
+    middle = days["cells_in_series"].cast(pl.Float64).gather(both["series"]) * (pl.col(low) + pl.col(high)) / 2
+    stepped = (
+        both.with_columns(
+            di=pl.col("current").diff(),
+            before=pl.col("current").diff().shift(),
+            settled=(pl.col("series").diff(2) == 0) & (pl.col("time").diff().shift() <= STEP_US),
+            dv=pl.col("voltage").diff(),
+            least=least.gather(both["series"]),
+            dm=pl.col("current").abs().diff(),
+            do=(pl.col("voltage") - middle).diff(),
+            ds=(pl.col(high) - pl.col(low)).diff(),
+            drift=pl.when(pl.col("current").shift().abs() >= DRIFT_RATE / STEP_C_RATE * least.gather(both["series"]))
+            .then(pl.col("voltage").diff().shift() * pl.col("time").diff() / pl.col("time").diff().shift())
+            .otherwise(0.0),
+        )
+        .with_columns(jump=pl.col("dv") - pl.col("drift"))
+        .filter(
+            (pl.col("series").diff() == 0)
+            & (pl.col("time").diff() <= STEP_US)
+            & (pl.col("di").abs() >= pl.col("least"))
+        )
+    )
+    of_cells = pl.col("ds").is_not_null()
+    steady = (
+        pl.col("settled").fill_null(value=False)
+        & (pl.col("before").abs() <= STEADY_SHARE * pl.col("di").abs())
+        & (pl.col("drift").abs() <= DRIFT_SHARE * pl.col("jump").abs())
     )
     return stepped.group_by("series", bin=pl.col("time") // BIN_US * BIN_US, maintain_order=True).agg(
         step_count=pl.len().cast(pl.Int64),
         step_current_voltage_sum=(pl.col("di") * pl.col("dv")).sum(),
         step_current_square_sum=pl.col("di").pow(2).sum(),
         step_voltage_square_sum=pl.col("dv").pow(2).sum(),
+        step_steady_count=steady.sum().cast(pl.Int64),
+        step_steady_current_voltage_sum=(pl.col("di") * pl.col("jump")).filter(steady).sum(),
+        step_steady_current_square_sum=pl.col("di").filter(steady).pow(2).sum(),
+        step_steady_voltage_square_sum=pl.col("jump").filter(steady).pow(2).sum(),
+        step_cell_count=of_cells.sum().cast(pl.Int64),
+        step_cell_current_square_sum=pl.col("di").filter(of_cells).pow(2).sum(),
+        step_outside_current_sum=(pl.col("di") * pl.col("do")).sum(),
+        step_outside_square_sum=pl.col("do").pow(2).sum(),
+        step_magnitude_square_sum=pl.col("dm").filter(of_cells).pow(2).sum(),
+        step_spread_magnitude_sum=(pl.col("dm") * pl.col("ds")).sum(),
+        step_spread_square_sum=pl.col("ds").pow(2).sum(),
     )
 
 

@@ -17,7 +17,7 @@ import polars as pl
 from bess_pipeline.analytics.likelihood import Price, likelier_opposite, likelier_reading
 from bess_pipeline.analytics.traces import INTERVAL_US, Traces, floats, traces
 from bess_pipeline.tables.quality import Repair
-from bess_pipeline.tables.telemetry import TEMPERATURES, ClosedInterval5min
+from bess_pipeline.tables.telemetry import STEP_COUNTS, STEP_SUMS, TEMPERATURES, ClosedInterval5min
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -150,9 +150,8 @@ def repaired(intervals: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 def _read(kind: str, readings: dict[str, pl.Expr]) -> list[pl.Expr]:
     """Columns as a repair of this kind reads them; unknown where the interval is left out."""
     done = pl.col(f"{kind}_done")
-    emptied = {"current_observed_us": 0, "power_observed_us": 0, "temperature_observed_us": 0, "step_count": 0}
-    sums = ("step_current_voltage_sum", "step_current_square_sum", "step_voltage_square_sum")
-    nothing = emptied | dict.fromkeys(sums, 0)
+    emptied = ("current_observed_us", "power_observed_us", "temperature_observed_us", *STEP_COUNTS, *STEP_SUMS)
+    nothing = dict.fromkeys(emptied, 0)
     return [
         pl.when(done == "converted")
         .then(value)
@@ -172,9 +171,10 @@ def _turned() -> dict[str, pl.Expr]:
     )
     swapped = {name: pl.col(other) for pair in pairs for name, other in (pair, pair[::-1])}
     # 0 − x, because −0.0 is a number that nobody expects.
-    turned = {name: 0.0 - pl.col(name) for name in (*_CURRENT_CHANNELS, "step_current_voltage_sum")}
-    same = ("current_observed_us", "power_observed_us", "step_count", "current_abs_max_ampere",
-            "step_current_square_sum", "step_voltage_square_sum")  # fmt: skip
+    odd = ("step_current_voltage_sum", "step_steady_current_voltage_sum", "step_outside_current_sum")
+    turned = {name: 0.0 - pl.col(name) for name in (*_CURRENT_CHANNELS, *odd)}
+    same = ("current_observed_us", "power_observed_us", "current_abs_max_ampere", *STEP_COUNTS,
+            *(name for name in STEP_SUMS if name not in odd))  # fmt: skip
     return swapped | turned | {name: pl.col(name) for name in same}
 
 

@@ -1,18 +1,37 @@
-"""Resistance: from the current steps of a day to a resistance at 25 °C, and its growth."""
+"""Resistance: from the current steps of a day to a resistance at 25 °C and 50 % charge, and its growth."""
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
+from scipy.stats import t as student
 
-#: Activation energy of the resistance over one sample, 0.2 eV [J/mol], and the gas constant [J/(mol K)].
-_ACTIVATION, _GAS = 20_000.0, 8.314462618
-_REFERENCE_KELVIN = 298.15
-#: Steps that are needed before a resistance is said.
-LEAST_STEPS = 4
-#: A day's steps count for 1/e after this many days, and for nothing after three times as many.
-_FORGETTING_DAYS = 30
-_FIRST_DAYS = 30
+from bess_pipeline.analytics import resistance_filter as following
+from bess_pipeline.analytics.resistance_evidence import resistance_evidence
+from bess_pipeline.analytics.resistance_filter import LEAST_STEPS
+from bess_pipeline.analytics.traces import Floats, Ints, floats
+from bess_pipeline.tables.resistance import METHODS, ResistanceDaily
+
+__all__ = ["LEAST_STEPS", "day_resistance", "day_steps", "normalized_resistance", "resistance_daily"]
+
+#: Activation energy of the resistance over a step, and its standard error [J/mol]: pulses of NMC cells of 0.2 eV, the
+#: other lithium chemistries as they are, sulfuric acid after the temperature coefficient of its conductivity.
+ACTIVATION: dict[str, tuple[float, float]] = {
+    "LFP": (20_000.0, 5_000.0),
+    "NMC": (20_000.0, 5_000.0),
+    "NCA": (20_000.0, 5_000.0),
+    "LCO": (20_000.0, 5_000.0),
+    "LTO": (20_000.0, 6_000.0),
+    "lead_acid": (12_000.0, 6_000.0),
+}
+_NORMAL_90 = 1.6448536269514722
 _KEY = ["fleet_id", "battery_id"]
+#: Columns of the normalized resistance.
+_NORMALIZED = [
+    *_KEY, "date", "method", "resistance_ohm", "resistance_lower_ohm", "resistance_upper_ohm",
+    "resistance_increase_percent", "resistance_increase_lower_percent", "resistance_increase_upper_percent",
+    "activation_energy_joule_per_mole", "activation_energy_sigma_joule_per_mole",
+]  # fmt: skip
 
 
 def day_steps(intervals: pl.DataFrame) -> pl.DataFrame:
@@ -61,76 +80,179 @@ def day_resistance(intervals: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def normalized_resistance(intervals: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
-    """Resistance at 25 °C and its growth, from the current steps up to each day.
+def normalized_resistance(intervals: pl.DataFrame, days: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Resistance at 25 °C and 50 % state of charge, and its growth, from data up to the end of each day.
 
-    Steps of earlier days count with exp(−age/30 days); each day's current steps are
-    first scaled to 25 °C with exp(Ea/R·(1/T − 1/298.15 K)), Ea = 20 kJ/mol. The
-    growth is over the median of the single days of the battery's first 30 days, and
-    unknown before those are over. Days without a temperature, and days whose steps
-    show the wrong sign, do not count.
+    The logarithm of the resistance is a level that drifts, plus an activation energy
+    times 1/RT − 1/R·298.15 K, plus a slope and a bend over the state of charge. All are
+    regressed on the battery's own steps, from priors (`ACTIVATION`; slope and bend 0),
+    by a Kalman filter whose level forgets within about 30 days. Without a temperature of
+    the cells that of the air stands for it, and without any 25 ± 10 °C, which the interval
+    says. Fewer than 4 steps in 90 days are none.
+
+    The growth is over the median of the single days of the battery's first 30 days, or of
+    those so far while they are not over; it takes five such days.
 
     Args:
         intervals: `ClosedInterval5min` rows.
         days: The battery-days that are asked for: `fleet_id`, `battery_id`, `date`.
+        batteries: `Battery` rows.
 
     Returns:
-        One row per asked battery-day: `resistance_ohm` [Ω], `resistance_increase_percent` [%].
+        One row per asked battery-day: `method`, `resistance_ohm` [Ω] and `resistance_increase_percent` [%] with
+        the ends of their 90 % intervals, `activation_energy_joule_per_mole` [J/mol] and its standard error; sorted.
 
     References:
         W. Waag, S. Käbitz, D. U. Sauer (2013), Applied Energy 102, 885, doi:10.1016/j.apenergy.2012.09.030.
     """
-    evidence = day_steps(intervals)
-    kelvin = pl.col("step_temperature_celsius") + 273.15
-    factor = (_ACTIVATION / _GAS * (1 / kelvin - 1 / _REFERENCE_KELVIN)).exp()
-    steps = (
-        evidence.filter(
-            pl.col("step_count") > 0, pl.col("step_current_voltage_sum") > 0, pl.col("step_temperature_celsius") > -60
-        )
-        .select(
-            *_KEY,
-            "date",
-            day_number=pl.col("date").to_physical().cast(pl.Float64),
-            steps=pl.col("step_count"),
-            voltage=pl.col("step_current_voltage_sum"),
-            current=pl.col("step_current_square_sum") * factor,
-        )
-        .filter(pl.col("current") > 0)
-        .sort(*_KEY, "date")
-    )
-    began = evidence.group_by(_KEY).agg(began=pl.col("date").min())
-    first = (
-        steps.join(began, on=_KEY)
-        .filter(pl.col("date") < pl.col("began").dt.offset_by(f"{_FIRST_DAYS}d"), pl.col("steps") >= LEAST_STEPS)
-        .group_by(_KEY)
-        .agg(when_new=(pl.col("voltage") / pl.col("current")).median())
-    )
     asked = days.select(*_KEY, "date").unique().sort(*_KEY, "date")
-    window = f"{3 * _FORGETTING_DAYS}d"
-    weight = ((pl.col("day_number") - pl.col("day_number").last()) / _FORGETTING_DAYS).exp()
-    sums = (
-        asked.join(steps.drop("day_number"), on=[*_KEY, "date"], how="full", coalesce=True)
-        .with_columns(day_number=pl.col("date").to_physical().cast(pl.Float64))
-        .sort(*_KEY, "date")
-        .rolling("date", period=window, group_by=_KEY)
-        .agg(
-            steps=pl.col("steps").sum(),
-            resistance_ohm=(pl.col("voltage") * weight).sum() / (pl.col("current") * weight).sum(),
+    began = intervals.group_by(_KEY).agg(began=pl.col("date").min())
+    plates = batteries.select(*_KEY, "chemistry").join(began, on=_KEY)
+    evidence = resistance_evidence(intervals, batteries).partition_by(*_KEY, "method", as_dict=True)
+    empty = pl.DataFrame(schema={name: asked.schema.get(name, pl.Float64) for name in _NORMALIZED})
+    parts = [empty.with_columns(method=pl.lit(None, pl.String)).select(_NORMALIZED)]
+    for (fleet, battery), of_battery in asked.partition_by(_KEY, as_dict=True).items():
+        plate = plates.filter(fleet_id=fleet, battery_id=battery)
+        told = [
+            _followed(of_battery, evidence[fleet, battery, method], plate, method)
+            for method in METHODS
+            if (fleet, battery, method) in evidence
+        ]
+        nothing = of_battery.join(parts[0], on=[*_KEY, "date"], how="left").select(_NORMALIZED)
+        parts.append(_first_known([*told, nothing]))
+    return pl.concat(parts).sort(*_KEY, "date")
+
+
+def _first_known(told: list[pl.DataFrame]) -> pl.DataFrame:
+    """Of each day the first frame that knows a resistance: steps before means."""
+    every = pl.concat(frame.with_columns(rank=pl.lit(rank)) for rank, frame in enumerate(told))
+    known = every.filter(pl.col("resistance_ohm").is_not_null() | (pl.col("rank") == len(told) - 1))
+    return known.sort("date", "rank").unique("date", keep="first", maintain_order=True).drop("rank")
+
+
+def _followed(asked: pl.DataFrame, evidence: pl.DataFrame, plate: pl.DataFrame, method: str) -> pl.DataFrame:
+    """What one method says of one battery on the days asked for."""
+    rows = evidence.sort("date", "third", "unwarmed")
+    day = np.unique(np.concatenate([_days(asked["date"]), _days(rows["date"])]))
+    measured = np.ascontiguousarray(
+        np.stack(
+            [
+                floats(rows[name])
+                for name in ("log_ohm", "variance", "cold", "charge", "charge_square", "unwarmed", "steps")
+            ],
+            axis=1,
         )
     )
-    new_enough = pl.col("date") >= pl.col("began").dt.offset_by(f"{_FIRST_DAYS - 1}d")
+    at = _days(rows["date"])
+    energy, sigma = ACTIVATION[plate["chemistry"].item()]
+    result = following.followed(
+        day,
+        np.searchsorted(at, day).astype(np.int64),
+        np.searchsorted(at, day, side="right").astype(np.int64),
+        measured,
+        int(_days(plate["began"])[0]),
+        energy / 1e4,
+        sigma / 1e4,
+    )[np.searchsorted(day, _days(asked["date"]))]
+    ohm, ohm_sigma = result[:, following.RESISTANCE], _NORMAL_90 * result[:, following.RESISTANCE_SIGMA]
+    growth, growth_sigma = result[:, following.INCREASE], _NORMAL_90 * result[:, following.INCREASE_SIGMA]
+    columns = {
+        "resistance_ohm": np.exp(ohm),
+        "resistance_lower_ohm": np.exp(ohm - ohm_sigma),
+        "resistance_upper_ohm": np.exp(ohm + ohm_sigma),
+        "resistance_increase_percent": 100 * np.expm1(growth),
+        "resistance_increase_lower_percent": 100 * np.expm1(growth - growth_sigma),
+        "resistance_increase_upper_percent": 100 * np.expm1(growth + growth_sigma),
+        "activation_energy_joule_per_mole": 1e4 * result[:, following.ENERGY],
+        "activation_energy_sigma_joule_per_mole": 1e4 * result[:, following.ENERGY_SIGMA],
+    }
+    return asked.with_columns(
+        method=pl.when(pl.Series(np.isfinite(ohm))).then(pl.lit(method)),
+        **{name: pl.Series(values).fill_nan(None) for name, values in columns.items()},
+    ).select(_NORMALIZED)
+
+
+def _days(dates: pl.Series) -> Ints:
+    return dates.to_physical().to_numpy().astype(np.int64)
+
+
+def resistance_daily(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """What is known of the resistance at the end of each day, and where it sits.
+
+    Besides the normalized resistance (see `normalized_resistance`), two slopes over the
+    day's current steps tell connections from ageing: the highest less the lowest cell
+    voltage on |I| (a cell's loop: its own resistance above the others', its connection
+    where the cell's sense lines include it), and the voltage less cells in series times
+    the middle of the cell extremes on I (contactors, busbars, cables). Their intervals
+    are Student's, and hold the scatter of the day's steps alone. Loggers that
+    deliver means have none.
+
+    Args:
+        intervals: `ClosedInterval5min` rows.
+        batteries: `Battery` rows.
+
+    Returns:
+        `ResistanceDaily` rows, one per battery and day of `intervals`; sorted.
+    """
+    days = intervals.select(*_KEY, "date").unique()
+    sums = ("step_cell_count", "step_cell_current_square_sum", "step_outside_current_sum", "step_outside_square_sum",
+            "step_magnitude_square_sum", "step_spread_magnitude_sum", "step_spread_square_sum")  # fmt: skip
+    several = batteries.select(
+        *_KEY, outside=pl.col("cells_in_series").is_not_null(), loop=pl.col("cells_in_series") != 1
+    )
+    of_cells = (
+        intervals.sort(*_KEY, "timestamp")
+        .group_by(*_KEY, "date", maintain_order=True)
+        .agg(pl.col(sums).sum())
+        .join(several, on=_KEY, how="left", maintain_order="left")
+    )
+    count = floats(of_cells["step_cell_count"])
+    slopes = {
+        "cell_loop_resistance": (
+            "step_magnitude_square_sum",
+            "step_spread_magnitude_sum",
+            "step_spread_square_sum",
+            "loop",
+        ),
+        "outside_cell_resistance": (
+            "step_cell_current_square_sum",
+            "step_outside_current_sum",
+            "step_outside_square_sum",
+            "outside",
+        ),
+    }
+    for name, (xx, xy, yy, when) in slopes.items():
+        enough = (count >= LEAST_STEPS) & of_cells[when].fill_null(value=False).to_numpy()
+        slope, reach = _slope(floats(of_cells[xx]), floats(of_cells[xy]), floats(of_cells[yy]), count)
+        for suffix, values in (("", slope), ("_lower", slope - reach), ("_upper", slope + reach)):
+            of_cells = of_cells.with_columns(
+                pl.Series(f"{name}{suffix}_ohm", np.where(enough, values, np.nan)).fill_nan(None)
+            )
+    steps = day_steps(intervals).select(*_KEY, "date", steps="step_count", warm="step_temperature_celsius")
+    counted = (
+        resistance_evidence(intervals, batteries).group_by(*_KEY, "date").agg(told=pl.col("steps").sum().cast(pl.Int64))
+    )
     return (
-        asked.join(sums, on=[*_KEY, "date"], how="left")
-        .join(first, on=_KEY, how="left")
-        .join(began, on=_KEY, how="left")
-        .with_columns(resistance_ohm=pl.when(pl.col("steps") >= LEAST_STEPS).then("resistance_ohm").fill_nan(None))
-        .select(
-            *_KEY,
-            "date",
-            "resistance_ohm",
-            resistance_increase_percent=pl.when(new_enough).then(
-                100 * (pl.col("resistance_ohm") / pl.col("when_new") - 1)
-            ),
+        normalized_resistance(intervals, days, batteries)
+        .join(day_resistance(intervals), on=[*_KEY, "date"], how="left")
+        .join(of_cells, on=[*_KEY, "date"], how="left")
+        .join(steps, on=[*_KEY, "date"], how="left")
+        .join(counted, on=[*_KEY, "date"], how="left")
+        .with_columns(
+            step_count=pl.max_horizontal(pl.col("steps").fill_null(0), pl.col("told").fill_null(0)),
+            step_temperature_celsius="warm",
         )
+        .select(ResistanceDaily.column_names())
         .sort(*_KEY, "date")
+        .pipe(ResistanceDaily.validate)
     )
+
+
+def _slope(xx: Floats, xy: Floats, yy: Floats, count: Floats) -> tuple[Floats, Floats]:
+    """Regression through the origin, and half the width of its 90 % interval; NaN where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = xy / xx
+        scatter = np.maximum(yy - slope * xy, 0.0) / (count - 1) / xx
+    fine = np.isfinite(slope) & np.isfinite(scatter) & (count > 1)
+    width = student.ppf(0.95, np.maximum(count - 1, 1.0)) * np.sqrt(np.where(fine, scatter, 0.0))
+    return np.where(fine, slope, np.nan), np.where(fine, width, np.nan)

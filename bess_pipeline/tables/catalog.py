@@ -9,6 +9,7 @@ import dataframely as dy
 
 from bess_pipeline.tables import (
     anomalies,
+    balance,
     capacity,
     cells,
     cycles,
@@ -18,6 +19,7 @@ from bess_pipeline.tables import (
     health,
     landing,
     quality,
+    resistance,
     telemetry,
 )
 from bess_pipeline.tables.columns import label
@@ -125,6 +127,8 @@ CHARGE_ANCHORS = Table("charge_anchors", health.ChargeAnchor, "gold", "fleet", _
 CAPACITY_OBSERVATIONS = Table(
     "capacity_observations", health.CapacityObservation, "gold", "fleet", ("battery_id", "started_at", "ended_at")
 )
+RESISTANCE_DAILY = Table("resistance_daily", resistance.ResistanceDaily, "gold", "fleet", _BATTERY_DAY)
+CELL_BALANCE = Table("cell_balance", balance.CellBalance, "gold", "fleet", _BATTERY_DAY)
 STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet", _BATTERY_DAY)
 CAPACITY_TESTS = Table(
     "capacity_tests", capacity.CapacityTest, "gold", "fleet", ("battery_id", "ended_at", "started_at")

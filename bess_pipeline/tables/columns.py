@@ -20,6 +20,8 @@ SUFFIXES: dict[str, str] = {
     "Wh": "_wh",
     "°C": "_celsius",
     "K": "_kelvin",
+    "K/h": "_kelvin_per_hour",
+    "J/mol": "_joule_per_mole",
     "Ω": "_ohm",
     "s": "_seconds",
     "d": "_days",

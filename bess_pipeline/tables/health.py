@@ -6,6 +6,9 @@ from bess_pipeline.tables.columns import choice, count, day, instant, key, label
 
 OBSERVABILITY = ("full", "wide", "narrow")
 
+#: Usable capacity and the ends of its interval, which balance evidence adds to the state of health.
+USABLE = ("soh_usable_percent", "soh_usable_lower_percent", "soh_usable_upper_percent")
+
 
 class ChargeAnchor(dy.Schema):
     """One row per battery and instant at which the state of charge is known without counting."""
@@ -85,8 +88,14 @@ class StateOfHealth(dy.Schema):
     soh_lower_percent = quantity("%", "Lower end of the 90 % interval")
     soh_upper_percent = quantity("%", "Upper end of the 90 % interval")
     soh_usable_percent = quantity("%", "Usable capacity, limited by the weakest cells, over rated capacity")
-    resistance_ohm = quantity("Ω", "Resistance at 25 °C", low=0)
-    resistance_increase_percent = quantity("%", "Increase over the battery's first 30 days")
+    soh_usable_lower_percent = quantity("%", "Lower end of its 90 % interval")
+    soh_usable_upper_percent = quantity("%", "Upper end of its 90 % interval")
+    resistance_ohm = quantity("Ω", "Resistance at 25 °C and 50 % state of charge", low=0)
+    resistance_lower_ohm = quantity("Ω", "Lower end of its 90 % interval", low=0)
+    resistance_upper_ohm = quantity("Ω", "Upper end of its 90 % interval", low=0)
+    resistance_increase_percent = quantity("%", "Increase over the battery's first 30 days, or those so far")
+    resistance_increase_lower_percent = quantity("%", "Lower end of its 90 % interval")
+    resistance_increase_upper_percent = quantity("%", "Upper end of its 90 % interval")
     observability = choice(
         OBSERVABILITY, "full: reaches 98.5 % in most 30-day windows; wide: swings by 60 points; narrow: less."
     )

@@ -245,8 +245,31 @@ class Interval5min(dy.Schema):
     step_current_voltage_sum = dy.Float64(nullable=False, description="Sum of ΔI·ΔV over those steps [AV]")
     step_current_square_sum = dy.Float64(nullable=False, min=0, description="Sum of ΔI² over those steps [A²]")
     step_voltage_square_sum = dy.Float64(nullable=False, min=0, description="Sum of ΔV² over those steps [V²]")
+    step_steady_count = count("Those steps before which the current stood still and the voltage drifted little")
+    step_steady_current_voltage_sum = dy.Float64(
+        nullable=False, description="Sum of ΔI·ΔV over those [AV], ΔV without the drift before the step"
+    )
+    step_steady_current_square_sum = dy.Float64(nullable=False, min=0, description="Sum of ΔI² over those [A²]")
+    step_steady_voltage_square_sum = dy.Float64(nullable=False, min=0, description="Sum of that ΔV² over those [V²]")
+    step_cell_count = count("Steps on both sides of which lowest and highest cell voltage are known")
+    step_cell_current_square_sum = dy.Float64(nullable=False, min=0, description="Sum of ΔI² over those [A²]")
+    step_outside_current_sum = dy.Float64(
+        nullable=False,
+        description="Sum of ΔI·Δo over those [AV]; o is the voltage less cells in series times the middle of the cells",
+    )
+    step_outside_square_sum = dy.Float64(nullable=False, min=0, description="Sum of Δo² over those [V²]")
+    step_magnitude_square_sum = dy.Float64(nullable=False, min=0, description="Sum of (Δ|I|)² over those [A²]")
+    step_spread_magnitude_sum = dy.Float64(
+        nullable=False, description="Sum of Δ|I|·Δs over those [AV]; s is the highest less the lowest cell voltage"
+    )
+    step_spread_square_sum = dy.Float64(nullable=False, min=0, description="Sum of Δs² over those [V²]")
     soc_bms_percent = quantity("%", "Reported state of charge, first sample of the interval")
     soh_bms_percent = quantity("%", "Reported state of health, first sample of the interval")
+
+
+#: What is counted, and what is added up, of the steps of the current in an interval.
+STEP_COUNTS = ("step_count", "step_steady_count", "step_cell_count")
+STEP_SUMS = tuple(name for name in Interval5min.column_names() if name.startswith("step_") and name.endswith("_sum"))
 
 
 class ClosedInterval5min(Interval5min):
@@ -281,6 +304,7 @@ class DayEvidence(BatteryDay, FlagCounts, KnownCounts):
     temperature_spread_p95_kelvin = quantity(
         "K", "Hottest probe minus mean temperature, 95th percentile of the samples"
     )
+    temperature_range_p95_kelvin = quantity("K", "Hottest minus coldest probe, 95th percentile of the samples", low=0)
 
 
 class Telemetry5min(dy.Schema):

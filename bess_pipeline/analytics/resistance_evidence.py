@@ -1,0 +1,215 @@
+"""What a day says of the resistance: steps of the current, or changes of 5-minute means, as logarithms with errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from bess_pipeline.analytics.ocv import ocv_table, rested_charge
+from bess_pipeline.analytics.traces import INTERVAL_US, floats
+from bess_pipeline.tables.fleet import OcvPoint
+
+_KEY = ["fleet_id", "battery_id"]
+_GAS, _REFERENCE_KELVIN = 8.314462618, 298.15
+#: A change of current of this share of 1 C from one mean to the next counts as a step.
+_STEP_RATE = 0.05
+#: Scatter of single steps before any is seen [1], and the number of steps that this belief is worth.
+_STEP_SIGMA, _BELIEF = 0.03, 3.0
+#: And of their voltage, per cell [V].
+_VOLT_SIGMA = 0.0015
+#: A measurement with a larger error is none: its logarithm would lean to one side [1].
+_WORST_SIGMA = 0.3
+#: What steps of one day and one third of the charge have in common, as standard errors [1]: steps, means.
+_DAY_SIGMA, _MEAN_SIGMA = 0.01, 0.02
+#: What an unknown state of charge adds [1].
+_CHARGE_SIGMA = 0.05
+#: Means count where the open-circuit curve is nearly straight from one to the next [%].
+_STRAIGHT = (10.0, 90.0)
+#: An interval counts when observed for this share.
+_OBSERVED = 0.9
+#: Cells are this much warmer than the air around them, where nobody measures them [K].
+_OVER_AMBIENT = 2.0
+#: How unknown the temperature is: cells, ambient, nothing.
+_UNWARMED = (0.0, 0.4, 1.0)
+#: Temperatures at which a resistance says anything [°C].
+_WARMTH = (-40.0, 65.0)
+
+
+def resistance_evidence(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Each day's measurements of the resistance, by thirds of the state of charge.
+
+    Where samples are instants, ΣΔI·ΔV / ΣΔI² over the steps of the current between
+    neighbouring samples. Where they are means of minutes no step is seen, and the
+    changes of the 5-minute mean of the voltage are regressed on the change of the mean
+    current (resistance with the polarization of minutes), on the change before
+    (polarization that goes on) and on the charge that flowed (slope of the open-circuit
+    curve). Both are resistances, but not the same one: growth compares like with like.
+
+    The thirds are told by the reported state of charge; where nothing is reported, by
+    the voltage less the nameplate's resistance times the current.
+
+    Args:
+        intervals: `ClosedInterval5min` rows.
+        batteries: `Battery` rows.
+
+    Returns:
+        Rows sorted by battery, day and third: `method`, `log_ohm` and its `variance`, `cold` (10 kJ/mol over RT
+        less that at 25 °C), `charge` (share less a half; 0 where unknown), `charge_square`, `unwarmed` (0 where
+        the temperature of the cells is known, 1 where no temperature is), `steps`, `celsius` and `ohm`.
+    """
+    plates = batteries.sort(_KEY).with_row_index("battery_index")
+    rows = intervals.join(plates.select(*_KEY, "sampling", "battery_index", "rated_capacity_ah"), on=_KEY, how="inner")
+    found = [_of_steps(rows, plates), _of_means(rows, plates)]
+    return pl.concat(found).filter(pl.col("variance") < _WORST_SIGMA**2).sort(*_KEY, "date", "third", "unwarmed")
+
+
+def _of_steps(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
+    stepped = _placed(rows.filter(pl.col("step_steady_count") > 0), plates)
+    weight = pl.col("step_steady_current_square_sum")
+    cells = plates.select(*_KEY, "cells_in_series")
+    sums = (
+        _summed(stepped, weight)
+        .join(cells, on=_KEY, how="left", maintain_order="left")
+        .with_columns(ohm=pl.col("step_steady_current_voltage_sum") / pl.col("step_steady_current_square_sum"))
+    )
+    explained = pl.col("ohm") * pl.col("step_steady_current_voltage_sum")
+    left = (pl.col("step_steady_voltage_square_sum") - explained).clip(lower_bound=0)
+    noise = (_VOLT_SIGMA * pl.col("cells_in_series").fill_null(0)) ** 2
+    believed = _STEP_SIGMA**2 * explained / pl.col("step_steady_count") + noise
+    scatter = (_BELIEF * believed + left) / (_BELIEF + pl.col("step_steady_count") - 1)
+    return _measurements(
+        sums.filter(pl.col("ohm") > 0),
+        variance=scatter / explained + _DAY_SIGMA**2,
+        method="steps",
+        steps=pl.col("step_steady_count"),
+    )
+
+
+def _of_means(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
+    """One regression a day."""
+    least = _OBSERVED * INTERVAL_US
+    known = (pl.col("voltage_observed_us") >= least) & (pl.col("current_observed_us") >= least)
+
+    def before(name: str, rows_ago: int = 1) -> pl.Expr:
+        return pl.col(name).shift(rows_ago).over(_KEY)
+
+    unbroken = pl.col("timestamp") - before("timestamp", 2) == pl.duration(minutes=10)
+    turn, volts = pl.col("current_ampere").diff().over(_KEY), pl.col("voltage_volt").diff().over(_KEY)
+    moved = _placed(
+        rows.filter(pl.col("sampling") == "mean", known)
+        .sort(*_KEY, "timestamp")
+        .with_columns(
+            x0=turn, x1=turn.shift().over(_KEY), x2=pl.col("current_ampere") + before("current_ampere"), y=volts
+        )
+        .filter(unbroken),
+        plates,
+    ).filter(pl.col("soc").is_null() | pl.col("soc").is_between(*_STRAIGHT))
+    names = ("x0", "x1", "x2", "y")
+    products = {f"{a}{b}": pl.col(a) * pl.col(b) for i, a in enumerate(names) for b in names[i:]}
+    steps = (pl.col("x0").abs() >= _STEP_RATE * pl.col("rated_capacity_ah")).cast(pl.Int64)
+    sums = _summed(
+        moved.with_columns(**products, third=pl.lit(0, pl.Int64), step_steady_count=steps, rows=1),
+        pl.col("x0") ** 2,
+        *products,
+        "rows",
+    )
+    count = sums.height
+    normal = np.empty((count, 3, 3))
+    for i in range(3):
+        for j in range(3):
+            normal[:, i, j] = floats(sums[f"{names[min(i, j)]}{names[max(i, j)]}"])
+    # So little that it only decides where the day says nothing.
+    normal += 1e-6 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(3) + 1e-12 * np.eye(3)
+    inverse = np.linalg.inv(normal) if count else normal
+    right = np.stack([floats(sums[f"{name}y"]) for name in names[:3]], axis=1)
+    slopes = np.einsum("kij,kj->ki", inverse, right)
+    left = np.maximum(floats(sums["yy"]) - (slopes * right).sum(axis=1), 0.0)
+    ohm = slopes[:, 0]
+    believed = (_STEP_SIGMA * ohm) ** 2 * floats(sums["x0x0"]) / np.maximum(floats(sums["step_steady_count"]), 1.0)
+    freedom = np.maximum(floats(sums["rows"]) - 3, 0.0)
+    scatter = np.maximum((_BELIEF * believed + left) / (_BELIEF + freedom), believed)
+    with np.errstate(divide="ignore"):
+        relative = scatter * inverse[:, 0, 0] / ohm**2
+    fitted = sums.with_columns(ohm=pl.Series(ohm, dtype=pl.Float64), relative=pl.Series(relative, dtype=pl.Float64))
+    return _measurements(
+        fitted.filter(pl.col("ohm") > 0, pl.col("step_steady_count") > 0),
+        variance=pl.col("relative") + _MEAN_SIGMA**2,
+        method="means",
+        steps=pl.col("step_steady_count"),
+    )
+
+
+def _placed(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
+    """Rows with state of charge and temperature, and how well the latter is known."""
+    index = rows["battery_index"].to_numpy().astype(np.int64)
+    cells = floats(plates["cells_in_series"])[index]
+    ohm = np.nan_to_num(floats(plates["resistance_ohm"]))[index]
+    current = np.nan_to_num(floats(rows["current_ampere"]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        volt = (floats(rows["voltage_volt"]) - ohm * current) / cells
+    volt = np.where(np.isfinite(volt), volt, np.nan)
+    table = ocv_table(plates, OcvPoint.create_empty())
+    by_voltage = rested_charge(volt, index, table, sigma_volt=np.full(len(volt), 0.01)).soc_percent
+    ambient = pl.col("ambient_temperature_celsius") + _OVER_AMBIENT
+    air = pl.col("temperature_celsius").is_null()
+    told = pl.coalesce("soc_bms_percent", pl.Series("by_voltage", by_voltage).fill_nan(None)).clip(0, 100)
+    return (
+        rows.with_columns(
+            soc=told,
+            celsius=pl.coalesce("temperature_celsius", ambient),
+            unwarmed=pl.when(~air)
+            .then(_UNWARMED[0])
+            .when(ambient.is_not_null())
+            .then(_UNWARMED[1])
+            .otherwise(_UNWARMED[2]),
+        )
+        .filter(pl.col("celsius").is_null() | pl.col("celsius").is_between(*_WARMTH))
+        .with_columns(third=(pl.col("soc") * 3 / 100).floor().clip(0, 2).fill_null(3).cast(pl.Int64))
+    )
+
+
+def _summed(rows: pl.DataFrame, weight: pl.Expr, *names: str) -> pl.DataFrame:
+    """Sums over battery, day, third and kind of temperature; means of charge and temperature by weight."""
+
+    def mean(value: pl.Expr) -> pl.Expr:
+        known = weight.filter(value.is_not_null())
+        return pl.when(known.sum() > 0).then((value * weight).sum() / known.sum())
+
+    steps = (
+        "step_steady_count",
+        "step_steady_current_voltage_sum",
+        "step_steady_current_square_sum",
+        "step_steady_voltage_square_sum",
+    )
+    share = pl.col("soc") / 100 - 0.5
+    return (
+        rows.sort(*_KEY, "timestamp")
+        .group_by(*_KEY, "date", "third", "unwarmed", maintain_order=True)
+        .agg(
+            pl.col(*dict.fromkeys((*steps, *names))).sum(),
+            charge=mean(share),
+            charge_square=mean(share**2),
+            celsius=mean(pl.col("celsius")),
+        )
+        .filter(weight > 0 if not names else pl.col("x0x0") > 0)
+    )
+
+
+def _measurements(sums: pl.DataFrame, *, variance: pl.Expr, method: str, steps: pl.Expr) -> pl.DataFrame:
+    cold = 1e4 / _GAS * (1 / (pl.col("celsius") + 273.15) - 1 / _REFERENCE_KELVIN)
+    blind = pl.col("charge").is_null()
+    return sums.select(
+        *_KEY,
+        "date",
+        "third",
+        method=pl.lit(method),
+        log_ohm=pl.col("ohm").log(),
+        variance=variance + pl.when(blind).then(_CHARGE_SIGMA**2).otherwise(0.0),
+        cold=cold.fill_null(0.0),
+        charge=pl.col("charge").fill_null(0.0),
+        charge_square=pl.col("charge_square").fill_null(0.0),
+        unwarmed="unwarmed",
+        steps=steps.cast(pl.Float64),
+        celsius="celsius",
+        ohm="ohm",
+    )

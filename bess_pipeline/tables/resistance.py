@@ -1,0 +1,35 @@
+"""Resistance: what each day's current steps say of cells, connections and contactors."""
+
+import dataframely as dy
+
+from bess_pipeline.tables.columns import choice, count, day, key, quantity
+
+METHODS = ("steps", "means")
+
+
+class ResistanceDaily(dy.Schema):
+    """One row per battery and UTC day with telemetry: its resistance, from data up to the end of that day only."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    method = choice(
+        METHODS, "Whether resistance rests on current steps, or on changes of 5-minute means.", nullable=True
+    )
+    step_count = count("Current steps of the day, or changes of the 5-minute mean as large as a step")
+    internal_resistance_ohm = quantity("Ω", "Resistance of the day from current steps, as measured", low=0)
+    step_temperature_celsius = quantity("°C", "Mean cell temperature at the steps")
+    resistance_ohm = quantity("Ω", "Resistance at 25 °C and 50 % state of charge", low=0)
+    resistance_lower_ohm = quantity("Ω", "Lower end of its 90 % interval", low=0)
+    resistance_upper_ohm = quantity("Ω", "Upper end of its 90 % interval", low=0)
+    resistance_increase_percent = quantity("%", "Increase over the battery's first 30 days, or those so far")
+    resistance_increase_lower_percent = quantity("%", "Lower end of its 90 % interval")
+    resistance_increase_upper_percent = quantity("%", "Upper end of its 90 % interval")
+    activation_energy_joule_per_mole = quantity("J/mol", "Activation energy that fits the battery's steps so far")
+    activation_energy_sigma_joule_per_mole = quantity("J/mol", "Standard error of it", low=0)
+    cell_loop_resistance_ohm = quantity("Ω", "Highest minus lowest cell voltage per current, over the day's steps")
+    cell_loop_resistance_lower_ohm = quantity("Ω", "Lower end of its 90 % interval")
+    cell_loop_resistance_upper_ohm = quantity("Ω", "Upper end of its 90 % interval")
+    outside_cell_resistance_ohm = quantity("Ω", "Voltage beyond that of the cells per current, over the day's steps")
+    outside_cell_resistance_lower_ohm = quantity("Ω", "Lower end of its 90 % interval")
+    outside_cell_resistance_upper_ohm = quantity("Ω", "Upper end of its 90 % interval")

@@ -23,8 +23,8 @@ _WORST_SIGMA = 0.3
 _DAY_SIGMA, _MEAN_SIGMA = 0.01, 0.02
 #: What an unknown state of charge adds [1].
 _CHARGE_SIGMA = 0.05
-#: Means count where the open-circuit curve is nearly straight from one to the next [%].
-_STRAIGHT = (10.0, 90.0)
+#: Means count where the open-circuit curve is nearly straight from one to the next, by report and by voltage [%].
+_STRAIGHT = (20.0, 90.0)
 #: An interval counts when observed for this share.
 _OBSERVED = 0.9
 #: Cells are this much warmer than the air around them, where nobody measures them [K].
@@ -103,7 +103,7 @@ def _of_means(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
         )
         .filter(unbroken),
         plates,
-    ).filter(pl.col("soc").is_null() | pl.col("soc").is_between(*_STRAIGHT))
+    ).filter(pl.all_horizontal(pl.col("soc", "by_voltage").is_between(*_STRAIGHT).fill_null(value=True)))
     names = ("x0", "x1", "x2", "y")
     products = {f"{a}{b}": pl.col(a) * pl.col(b) for i, a in enumerate(names) for b in names[i:]}
     steps = (pl.col("x0").abs() >= _STEP_RATE * pl.col("rated_capacity_ah")).cast(pl.Int64)
@@ -128,7 +128,7 @@ def _of_means(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
     believed = (_STEP_SIGMA * ohm) ** 2 * floats(sums["x0x0"]) / np.maximum(floats(sums["step_steady_count"]), 1.0)
     freedom = np.maximum(floats(sums["rows"]) - 3, 0.0)
     scatter = np.maximum((_BELIEF * believed + left) / (_BELIEF + freedom), believed)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         relative = scatter * inverse[:, 0, 0] / ohm**2
     fitted = sums.with_columns(ohm=pl.Series(ohm, dtype=pl.Float64), relative=pl.Series(relative, dtype=pl.Float64))
     return _measurements(
@@ -152,9 +152,10 @@ def _placed(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
     by_voltage = rested_charge(volt, index, table, sigma_volt=np.full(len(volt), 0.01)).soc_percent
     ambient = pl.col("ambient_temperature_celsius") + _OVER_AMBIENT
     air = pl.col("temperature_celsius").is_null()
-    told = pl.coalesce("soc_bms_percent", pl.Series("by_voltage", by_voltage).fill_nan(None)).clip(0, 100)
+    told = pl.coalesce("soc_bms_percent", "by_voltage").clip(0, 100)
     return (
-        rows.with_columns(
+        rows.with_columns(pl.Series("by_voltage", by_voltage).fill_nan(None))
+        .with_columns(
             soc=told,
             celsius=pl.coalesce("temperature_celsius", ambient),
             unwarmed=pl.when(~air)

@@ -30,8 +30,6 @@ _TREND_DAYS = 180.0
 LEAST_STEPS, MEMORY_DAYS = 4, 90
 #: Days that stand for the battery when new, and how many of them are needed at least.
 FIRST_DAYS, LEAST_FIRST = 30, 5
-#: Steps that such a day needs.
-_DAY_STEPS = 2
 #: Innovations beyond this many standard errors pull with the force of this many.
 _HUBER = 2.5
 #: After so many days beyond it in a row, on one side, the level is anybody's guess again.
@@ -178,7 +176,7 @@ def _when_new(first: Ints, last: Ints, measured: Floats, state: Floats) -> tuple
             mean += share * row[COLD : UNWARMED + 1]
             weight += share
             steps += row[STEPS]
-        if steps < _DAY_STEPS:
+        if steps < 1:
             continue
         days[n] = level / weight
         sight[ACTIVATION:] += mean[:3] / weight

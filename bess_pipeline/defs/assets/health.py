@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import anchors, capacity, charge, health, intervals, offsets
+from bess_pipeline.analytics import anchors, balance, capacity, charge, health, intervals, offsets, resistance, usable
 from bess_pipeline.analytics import battery_states as estimating
 from bess_pipeline.analytics import repairs as repairing
 from bess_pipeline.defs.house import outs, spec
@@ -52,11 +52,28 @@ def capacity_observations(
     return capacity.capacity_observations(counted, charge_anchors, batteries)
 
 
+@dg.asset(**spec(catalog.RESISTANCE_DAILY))
+def resistance_daily(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return resistance.resistance_daily(closed_intervals, batteries)
+
+
+@dg.asset(**spec(catalog.CELL_BALANCE))
+def cell_balance(
+    closed_intervals: pl.DataFrame,
+    day_evidence: pl.DataFrame,
+    cell_evidence: pl.DataFrame,
+    batteries: pl.DataFrame,
+    ocv_curves: pl.DataFrame,
+) -> pl.DataFrame:
+    return balance.cell_balance(closed_intervals, day_evidence, cell_evidence, batteries, ocv_curves)
+
+
 @dg.asset(**spec(catalog.STATE_OF_HEALTH))
 def state_of_health(
-    battery_states: pl.DataFrame, closed_intervals: pl.DataFrame, batteries: pl.DataFrame
+    battery_states: pl.DataFrame, closed_intervals: pl.DataFrame, cell_balance: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
-    return health.state_of_health(battery_states, closed_intervals, batteries)
+    found = health.state_of_health(battery_states, closed_intervals, batteries)
+    return usable.with_usable_capacity(found, cell_balance, batteries)
 
 
 @dg.asset(**spec(catalog.TELEMETRY_5MIN))

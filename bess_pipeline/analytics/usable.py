@@ -1,0 +1,127 @@
+"""Usable capacity: what the weakest cells leave of a battery's capacity."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numba import njit
+
+from bess_pipeline.analytics.traces import Floats, Ints, floats
+from bess_pipeline.tables.balance import SOC_BINS
+from bess_pipeline.tables.health import USABLE, StateOfHealth
+
+_KEY = ["fleet_id", "battery_id"]
+_NORMAL_90 = 1.6448536269514722
+
+#: Deficit of the lowest cell, and excess of the highest, before any is seen: at empty and at full [points], their
+#: standard error, and how far the two ends go together. Capacities of new cells scatter by 0.2 to 1 %.
+_PRIOR = {"deficit": (1.0, 0.7), "excess": (0.7, 0.6)}
+_PRIOR_SIGMA, _TOGETHER = 1.0, 0.6
+#: What may change unseen in a day, as a standard error, at either end [points].
+_WALK = 0.03
+#: Innovations beyond this many standard errors pull with the force of this many.
+_HUBER = 3.0
+#: Columns of an observation: day, state of charge [1], deviation and its standard error [points].
+_DAY, _SOC, _VALUE, _SIGMA = range(4)
+
+
+def with_usable_capacity(health: pl.DataFrame, balance: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Add the usable capacity to the state of health, from balance evidence up to the end of each day.
+
+    A string is empty when its first cell is, and full when its first cell is, so that it
+    holds min_k(z_k·Q_k) + min_k((1 − z_k)·Q_k), z_k being the state of charge of cell k at any
+    one time. To first order in the differences between cells that is the mean capacity
+    times one less the deficit of the lowest cell at empty and the excess of the highest
+    at full. Both are followed as straight lines over the state of charge, since a cell of
+    less capacity deviates the more the further from where the cells are balanced: what is
+    seen at one end says something, with a larger error, of the other.
+
+    A battery of a single cell can use what it has. Without any evidence the usable
+    capacity is unknown.
+
+    Args:
+        health: `StateOfHealth` rows with `soh_percent` and its interval.
+        balance: `CellBalance` rows.
+        batteries: `Battery` rows.
+
+    Returns:
+        The rows of `health`, with `soh_usable_percent` and its 90 % interval; sorted.
+
+    References:
+        Formula: G. L. Plett (2015), Battery Management Systems I. Scatter of new cells: K. Rumpf, M. Naumann, A.
+        Jossen (2017), J. Energy Storage 14, 224, doi:10.1016/j.est.2017.09.010.
+    """
+    rows = health.drop(USABLE, strict=False).sort(*_KEY, "date")
+    cells = rows.join(batteries.select(*_KEY, "cells_in_series"), on=_KEY, how="left", maintain_order="left")
+    single = (cells["cells_in_series"] == 1).fill_null(value=False).to_numpy()
+    observed = balance.sort(*_KEY, "date").partition_by(_KEY, as_dict=True)
+    loss, variance = np.full(rows.height, np.nan), np.full(rows.height, np.nan)
+    for key, own in rows.with_row_index("row").partition_by(_KEY, as_dict=True, maintain_order=True).items():
+        if key in observed:
+            at = own["row"].to_numpy()
+            parts = [
+                _followed(_days(own["date"]), _observations(observed[key], kind), np.array(_PRIOR[kind]), end)
+                for kind, end in (("deficit", 0.0), ("excess", 1.0))
+            ]
+            loss[at] = parts[0][:, 0] + parts[1][:, 0]
+            variance[at] = parts[0][:, 1] + parts[1][:, 1]
+    loss, variance = np.where(single, 0.0, loss), np.where(single, 0.0, variance)
+    soh = floats(rows["soh_percent"])
+    soh_sigma = (floats(rows["soh_upper_percent"]) - floats(rows["soh_lower_percent"])) / (2 * _NORMAL_90)
+    usable = soh * (1 - loss / 100)
+    reach = _NORMAL_90 * np.hypot(soh_sigma * (1 - loss / 100), soh * np.sqrt(variance) / 100)
+    values = dict(zip(USABLE, (usable, usable - reach, usable + reach), strict=True))
+    return (
+        rows.with_columns(**{name: pl.Series(value).fill_nan(None) for name, value in values.items()})
+        .select(name for name in StateOfHealth.column_names() if name in {*health.columns, *USABLE})
+        .sort(*_KEY, "date")
+    )
+
+
+def _days(dates: pl.Series) -> Ints:
+    return dates.to_physical().to_numpy().astype(np.int64)
+
+
+def _observations(balance: pl.DataFrame, kind: str) -> Floats:
+    """All bins' deviations of a kind, by day and bin."""
+    parts = [
+        balance.select(
+            day=pl.col("date").to_physical().cast(pl.Float64),
+            soc=pl.col(f"{kind}_{name}_soc_percent") / 100,
+            value=f"{kind}_{name}_percent",
+            sigma=f"{kind}_{name}_sigma_percent",
+        )
+        for name in SOC_BINS
+    ]
+    rows = pl.concat(parts).drop_nulls().sort("day", "soc")
+    return np.ascontiguousarray(rows.to_numpy().astype(np.float64).reshape(-1, 4))
+
+
+@njit(cache=True)
+def _followed(day: Ints, observed: Floats, prior: Floats, end: float) -> Floats:
+    """Deviation at one end of the charge, and its variance, by day; NaN before the first observation."""
+    out = np.full((len(day), 2), np.nan)
+    state = prior.copy()
+    spread = np.array([[1.0, _TOGETHER], [_TOGETHER, 1.0]]) * _PRIOR_SIGMA**2
+    sight_end = np.array([1.0 - end, end])
+    next_one = 0
+    last = 0.0
+    for k in range(len(day)):
+        while next_one < len(observed) and observed[next_one, _DAY] <= day[k]:
+            row = observed[next_one]
+            if next_one > 0:
+                spread += np.eye(2) * _WALK**2 * (row[_DAY] - last)
+            last = row[_DAY]
+            sight = np.array([1.0 - row[_SOC], row[_SOC]])
+            seen = spread @ sight
+            total = sight @ seen + row[_SIGMA] ** 2
+            innovation = row[_VALUE] - sight @ state
+            total *= max(abs(innovation) / np.sqrt(total) / _HUBER, 1.0)
+            gain = seen / total
+            state += gain * innovation
+            spread -= np.outer(gain, seen)
+            next_one += 1
+        if next_one > 0:
+            out[k, 0] = sight_end @ state
+            out[k, 1] = sight_end @ spread @ sight_end + _WALK**2 * (day[k] - last)
+    return out

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bess_pipeline.analytics.resistance import day_resistance, day_steps, normalized_resistance
+from bess_pipeline.analytics.resistance import day_resistance, day_steps, normalized_resistance, resistance_daily
 from bess_pipeline_tests.analytics import made_cells
 
 
@@ -13,16 +13,27 @@ def steps(ohms, celsius, *, count=10):
     ohms, celsius = np.array(ohms, dtype=float), np.array(celsius, dtype=float)
     rows = made_cells.intervals(np.zeros(288 * len(ohms)), first_soc=50)[::288]
     return rows.with_columns(
-        step_count=pl.lit(count, pl.Int64),
-        step_current_square_sum=pl.lit(100.0),
-        step_current_voltage_sum=pl.Series(100 * ohms),
-        step_voltage_square_sum=pl.Series(100 * ohms**2),
+        **{
+            name: value
+            for kind in ("step", "step_steady")
+            for name, value in {
+                f"{kind}_count": pl.lit(count, pl.Int64),
+                f"{kind}_current_square_sum": pl.lit(100_000.0),
+                f"{kind}_current_voltage_sum": pl.Series(100_000 * ohms),
+                f"{kind}_voltage_square_sum": pl.Series(100_000 * ohms**2),
+            }.items()
+        },
         temperature_celsius=pl.Series(celsius).fill_nan(None),
+        soc_bms_percent=pl.lit(50.0),
+        ambient_temperature_celsius=pl.lit(None, pl.Float64),
     )
 
 
-def normalized(rows):
-    return normalized_resistance(rows, rows.select("fleet_id", "battery_id", "date"))
+BATTERIES = made_cells.batteries("b")
+
+
+def normalized(rows, plates=BATTERIES):
+    return normalized_resistance(rows, rows.select("fleet_id", "battery_id", "date"), plates)
 
 
 def test_the_day_as_measured_is_the_regression_over_its_steps():
@@ -43,15 +54,86 @@ def test_the_temperature_is_taken_out():
     assert found["resistance_ohm"].to_list() == pytest.approx([0.05] * 40, rel=1e-4)
 
 
-def test_without_a_temperature_the_resistance_at_25_degrees_is_unknown():
-    assert normalized(steps([0.05] * 3, [np.nan] * 3))["resistance_ohm"].null_count() == 3
+def width(found):
+    return (found["resistance_upper_ohm"] / found["resistance_lower_ohm"]).log().to_numpy() / 2 / 1.645
 
 
-def test_growth_is_over_the_first_30_days_and_unknown_before_they_are_over():
+@pytest.mark.parametrize("missing", ["temperature_celsius", "soc_bms_percent"])
+def test_without_a_sensor_the_resistance_stays_within_two_standard_errors_and_is_less_sure(missing):
+    rows = steps([0.05 * 1.2] * 60, [18] * 60)
+    known, blind = normalized(rows), normalized(rows.with_columns(pl.lit(None, pl.Float64).alias(missing)))
+    off = (blind["resistance_ohm"] / known["resistance_ohm"]).log().abs().to_numpy()
+    assert (off <= 2 * width(blind)).all()
+    if missing == "temperature_celsius":
+        assert (width(blind) > 5 * width(known)).all()
+
+
+def test_air_stands_for_cells_whose_temperature_nobody_measures():
+    rows = steps([0.05] * 40, [np.nan] * 40).with_columns(ambient_temperature_celsius=pl.lit(23.0))
+    found = normalized(rows)
+    assert found["resistance_ohm"].to_list() == pytest.approx([0.05] * 40, rel=1e-3)
+    assert (width(found) < width(normalized(steps([0.05] * 40, [np.nan] * 40)))).all()
+
+
+def test_growth_is_over_the_first_30_days_and_over_those_so_far_until_they_are_over():
+    """The resistance falls within the first 30 days: what they will say is not known before they are over."""
     found = normalized(steps([0.05] * 30 + [0.06] * 100, [25] * 130))["resistance_increase_percent"].to_list()
-    assert found[:29] == [None] * 29
-    assert found[29] == pytest.approx(0)
+    assert found[:4] == [None] * 4
+    assert found[4:30] == pytest.approx([0] * 26, abs=1e-6)
     assert found[-1] == pytest.approx(20, abs=0.7)
+
+
+def test_the_dependence_on_charge_is_learned_and_taken_out():
+    """Days alternate between 20 % and 80 %, where the resistance is 10 % higher and lower than at 50 %."""
+    even = np.arange(200) % 2 == 0
+    rows = steps(np.where(even, 0.055, 0.045), [25] * 200).with_columns(
+        soc_bms_percent=pl.Series(np.where(even, 20.0, 80.0))
+    )
+    assert normalized(rows)["resistance_ohm"][-1] == pytest.approx(0.05, rel=0.02)
+
+
+@pytest.mark.parametrize("factor", [0.01, 7.0])
+def test_resistance_scales_and_growth_does_not(factor):
+    ohms = np.linspace(0.05, 0.06, 50)
+    plates = made_cells.batteries("b", cells=None)
+    one, other = normalized(steps(ohms, [20] * 50), plates), normalized(steps(factor * ohms, [20] * 50), plates)
+    np.testing.assert_allclose(other["resistance_ohm"], factor * one["resistance_ohm"], rtol=1e-9)
+    growth = [frame["resistance_increase_percent"].drop_nulls().to_numpy() for frame in (one, other)]
+    np.testing.assert_allclose(growth[0], growth[1], atol=1e-7)
+
+
+def test_connections_are_told_from_cells_by_what_is_seen_beyond_them():
+    """Hand-computed: 2 AV of 1000 A² are 2 mΩ; with a scatter of 5 degrees of freedom, Student's 2.015."""
+    rows = steps([0.05], [25]).with_columns(
+        step_cell_count=pl.lit(6, pl.Int64),
+        step_cell_current_square_sum=pl.lit(1000.0), step_magnitude_square_sum=pl.lit(1000.0),
+        step_outside_current_sum=pl.lit(2.0), step_outside_square_sum=pl.lit(0.004 + 0.005),
+        step_spread_magnitude_sum=pl.lit(0.5), step_spread_square_sum=pl.lit(0.00025),
+    )  # fmt: skip
+    (day,) = resistance_daily(rows, BATTERIES).to_dicts()
+    assert day["outside_cell_resistance_ohm"] == pytest.approx(0.002)
+    assert day["outside_cell_resistance_upper_ohm"] == pytest.approx(0.002 + 2.015 * 0.001, rel=1e-3)
+    assert day["cell_loop_resistance_ohm"] == pytest.approx(0.0005)
+    assert day["cell_loop_resistance_lower_ohm"] == pytest.approx(0.0005)
+    assert day["method"] == "steps"
+
+
+def test_too_few_steps_tell_nothing_of_connections():
+    (day,) = resistance_daily(steps([0.05], [25]), BATTERIES).to_dicts()
+    assert day["outside_cell_resistance_ohm"] is None
+    assert day["cell_loop_resistance_ohm"] is None
+
+
+def test_five_minute_means_give_the_resistance_too():
+    """Current alternates in the flat middle of the curve; the rows hold 50 mΩ without polarization."""
+    rates = np.tile(np.repeat([0.3, 0.0, -0.3, 0.0], 12), 6 * 40)
+    rows = made_cells.intervals(rates, first_soc=50).with_columns(soc_bms_percent=pl.lit(50.0))
+    plates = made_cells.batteries("b").with_columns(sampling=pl.lit("mean"))
+    found = normalized(rows, plates)
+    assert found["method"].unique().to_list() == ["means"]
+    assert found["resistance_ohm"][-1] == pytest.approx(made_cells.OHM, rel=0.05)
+    assert found["resistance_increase_percent"][-1] == pytest.approx(0, abs=2)
+    assert normalized(rows)["resistance_ohm"].null_count() == found.height
 
 
 def test_a_day_knows_nothing_of_later_days():

@@ -29,6 +29,8 @@ ACTIVATION: dict[str, tuple[float, float]] = {
 _COMMON = {"steps": (0.015, 0.008), "means": (0.03, 0.02)}
 _NORMAL_90 = 1.6448536269514722
 _KEY = ["fleet_id", "battery_id"]
+#: Steady steps that a day's own resistance needs.
+_DAY_STEPS = 2
 #: Columns of the normalized resistance.
 _NORMALIZED = [
     *_KEY, "date", "method", "resistance_ohm", "resistance_lower_ohm", "resistance_upper_ohm",
@@ -65,20 +67,26 @@ def day_steps(intervals: pl.DataFrame) -> pl.DataFrame:
 
 
 def day_resistance(intervals: pl.DataFrame) -> pl.DataFrame:
-    """Resistance of each day, as measured: the regression of voltage steps on current steps.
+    """Resistance of each day, as measured: the regression of voltage steps on steady current steps.
+
+    Steady are steps before which the current stood still; the drift of the voltage before
+    them is taken off, since where the open-circuit curve is steep it goes on through the step.
 
     Args:
         intervals: `ClosedInterval5min` rows.
 
     Returns:
-        One row per battery and day with `internal_resistance_ohm` [Ω]; null with fewer than 4 steps,
+        One row per battery and day with `internal_resistance_ohm` [Ω]; null with fewer than 2 such steps,
         or where the steps give no positive resistance.
     """
-    resistance = pl.col("step_current_voltage_sum") / pl.col("step_current_square_sum")
-    usable = (pl.col("step_count") >= LEAST_STEPS) & (pl.col("step_current_square_sum") > 0) & (resistance > 0)
+    sums = [f"step_steady_{name}" for name in ("count", "current_voltage_sum", "current_square_sum")]
+    count, voltage, current = (pl.col(name) for name in sums)
+    usable = (count >= _DAY_STEPS) & (current > 0) & (voltage > 0)
     return (
-        day_steps(intervals)
-        .select(*_KEY, "date", internal_resistance_ohm=pl.when(usable).then(resistance))
+        intervals.sort(*_KEY, "timestamp")
+        .group_by(*_KEY, "date", maintain_order=True)
+        .agg(pl.col(sums).sum())
+        .select(*_KEY, "date", internal_resistance_ohm=pl.when(usable).then(voltage / current))
         .sort(*_KEY, "date")
     )
 
@@ -232,20 +240,23 @@ def resistance_daily(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.Dat
             of_cells = of_cells.with_columns(
                 pl.Series(f"{name}{suffix}_ohm", np.where(enough, values, np.nan)).fill_nan(None)
             )
-    steps = day_steps(intervals).select(*_KEY, "date", steps="step_count", warm="step_temperature_celsius")
-    counted = (
-        resistance_evidence(intervals, batteries).group_by(*_KEY, "date").agg(told=pl.col("steps").sum().cast(pl.Int64))
-    )
-    return (
-        normalized_resistance(intervals, days, batteries)
-        .join(day_resistance(intervals), on=[*_KEY, "date"], how="left")
-        .join(of_cells, on=[*_KEY, "date"], how="left")
-        .join(steps, on=[*_KEY, "date"], how="left")
-        .join(counted, on=[*_KEY, "date"], how="left")
-        .with_columns(
-            step_count=pl.max_horizontal(pl.col("steps").fill_null(0), pl.col("told").fill_null(0)),
-            step_temperature_celsius="warm",
+    warm = pl.col("steps").filter(pl.col("celsius").is_not_null())
+    told = (
+        resistance_evidence(intervals, batteries)
+        .group_by(*_KEY, "date", maintain_order=True)
+        .agg(
+            step_count=pl.col("steps").sum().cast(pl.Int64),
+            step_temperature_celsius=pl.when(warm.sum() > 0).then(
+                (pl.col("celsius") * pl.col("steps")).sum() / warm.sum()
+            ),
         )
+    )
+    frames = (day_resistance(intervals), of_cells, told)
+    found = normalized_resistance(intervals, days, batteries)
+    for frame in frames:
+        found = found.join(frame, on=[*_KEY, "date"], how="left", maintain_order="left")
+    return (
+        found.with_columns(pl.col("step_count").fill_null(0))
         .select(ResistanceDaily.column_names())
         .sort(*_KEY, "date")
         .pipe(ResistanceDaily.validate)

@@ -15,9 +15,9 @@ _DAY = [*_KEY, "date"]
 #: Largest current at rest [C], and the 5-minute rows that it must have lasted before one that counts.
 REST_RATE, REST_ROWS = 0.02, 6
 #: Standard errors: of an extreme cell's voltage, and of the mean cell's where only the extremes are known [V].
-_EXTREME_VOLT, _MIDDLE_VOLT = 0.0015, 0.003
+_EXTREME_VOLT, _MIDDLE_VOLT = 0.002, 0.003
 #: The open-circuit curve's own error [V], and the share by which its slope may be wrong.
-_CURVE_VOLT, _SLOPE_SHARE = 0.010, 0.2
+_CURVE_VOLT, _SLOPE_SHARE = 0.010, 0.3
 #: A state of charge is told when the curve's error leaves it within this,
 #: a deviation when its error is within this [%].
 _WORST_SOC, _WORST_DEVIATION = 12.0, 5.0
@@ -38,8 +38,8 @@ def cell_balance(
     highest and the mean cell are read as states of charge off the open-circuit curve.
     Their differences are the deficit of the lowest and the excess of the highest cell,
     and together the imbalance. Errors of the curve move all three alike; what remains is
-    1.5 mV per extreme through the local slope, and a fifth of the difference for a slope
-    that is wrong. Where the curve is too flat to say where on it the cells are, as on the
+    2 mV per extreme through the local slope, and three tenths of the difference for a
+    slope that is wrong. Where the curve is too flat to say where on it the cells are, as on the
     plateau of LFP, nothing is told.
 
     The mean cell is the battery's voltage over its cells in series; the middle of the

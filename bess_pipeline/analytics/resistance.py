@@ -102,7 +102,7 @@ def normalized_resistance(intervals: pl.DataFrame, days: pl.DataFrame, batteries
     says. Fewer than 4 steps in 90 days are none.
 
     The growth is over the median of the single days of the battery's first 30 days, or of
-    those so far while they are not over; it takes five such days.
+    those so far while they are not over; it takes three such days.
 
     Args:
         intervals: `ClosedInterval5min` rows.

@@ -29,7 +29,7 @@ _TREND_DAYS = 180.0
 #: Steps needed before a resistance is said, within this many days.
 LEAST_STEPS, MEMORY_DAYS = 4, 90
 #: Days that stand for the battery when new, and how many of them are needed at least.
-FIRST_DAYS, LEAST_FIRST = 30, 5
+FIRST_DAYS, LEAST_FIRST = 30, 3
 #: Innovations beyond this many standard errors pull with the force of this many.
 _HUBER = 2.5
 #: After so many days beyond it in a row, on one side, the level is anybody's guess again.

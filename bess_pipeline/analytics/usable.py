@@ -19,6 +19,9 @@ _PRIOR = {"deficit": (1.0, 0.7), "excess": (0.7, 0.6)}
 _PRIOR_SIGMA, _TOGETHER = 1.0, 0.6
 #: What may change unseen in a day, as a standard error, at either end [points].
 _WALK = 0.03
+#: Neighbouring days share most of their error: so many count for one. And the share that all have in common, curve and
+#: sensors, is carried beside the filter, for it does not average out.
+_CORRELATION = 12.0
 #: Innovations beyond this many standard errors pull with the force of this many.
 _HUBER = 3.0
 #: Columns of an observation: day, state of charge [1], deviation and its standard error [points].
@@ -102,6 +105,7 @@ def _followed(day: Ints, observed: Floats, prior: Floats, end: float) -> Floats:
     """Deviation at one end of the charge, and its variance, by day; NaN before the first observation."""
     out = np.full((len(day), 2), np.nan)
     state = prior.copy()
+    common = np.zeros(2)
     spread = np.array([[1.0, _TOGETHER], [_TOGETHER, 1.0]]) * _PRIOR_SIGMA**2
     sight_end = np.array([1.0 - end, end])
     next_one = 0
@@ -114,14 +118,15 @@ def _followed(day: Ints, observed: Floats, prior: Floats, end: float) -> Floats:
             last = row[_DAY]
             sight = np.array([1.0 - row[_SOC], row[_SOC]])
             seen = spread @ sight
-            total = sight @ seen + row[_SIGMA] ** 2
+            total = sight @ seen + _CORRELATION * row[_SIGMA] ** 2
             innovation = row[_VALUE] - sight @ state
             total *= max(abs(innovation) / np.sqrt(total) / _HUBER, 1.0)
             gain = seen / total
             state += gain * innovation
+            common += gain * (row[_SIGMA] - sight @ common)
             spread -= np.outer(gain, seen)
             next_one += 1
         if next_one > 0:
             out[k, 0] = sight_end @ state
-            out[k, 1] = sight_end @ spread @ sight_end + _WALK**2 * (day[k] - last)
+            out[k, 1] = sight_end @ spread @ sight_end + (sight_end @ common) ** 2 + _WALK**2 * (day[k] - last)
     return out

@@ -278,6 +278,33 @@ def test_means_have_no_steps():
     assert mean["step_current_square_sum"] == 0.0
 
 
+def test_steps_of_the_cell_extremes_and_steady_steps_are_added_up_apart():
+    """Hand-computed, 240 cells in series: a step of 100 A up and one down.
+
+    Before the second the voltage drifted by 1 V while the current stood at 100 A: it is taken off. Before
+    the first there is no sample, so that nobody knows whether the current stood still.
+    """
+    rows = [
+        sample(0, current_ampere=0.0, voltage_volt=780.0, cell_voltage_min_volt=3.24, cell_voltage_max_volt=3.26),
+        sample(60, current_ampere=100.0, voltage_volt=790.0, cell_voltage_min_volt=3.275, cell_voltage_max_volt=3.3),
+        sample(120, current_ampere=100.0, voltage_volt=791.0, cell_voltage_min_volt=3.28, cell_voltage_max_volt=3.305),
+        sample(180, current_ampere=0.0, voltage_volt=782.0, cell_voltage_min_volt=3.245, cell_voltage_max_volt=3.265),
+    ]
+    (row,) = intervals_5min(clean(rows), batteries("b")).to_dicts()
+    first = (790.0 - 240 * 3.2875) - (780.0 - 240 * 3.25)
+    second = (782.0 - 240 * 3.255) - (791.0 - 240 * 3.2925)
+    assert (row["step_count"], row["step_cell_count"], row["step_steady_count"]) == (2, 2, 1)
+    assert row["step_steady_current_voltage_sum"] == pytest.approx(-100 * -10)
+    assert row["step_steady_current_square_sum"] == pytest.approx(100**2)
+    assert row["step_steady_voltage_square_sum"] == pytest.approx(10**2)
+    assert row["step_cell_current_square_sum"] == pytest.approx(2 * 100**2)
+    assert row["step_outside_current_sum"] == pytest.approx(100 * first - 100 * second)
+    assert row["step_outside_square_sum"] == pytest.approx(first**2 + second**2)
+    assert row["step_magnitude_square_sum"] == pytest.approx(2 * 100**2)
+    assert row["step_spread_magnitude_sum"] == pytest.approx(100 * 0.005 + 100 * 0.005)
+    assert row["step_spread_square_sum"] == pytest.approx(2 * 0.005**2)
+
+
 @pytest.mark.parametrize(
     ("seconds", "amperes", "steps"),
     [

@@ -74,7 +74,9 @@ def test_a_converted_row_can_be_taken_back_to_the_row_as_it_came(fleets):
             if kind == "current_sign":
                 read = read.filter(pl.col("current_ampere").is_not_null())
                 came = came.join(read, on=["battery_id", "timestamp"], how="semi").sort("battery_id", "timestamp")
-                for name, of in (("current_ampere", -1), ("power_watt", -1), ("step_current_voltage_sum", -1)):
+                for name, of in (("current_ampere", -1), ("power_watt", -1), ("step_current_voltage_sum", -1),
+                                 ("step_steady_current_voltage_sum", -1), ("step_outside_current_sum", -1),
+                                 ("step_spread_magnitude_sum", 1)):  # fmt: skip
                     assert (of * read[name]).to_list() == came[name].to_list()
                 for name, other in (("charging_capacity_ah", "discharging_capacity_ah"),
                                     ("charging_energy_wh", "discharging_energy_wh")):  # fmt: skip

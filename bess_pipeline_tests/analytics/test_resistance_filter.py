@@ -12,9 +12,8 @@ def followed(day, measured, first=None, last=None):
     day = np.array(day, dtype=np.int64)
     first = np.arange(len(day)) if first is None else first
     last = first + 1 if last is None else last
-    return following.followed(
-        day, first.astype(np.int64), last.astype(np.int64), np.ascontiguousarray(measured), int(day[0]), ENERGY, ENERGY_SIGMA
-    )  # fmt: skip
+    bounds = first.astype(np.int64), last.astype(np.int64)
+    return following.followed(day, *bounds, np.ascontiguousarray(measured), int(day[0]), ENERGY, ENERGY_SIGMA)
 
 
 def measurements(log_ohm, *, sigma=0.02, cold=0.0, charge=0.0, unwarmed=0.0, steps=4.0):

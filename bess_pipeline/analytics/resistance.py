@@ -26,7 +26,7 @@ ACTIVATION: dict[str, tuple[float, float]] = {
 }
 #: What a method's resistance, and its growth, cannot be known better than, however many steps [1]: what lingers of
 #: earlier currents and of the open-circuit curve moves with the use of the battery.
-_COMMON = {"steps": (0.015, 0.008), "means": (0.03, 0.02)}
+_COMMON = {"steps": (0.03, 0.008), "means": (0.05, 0.035)}
 _NORMAL_90 = 1.6448536269514722
 _KEY = ["fleet_id", "battery_id"]
 #: Steady steps that a day's own resistance needs.

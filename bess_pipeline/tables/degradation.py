@@ -16,11 +16,11 @@ class Degradation(dy.Schema):
     degradation_upper_percent_per_year = quantity("%/a", "Upper end of its 90 % interval")
     calendar_share_percent = quantity("%", "Share of the loss so far that is of the calendar; null where inseparable")
     end_of_life_percent = quantity("%", "Capacity of rated at which life ends", nullable=False)
-    remaining_life_days_p05 = quantity("d", "Days to the end of life, 5th percentile", low=0)
-    remaining_life_days_p10 = quantity("d", "Days to the end of life, 10th percentile", low=0)
-    remaining_life_days_p50 = quantity("d", "Days to the end of life, median", low=0)
-    remaining_life_days_p90 = quantity("d", "Days to the end of life, 90th percentile", low=0)
-    remaining_life_days_p95 = quantity("d", "Days to the end of life, 95th percentile", low=0)
+    remaining_life_days_p05 = number("Days to the end of life, 5th percentile [d]", low=0)
+    remaining_life_days_p10 = number("Days to the end of life, 10th percentile [d]", low=0)
+    remaining_life_days_p50 = number("Days to the end of life, median [d]", low=0)
+    remaining_life_days_p90 = number("Days to the end of life, 90th percentile [d]", low=0)
+    remaining_life_days_p95 = number("Days to the end of life, 95th percentile [d]", low=0)
     remaining_life_at_least_days = quantity(
         "d", "Days of life that remain with 90 % probability, where no loss is significant yet", low=0
     )

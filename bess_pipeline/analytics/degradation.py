@@ -24,6 +24,8 @@ LEAST_DAYS, _POINT_DAYS, _POINTS = 90, 15, 48
 #: Before any data: capacity when data begin, and how fast the two clocks run against the laboratory's.
 _FIRST, _FIRST_SIGMA = 1.01, 0.03
 _PACE, _PACE_SIGMA = {0.5: 1.0, 0.75: 0.6}, 0.6
+#: A cell that outlasts the laboratory's does so at rest and at work: correlation of the two paces.
+_TOGETHER = 0.8
 #: Batteries of a fleet differ by at least so much in their pace.
 _BETWEEN = 0.15
 #: Loss that lies before the data.
@@ -178,21 +180,32 @@ def _month_ends(first: date, last: date) -> list[date]:
 
 def _prior(clock: Clock) -> _Fit:
     pace = _PACE[clock.calendar_power]
-    return _Fit(np.array([_FIRST, pace, pace]), np.diag([_FIRST_SIGMA, _PACE_SIGMA, _PACE_SIGMA]) ** 2)
+    return _stated(np.array([pace, pace]), np.full(2, _PACE_SIGMA))
+
+
+def _stated(pace: Floats, sigma: Floats) -> _Fit:
+    """What is known of capacity and paces without data of the battery."""
+    cover = np.diag(np.append(_FIRST_SIGMA, sigma) ** 2)
+    cover[1, 2] = cover[2, 1] = _TOGETHER * sigma[0] * sigma[1]
+    return _Fit(np.append(_FIRST, pace), cover)
 
 
 def _fleet_prior(clock: Clock, others: list[_Fit]) -> _Fit:
-    """What the other batteries of the fleet say of the pace: their weighted mean, as uncertain as they differ."""
+    """What the other batteries of the fleet say of the pace: their median, as uncertain as they differ.
+
+    The median, and the median difference, because one with a knee says nothing of the others.
+    """
     prior = _prior(clock)
     if not others:
         return prior
     pace = np.array([fit.mean[1:] for fit in others])
     own = np.array([np.diag(fit.cover)[1:] for fit in others])
-    weight = 1 / (own + _BETWEEN**2)
-    mean = (prior.mean[1:] / _PACE_SIGMA**2 + (weight * pace).sum(axis=0)) / (1 / _PACE_SIGMA**2 + weight.sum(axis=0))
-    spread = np.maximum(((pace - mean) ** 2 - own).mean(axis=0), _BETWEEN**2)
-    variance = np.minimum(spread + 1 / (1 / _PACE_SIGMA**2 + weight.sum(axis=0)), _PACE_SIGMA**2)
-    return _Fit(np.append(prior.mean[0], mean), np.diag(np.append(_FIRST_SIGMA**2, variance)))
+    middle = np.median(pace, axis=0)
+    spread = np.maximum(1.4826 * np.median(np.abs(pace - middle), axis=0), _BETWEEN) ** 2
+    known = (spread + np.median(own, axis=0)) / len(others)
+    weight = known / (known + _PACE_SIGMA**2)
+    mean = weight * prior.mean[1:] + (1 - weight) * middle
+    return _stated(mean, np.sqrt(np.minimum(spread + known, _PACE_SIGMA**2)))
 
 
 def _points(life: _Life, day: int) -> Ints:

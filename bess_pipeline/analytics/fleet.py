@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
-from scipy import stats
 
 from bess_pipeline.tables.fleet import BatteryLatest, FleetDaily
 
@@ -12,8 +10,6 @@ _KEY = ["fleet_id", "battery_id"]
 
 #: State of health below which a battery is in a bad way [%].
 _WARNING_PERCENT, _CRITICAL_PERCENT = 80.0, 70.0
-#: Days of state of health that a slope needs, and days in a year.
-_LEAST_DAYS, _YEAR_DAYS = 90, 365.25
 
 
 def fleet_daily(daily: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
@@ -66,6 +62,7 @@ def battery_latest(
     telemetry: pl.DataFrame,
     daily: pl.DataFrame,
     health: pl.DataFrame,
+    degradation: pl.DataFrame,
     events: pl.DataFrame,
     batteries: pl.DataFrame,
 ) -> pl.DataFrame:
@@ -79,24 +76,26 @@ def battery_latest(
     severity, or a state of health below 70 and 80 %; `watch` for any other open event;
     `good`; `unknown` where there is neither a state of health nor an open event.
 
-    The degradation is the Theil–Sen slope through the daily state of health, positive
-    for loss, from 90 days on.
+    The degradation is the newest of the battery's, positive for loss.
 
     Args:
         telemetry: `Telemetry5min` rows.
         daily: `BatteryDaily` rows.
         health: `StateOfHealth` rows.
+        degradation: `Degradation` rows.
         events: `AnomalyEvent` rows; an event without an end is open.
         batteries: `Battery` rows.
 
     Returns:
         `BatteryLatest` rows, one per battery with data, sorted by battery.
-
-    References:
-        P. K. Sen (1968), J. Am. Stat. Assoc. 63, 1379, doi:10.1080/01621459.1968.10480934.
     """
     latest_health = (
         health.sort(*_KEY, "date").group_by(_KEY, maintain_order=True).agg(pl.col("soh_percent").drop_nulls().last())
+    )
+    lost = (
+        degradation.sort(*_KEY, "as_of")
+        .group_by(_KEY, maintain_order=True)
+        .agg(pl.col("degradation_percent_per_year").last())
     )
     cycles = daily.sort(*_KEY, "date").group_by(_KEY, maintain_order=True).agg(pl.col("equivalent_full_cycles").sum())
     opened = (
@@ -124,7 +123,7 @@ def battery_latest(
         _last_known(telemetry)
         .join(latest_health, on=_KEY, how="left")
         .join(cycles, on=_KEY, how="left")
-        .join(_slopes(health), on=_KEY, how="left")
+        .join(lost, on=_KEY, how="left")
         .join(opened, on=_KEY, how="left")
         .join(batteries.select(*_KEY, "initial_equivalent_full_cycles"), on=_KEY, how="left")
         .with_columns(
@@ -149,22 +148,4 @@ def _last_known(telemetry: pl.DataFrame) -> pl.DataFrame:
             (pl.col("timestamp").last() + pl.duration(minutes=5)).alias("timestamp"),
             *[pl.col(name).drop_nulls().last() for name in values],
         )
-    )
-
-
-def _slopes(health: pl.DataFrame) -> pl.DataFrame:
-    """Loss of state of health per year of each battery with enough days."""
-    known = health.drop_nulls("soh_percent").sort(*_KEY, "date")
-    rows = []
-    for (fleet, battery), days in known.partition_by(_KEY, as_dict=True, maintain_order=True).items():
-        at = days["date"].to_physical().to_numpy().astype(np.float64)
-        if days.height >= _LEAST_DAYS and at[-1] - at[0] >= _LEAST_DAYS - 1:
-            # One day in seven bounds the number of pairs; neighbouring days are the same estimate anyway.
-            pick = slice(None, None, -7)
-            slope = stats.theilslopes(days["soh_percent"].to_numpy()[pick], at[pick]).slope
-            rows.append((fleet, battery, -float(slope) * _YEAR_DAYS))
-    return pl.DataFrame(
-        rows,
-        schema={"fleet_id": pl.String, "battery_id": pl.String, "degradation_percent_per_year": pl.Float64},
-        orient="row",
     )

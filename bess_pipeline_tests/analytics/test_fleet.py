@@ -7,6 +7,7 @@ import pytest
 
 from bess_pipeline.analytics.fleet import battery_latest, fleet_daily
 from bess_pipeline.tables.anomalies import AnomalyEvent
+from bess_pipeline.tables.degradation import Degradation
 from bess_pipeline.tables.energy import BatteryDaily
 from bess_pipeline.tables.health import StateOfHealth
 from bess_pipeline.tables.telemetry import Telemetry5min
@@ -68,11 +69,12 @@ def sample(minutes, **values):
     } | values
 
 
-def latest(*, samples=None, days=(), known=None, events=()):
+def latest(*, samples=None, days=(), known=None, lost=(), events=()):
     (row,) = battery_latest(
         frame(Telemetry5min, samples or [sample(0)]),
         frame(BatteryDaily, list(days)),
         soh("a", known or []),
+        frame(Degradation, list(lost)),
         frame(AnomalyEvent, list(events)),
         PLATES,
     ).to_dicts()
@@ -159,7 +161,11 @@ def test_cycles_begin_where_the_register_says():
     assert latest(days=days)["equivalent_full_cycles"] == pytest.approx(13)
 
 
-def test_a_loss_of_two_points_a_year_is_positive_and_needs_90_days():
-    fading = [100 - 2 * number / 365.25 for number in range(120)]
-    assert latest(known=fading)["degradation_percent_per_year"] == pytest.approx(2)
-    assert latest(known=fading[:60])["degradation_percent_per_year"] is None
+def test_the_degradation_is_the_newest_that_was_said():
+    lost = [
+        {"battery_id": "a", "as_of": DAY + timedelta(days=30 * number), "degradation_percent_per_year": 3.0 - number,
+         "end_of_life_percent": 80.0, "days_known": 100, "method": "regression"}
+        for number in range(2)
+    ]  # fmt: skip
+    assert latest(lost=lost[::-1])["degradation_percent_per_year"] == 2
+    assert latest()["degradation_percent_per_year"] is None

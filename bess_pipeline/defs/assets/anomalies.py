@@ -41,7 +41,8 @@ def battery_latest(
     telemetry_5min: pl.DataFrame,
     battery_daily: pl.DataFrame,
     state_of_health: pl.DataFrame,
+    degradation: pl.DataFrame,
     anomaly_events: pl.DataFrame,
     batteries: pl.DataFrame,
 ) -> pl.DataFrame:
-    return fleet.battery_latest(telemetry_5min, battery_daily, state_of_health, anomaly_events, batteries)
+    return fleet.battery_latest(telemetry_5min, battery_daily, state_of_health, degradation, anomaly_events, batteries)

@@ -11,6 +11,11 @@ from bess_pipeline.lake.store import Lake
 _SHARED = Path(os.environ.get("BESS_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items):
+    """Long runs first, so that no worker is left with them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("real_data") is None)
+
+
 @pytest.fixture
 def lake(tmp_path):
     """An empty lake."""

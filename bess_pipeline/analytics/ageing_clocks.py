@@ -46,7 +46,7 @@ def clock_of(chemistry: str) -> Clock:
     return CLOCKS["NMC" if chemistry in _LIKE_NMC else "LFP"]
 
 
-def daily_stress(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+def daily_stress(telemetry: pl.DataFrame, states: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """What each day adds to the clocks of its battery.
 
     LFP, and chemistries without a measurement of their own: k²·t with
@@ -55,13 +55,16 @@ def daily_stress(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFra
     k = (7.543·V − 23.75)·1e6·exp(−6976/T) per day^0.75, and
     k = 7.348e-3·(V − 3.667)² + 7.6e-4 + 4.081e-3·depth per √Ah of a cell of 2.15 Ah. Only the shape in time matters:
     how fast a battery runs through them is estimated. What is unknown of a day is taken as ordinary: 25 °C, 50 %.
+    The state of charge is that known on the day itself, half-way between its extremes: the smoothed one of
+    `telemetry_5min` would let later days change what was said of earlier ones.
 
     Args:
         telemetry: `Telemetry5min` rows.
+        states: `BatteryState` rows.
         batteries: `Battery` rows.
 
     Returns:
-        One row per battery and day with data, sorted: `calendar` and `cycle` [loss to the power 1/p].
+        One row per battery and day with data, sorted: `calendar` and `cycle` [loss to the power 1/p], and `cycles`.
 
     References:
         M. Naumann et al. (2018), J. Energy Storage 17, 153, doi:10.1016/j.est.2018.01.019; (2020), J. Power Sources
@@ -72,19 +75,30 @@ def daily_stress(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFra
     rated = pl.col("rated_capacity_ah")
     moved = pl.col("charging_capacity_ah").fill_null(0) + pl.col("discharging_capacity_ah").fill_null(0)
     rate = pl.col("current_ampere").abs() / rated
+    low, high = pl.col("soc_min_percent"), pl.col("soc_max_percent")
+    known = states.select(*_KEY, "date", soc=((low + high) / 200).clip(0, 1), depth=((high - low) / 100).clip(0, 1))
     days = (
         telemetry.join(plates, on=_KEY, how="inner")
         .sort(*_KEY, "timestamp")
         .group_by(*_KEY, "date", "chemistry", maintain_order=True)
         .agg(
             celsius=pl.col("temperature_celsius").mean().fill_null(_ROOM_CELSIUS),
-            soc=pl.col("soc_percent").mean().fill_null(50.0) / 100,
-            depth=((pl.col("soc_percent").max() - pl.col("soc_percent").min()) / 100).fill_null(0.0).clip(0, 1),
             volt=(pl.col("voltage_volt") / pl.col("cells_in_series")).mean(),
             rate=rate.filter(rate > _WORK_RATE).mean().fill_null(0.0),
             cycles=(moved / (2 * rated)).sum(),
         )
+        .join(known, on=[*_KEY, "date"], how="left", maintain_order="left")
+        .with_columns(pl.col("soc").fill_null(0.5), pl.col("depth").fill_null(0.0))
     )
+    return stress_of(days)
+
+
+def stress_of(days: pl.DataFrame) -> pl.DataFrame:
+    """What days of known use add to the clocks: see `daily_stress`.
+
+    Args:
+        days: `chemistry`, `celsius` [°C], `soc` and `depth` [1], `volt` per cell [V], `rate` [C], `cycles`.
+    """
     kelvin = pl.col("celsius") + 273.15
     arrhenius = (-17126.0 / _GAS * (1 / kelvin - 1 / _ROOM_KELVIN)).exp()
     lfp = 1.2571e-5 * arrhenius * (2.8575 * (pl.col("soc") - 0.5).pow(3) + 0.60225)
@@ -96,6 +110,7 @@ def daily_stress(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFra
     return days.select(
         *_KEY,
         "date",
+        "cycles",
         calendar=pl.when(is_nmc).then(nmc.pow(4 / 3)).otherwise(lfp.pow(2) * _SECONDS),
         cycle=pl.when(is_nmc).then(nmc_cycle.pow(2) * 2 * _MEASURED_AH).otherwise(lfp_cycle.pow(2)) * pl.col("cycles"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from polars import selectors as cs
 
 from bess_pipeline.analytics.ocv import OcvTable, ocv_table, rested_charge
 from bess_pipeline.analytics.traces import Floats, Ints, floats
@@ -62,7 +63,7 @@ def cell_balance(
     for frame in frames:
         days = days.join(frame, on=_DAY, how="left", maintain_order="left")
     return (
-        days.with_columns(pl.col("rest_intervals").fill_null(0))
+        days.with_columns(pl.col("rest_intervals").fill_null(0), cs.float().fill_nan(None))
         .select(CellBalance.column_names())
         .sort(_DAY)
         .pipe(CellBalance.validate)

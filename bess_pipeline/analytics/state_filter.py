@@ -47,8 +47,8 @@ ALIKE_ROWS = 12.0
 MOST_SURPRISE = 2.5
 #: Where surprises stay this large, the state of charge and the capacity are opened again by so much.
 LOST, REOPEN_SOC, REOPEN_CAPACITY = 20.0, 0.10, 0.01
-#: The capacity not again so soon after [h].
-REOPEN_HOURS = 72.0
+#: The capacity not again so soon after: in hours, and in charge moved either way over rated.
+REOPEN_HOURS, REOPEN_CHARGE = 72.0, 2.0
 #: Logarithms of capacities that are possible.
 LEAST_CAPACITY, MOST_CAPACITY = -1.6, 0.3
 #: Beyond these no battery can be [1]: a count that leaves them has lost its current, and begins anew at the end.
@@ -252,7 +252,7 @@ def estimated(
     on_offset, on_capacity = np.zeros(n), np.zeros(n)
     prior = np.empty(n)
     settled = start_hours[0] if n else 0.0
-    running, opened = 0.0, -1e9
+    running, opened, moved = 0.0, -1e9, 0.0
     first = 0
     for k in range(n):
         prior[k] = x[SOC]
@@ -263,13 +263,14 @@ def estimated(
             if running > LOST:
                 p[SOC, SOC] += REOPEN_SOC**2
                 running = 0.0
-                if start_hours[k] - opened >= REOPEN_HOURS:
+                if start_hours[k] - opened >= REOPEN_HOURS or moved >= REOPEN_CHARGE:
                     p[CAPACITY, CAPACITY] += REOPEN_CAPACITY**2
-                    opened = start_hours[k]
+                    opened, moved = start_hours[k], 0.0
         for i in range(BIAS):
             passed[k, i], passed[k, BIAS + i] = x[i], p[i, i]
         if k + 1 == n:
             break
+        moved += rows[k, GROSS]
         if rows[k, SILENT] > LONG_SILENCE_HOURS:
             settled = start_hours[k + 1] + SETTLING_HOURS
         on_offset[k], on_capacity[k] = advanced(x, p, rows[k], start_hours[k + 1] - start_hours[k])

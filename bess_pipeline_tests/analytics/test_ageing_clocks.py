@@ -22,8 +22,15 @@ def a_day(**columns):
     )
 
 
+def states(rows):
+    """The charge as the filter knew it on the day itself."""
+    soc = pl.col("soc_percent")
+    return rows.group_by("fleet_id", "battery_id", "date").agg(soc_min_percent=soc.min(), soc_max_percent=soc.max())
+
+
 def stress(chemistry, **columns):
-    return daily_stress(a_day(**columns), made_cells.batteries("b", chemistry=chemistry)).row(0, named=True)
+    rows = a_day(**columns)
+    return daily_stress(rows, states(rows), made_cells.batteries("b", chemistry=chemistry)).row(0, named=True)
 
 
 def test_a_day_of_rest_of_lfp_by_hand():
@@ -57,3 +64,10 @@ def test_a_clock_that_has_run_before_runs_on():
     """By hand: √(0.01² + 1) − 0.01 after one unit, √(0.01² + 2) − 0.01 after two."""
     found = run_through(np.array([1.0, 1.0]), 0.5, 0.01)
     assert found.tolist() == pytest.approx([np.sqrt(1.0001) - 0.01, np.sqrt(2.0001) - 0.01])
+
+
+def test_charge_that_was_smoothed_later_does_not_count():
+    rows, plates = a_day(soc_percent=50.0, current_ampere=10.0, charging_capacity_ah=0.1), made_cells.batteries("b")
+    known = states(rows)
+    later = rows.with_columns(soc_percent=pl.lit(60.0))
+    assert daily_stress(later, known, plates).equals(daily_stress(rows, known, plates))

@@ -98,7 +98,7 @@ def test_forty_eight_cycles_are_counted_at_each_rate(ran):
 def test_the_fade_of_the_nasa_cells_is_seen(ran):
     """Published is what a discharge at 1 C gives until 2.7 V; the estimate is of the whole capacity, so it is more.
 
-    By how much nobody measured; the cells are never seen at rest after a discharge, and the filter says 17 points at most.
+    By how much nobody measured: the cells are never seen at rest after a discharge. The filter says 5 to 17 points.
     """
     health = ask(ran("nasa_pcoe"), "SELECT battery_id, date, soh_percent FROM state_of_health ORDER BY ALL")
     published = {"B0005": 1.3251, "B0006": 1.1857, "B0007": 1.4325, "B0018": 1.3411}

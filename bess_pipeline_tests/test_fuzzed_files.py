@@ -19,6 +19,8 @@ from bess_pipeline.window import Window
 from bess_pipeline_tests.deployments import run
 from bess_pipeline_tests.fuzzed_files import SPOILERS, SUFFIXES, Style, fuzzed_files
 
+pytestmark = pytest.mark.whole_runs
+
 STYLES = {
     "csv": Style("csv"),
     "csv_epoch": Style("csv", separator=";", epoch=True),

@@ -7,10 +7,15 @@ import numpy.typing as npt
 import polars as pl
 from numba import njit
 
-from bess_pipeline.tables.cycles import Cycle
+from bess_pipeline.tables.cycles import Cycle, CycleHistogram
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+_KEY = ["fleet_id", "battery_id"]
+
+#: Widths of the bins of a histogram: depth and middle of the cycles [percent].
+DEPTH_BIN_PERCENT, MEAN_SOC_BIN_PERCENT = 5.0, 10.0
 
 #: Ranges below this are noise of the estimate rather than use of the battery [percent].
 SMALLEST_PERCENT = 0.5
@@ -104,7 +109,8 @@ def cycles(soc: pl.DataFrame, *, smallest_percent: float = SMALLEST_PERCENT) -> 
         smallest_percent: Least range of a cycle that is told [percent].
 
     Returns:
-        `Cycle` rows, sorted by fleet, battery and start. What is not closed yet counts half.
+        `Cycle` rows, sorted by fleet, battery and start. What is not closed yet counts half. Temperature and C-rate
+        are null: see `with_loads`.
 
     References:
         ASTM E1049-85 (2017), Standard Practices for Cycle Counting in Fatigue Analysis, section 5.4.4.
@@ -137,9 +143,117 @@ def cycles(soc: pl.DataFrame, *, smallest_percent: float = SMALLEST_PERCENT) -> 
             },
         )
         .filter(pl.col("depth_percent") >= smallest_percent)
+        .with_columns(pl.lit(None, pl.Float64).alias(name) for name in _LOADS)
         .sort("fleet_id", "battery_id", "started_at", "ended_at")
         .select(Cycle.column_names())
     )
+
+
+def with_loads(found: pl.DataFrame, telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Add what each cycle asked of the battery: mean temperature, mean and largest C-rate.
+
+    They are those of the 5-minute rows that begin from the first of the two turning
+    points on and before the second. A closed cycle is there and back; its span is the
+    way there, as rainflow counting knows no way back of its own.
+
+    Args:
+        found: `Cycle` rows.
+        telemetry: `Telemetry5min` rows of the same batteries, any order.
+        batteries: `Battery` rows.
+
+    Returns:
+        The same rows; null where nothing is known of a cycle's span, sorted.
+    """
+    plates = batteries.select(*_KEY, "rated_capacity_ah").sort(_KEY).with_row_index("series")
+    rate = pl.col("current_ampere").abs() / pl.col("rated_capacity_ah")
+    rows = (
+        telemetry.select(*_KEY, "timestamp", "temperature_celsius", "current_ampere")
+        .join(plates, on=_KEY, how="inner")
+        .sort(*_KEY, "timestamp")
+        .with_columns(rate=rate)
+    )
+    spans = found.sort(*_KEY, "started_at", "ended_at").join(plates, on=_KEY, how="left", maintain_order="left")
+    offsets = np.searchsorted(rows["series"].to_numpy(), np.arange(plates.height + 1)).astype(np.int64)
+    loads = _loads(
+        spans["series"].cast(pl.Int64).fill_null(-1).to_numpy(),
+        spans["started_at"].to_physical().to_numpy(),
+        spans["ended_at"].to_physical().to_numpy(),
+        offsets,
+        rows["timestamp"].to_physical().to_numpy(),
+        rows["temperature_celsius"].fill_null(np.nan).to_numpy(),
+        rows["rate"].fill_null(np.nan).to_numpy(),
+    )
+    return (
+        spans.with_columns(pl.Series(name, loads[:, at]).fill_nan(None) for at, name in enumerate(_LOADS))
+        .select(Cycle.column_names())
+        .pipe(Cycle.validate)
+    )
+
+
+def cycle_histogram(found: pl.DataFrame) -> pl.DataFrame:
+    """Count cycles by the day in which they ended, their depth and their middle.
+
+    Args:
+        found: `Cycle` rows.
+
+    Returns:
+        `CycleHistogram` rows, sorted; bins without a cycle have none. A half cycle that is closed later
+        becomes a whole one, so that days are final only once all cycles that began before have closed.
+    """
+
+    def lower(column: str, width: float) -> pl.Expr:
+        return (pl.col(column) / width).floor() * width
+
+    depth, middle = "depth_lower_percent", "mean_soc_lower_percent"
+    bins = [*_KEY, "date", depth, middle]
+    return (
+        found.with_columns(
+            lower("depth_percent", DEPTH_BIN_PERCENT).alias(depth),
+            lower("mean_soc_percent", MEAN_SOC_BIN_PERCENT).alias(middle),
+            date=pl.col("ended_at").dt.date(),
+        )
+        .group_by(bins)
+        .agg(pl.col("count").sum())
+        .with_columns(
+            depth_upper_percent=pl.col(depth) + DEPTH_BIN_PERCENT,
+            mean_soc_upper_percent=pl.col(middle) + MEAN_SOC_BIN_PERCENT,
+        )
+        .select(CycleHistogram.column_names())
+        .sort(bins)
+        .pipe(CycleHistogram.validate)
+    )
+
+
+_LOADS = ("temperature_mean_celsius", "c_rate_mean", "c_rate_max")
+
+
+@njit(cache=True)
+def _loads(
+    series: Ints, started: Ints, ended: Ints, offsets: Ints, time: Ints, celsius: Floats, rate: Floats
+) -> Floats:
+    """Mean of ``celsius``, mean and largest of ``rate`` over each span's own rows; NaN where none is known."""
+    out = np.full((len(started), 3), np.nan)
+    for k in range(len(started)):
+        if series[k] < 0:
+            continue
+        begin, end = offsets[series[k]], offsets[series[k] + 1]
+        first = begin + np.searchsorted(time[begin:end], started[k])
+        last = begin + np.searchsorted(time[begin:end], ended[k])
+        warmth = rates = largest = 0.0
+        warm = rated = 0
+        for i in range(first, last):
+            if not np.isnan(celsius[i]):
+                warmth += celsius[i]
+                warm += 1
+            if not np.isnan(rate[i]):
+                rates += rate[i]
+                largest = max(largest, rate[i])
+                rated += 1
+        if warm:
+            out[k, 0] = warmth / warm
+        if rated:
+            out[k, 1], out[k, 2] = rates / rated, largest
+    return out
 
 
 def _in_order(soc: pl.DataFrame) -> pl.DataFrame:

@@ -30,13 +30,14 @@ DRIFT_SHARE, DRIFT_RATE = 0.2, 0.02
 _DAY_US = 86_400_000_000
 _US_PER_HOUR = 3.6e9
 _BATTERY_DAY = ("fleet_id", "battery_id", "date")
-_SPLIT = ("current", "power")
 _SUFFIX = {
     "voltage": "voltage_volt",
     "current": "current_ampere",
     "power": "power_watt",
     "temperature": "temperature_celsius",
     "ambient_temperature": "ambient_temperature_celsius",
+    "power_ac": "power_ac_watt",
+    "auxiliary_power": "auxiliary_power_watt",
 }
 #: How a channel is known of a sample.
 _IS_KNOWN = {
@@ -52,6 +53,8 @@ _IS_USABLE = _IS_KNOWN | {"temperature": _IS_KNOWN["temperature"] & ~pl.col("tem
 _AMOUNTS = {
     "current": ("charging_capacity_ah", "discharging_capacity_ah"),
     "power": ("charging_energy_wh", "discharging_energy_wh"),
+    "power_ac": ("charging_energy_ac_wh", "discharging_energy_ac_wh"),
+    "auxiliary_power": ("auxiliary_energy_wh", "auxiliary_energy_returned_wh"),
 }
 
 
@@ -111,7 +114,8 @@ def closed(intervals: pl.DataFrame, evidence: pl.DataFrame, batteries: pl.DataFr
     )
     rows = intervals.sort("fleet_id", "battery_id", "timestamp")
     for channel in _SUFFIX:
-        rows = _merged(rows, _bridged(bridges.filter(channel=channel)), channel)
+        across = bridges.filter(channel=channel)
+        rows = rows if across.is_empty() else _merged(rows, _bridged(across), channel)
     return _finished(rows)
 
 
@@ -180,6 +184,8 @@ def _known(clean: pl.DataFrame) -> pl.DataFrame:
             power=pl.coalesce(pl.col("voltage_volt") * pl.col("current_ampere"), "power_watt"),
             temperature="temperature_celsius",
             ambient_temperature="ambient_temperature_celsius",
+            power_ac="power_ac_watt",
+            auxiliary_power="auxiliary_power_watt",
             cell_spread=pl.col(CELL_VOLTAGES[1]) - pl.col(CELL_VOLTAGES[0]),
         )
     )

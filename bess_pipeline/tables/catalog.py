@@ -9,7 +9,9 @@ import dataframely as dy
 
 from bess_pipeline.tables import (
     anomalies,
+    availability,
     balance,
+    bands,
     capacity,
     cells,
     cycles,
@@ -136,7 +138,16 @@ CAPACITY_TESTS = Table(
 CAPACITY_AUDIT = Table("capacity_audit", capacity.CapacityAudit, "gold", "fleet", _BATTERY_DAY)
 TELEMETRY_5MIN = Table("telemetry_5min", telemetry.Telemetry5min, "gold", "fleet", _BATTERY_TIME, by_day=True)
 CYCLES = Table("cycles", cycles.Cycle, "gold", "fleet", ("battery_id", "started_at", "ended_at"))
+CYCLE_HISTOGRAM = Table(
+    "cycle_histogram",
+    cycles.CycleHistogram,
+    "gold",
+    "fleet",
+    (*_BATTERY_DAY, "depth_lower_percent", "mean_soc_lower_percent"),
+)
 BATTERY_DAILY = Table("battery_daily", energy.BatteryDaily, "gold", "fleet", _BATTERY_DAY)
+TIME_IN_BANDS = Table("time_in_bands", bands.TimeInBand, "gold", "fleet", (*_BATTERY_DAY, "quantity", "position"))
+AVAILABILITY = Table("availability", availability.Availability, "gold", "fleet", _BATTERY_DAY)
 _BATTERY_AS_OF = ("battery_id", "as_of")
 DEGRADATION = Table("degradation", degradation.Degradation, "gold", "fleet", _BATTERY_AS_OF)
 CAPACITY_FORECAST = Table("capacity_forecast", degradation.CapacityForecast, "gold", "fleet", (*_BATTERY_AS_OF, "date"))

@@ -2,7 +2,7 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import instant, key, number, quantity
+from bess_pipeline.tables.columns import day, instant, key, number, quantity
 
 
 class Cycle(dy.Schema):
@@ -15,3 +15,26 @@ class Cycle(dy.Schema):
     depth_percent = quantity("%", "Range of the cycle", low=0, high=200, nullable=False)
     mean_soc_percent = quantity("%", "Middle of the cycle", nullable=False)
     count = number("1 for a closed cycle, 0.5 for a half", low=0.5, high=1, nullable=False)
+    temperature_mean_celsius = quantity("°C", "Mean cell temperature between the two turning points")
+    c_rate_mean = number("Mean magnitude of the current between them, of rated capacity in an hour", low=0)
+    c_rate_max = number("Largest mean of 5 minutes of that magnitude between them", low=0)
+
+
+class CycleHistogram(dy.Schema):
+    """One row per battery, UTC day in which cycles ended, bin of their depth and bin of their middle.
+
+    The sum over the days is the histogram of the whole history.
+    """
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day of the second turning point that spans the cycles")
+    depth_lower_percent = dy.Float64(
+        primary_key=True, description="Least range of the bin; the bin holds it", metadata={"unit": "%"}
+    )
+    depth_upper_percent = quantity("%", "Range at which the next bin begins", nullable=False)
+    mean_soc_lower_percent = dy.Float64(
+        primary_key=True, description="Lowest middle of the bin; the bin holds it", metadata={"unit": "%"}
+    )
+    mean_soc_upper_percent = quantity("%", "Middle at which the next bin begins", nullable=False)
+    count = number("Cycles; those not yet closed count half", low=0.5, nullable=False)

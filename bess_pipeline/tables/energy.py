@@ -2,7 +2,7 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import day, key, label, number, quantity
+from bess_pipeline.tables.columns import count, day, key, label, number, quantity
 
 
 class BatteryDaily(dy.Schema):
@@ -24,6 +24,10 @@ class BatteryDaily(dy.Schema):
         "Ah", "Charge out of the battery, without the offset of the current sensor where known", low=0
     )
     equivalent_full_cycles = number("Energy throughput over twice the rated energy", low=0)
+    equivalent_full_cycles_charge = number("Charge throughput over twice the rated capacity", low=0)
+    charging_energy_ac_wh = quantity("Wh", "Energy into the converter from its AC side, where metered", low=0)
+    discharging_energy_ac_wh = quantity("Wh", "Energy out of the converter on its AC side, where metered", low=0)
+    auxiliary_energy_wh = quantity("Wh", "Energy drawn by cooling, heating and controls, where metered", low=0)
     round_trip_efficiency_percent = quantity(
         "%", "Energy out over energy in, where the day holds at least 0.1 equivalent full cycles both ways"
     )
@@ -31,7 +35,26 @@ class BatteryDaily(dy.Schema):
         "%",
         "Energy out over energy in of the 30 days up to this one, corrected for the change of state of charge",
     )
-    efficiency_boundary = label("Where energy is measured: DC or AC", nullable=True)
+    round_trip_efficiency_30d_lower_percent = quantity("%", "Lower end of its 90 % interval")
+    round_trip_efficiency_30d_upper_percent = quantity("%", "Upper end of its 90 % interval")
+    round_trip_efficiency_trips_percent = quantity(
+        "%", "Energy out over energy in of those trips, from a state of charge down and back, weighted by their depth"
+    )
+    trips = count("Trips of at least 10 points of charge that ended in the 30 days up to this one", nullable=True)
+    round_trip_efficiency_ac_30d_percent = quantity(
+        "%", "The same as over 30 days, on the AC side of the converter, where it is metered"
+    )
+    round_trip_efficiency_ac_auxiliary_30d_percent = quantity(
+        "%", "The same with what cooling, heating and controls draw on top of what goes in"
+    )
+    coulombic_efficiency_30d_percent = quantity(
+        "%", "Charge out over charge in of the 30 days up to this one, corrected for the change of state of charge"
+    )
+    coulombic_efficiency_30d_lower_percent = quantity(
+        "%", "Lower end of its 90 % interval, which the offset of the current sensor rules"
+    )
+    coulombic_efficiency_30d_upper_percent = quantity("%", "Upper end of its 90 % interval")
+    efficiency_boundary = label("Where the efficiencies are measured that do not say so: DC or AC", nullable=True)
     soc_min_percent = quantity("%", "Lowest state of charge")
     soc_max_percent = quantity("%", "Highest state of charge")
     temperature_mean_celsius = quantity("°C", "Mean cell temperature, time-weighted")

@@ -1,17 +1,23 @@
-"""Energy accounts and cycles, by battery and by fleet."""
+"""Energy accounts, cycles, time in bands and availability, by battery and by fleet."""
 
 import dagster as dg
 import polars as pl
 
+from bess_pipeline.analytics import availability as presence
+from bess_pipeline.analytics import bands, efficiency, energy, fleet, offsets
 from bess_pipeline.analytics import cycles as rainflow
-from bess_pipeline.analytics import energy, fleet, offsets
 from bess_pipeline.defs.house import spec
 from bess_pipeline.tables import catalog
 
 
 @dg.asset(**spec(catalog.CYCLES))
-def cycles(telemetry_5min: pl.DataFrame) -> pl.DataFrame:
-    return rainflow.cycles(telemetry_5min)
+def cycles(telemetry_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return rainflow.with_loads(rainflow.cycles(telemetry_5min), telemetry_5min, batteries)
+
+
+@dg.asset(**spec(catalog.CYCLE_HISTOGRAM))
+def cycle_histogram(cycles: pl.DataFrame) -> pl.DataFrame:
+    return rainflow.cycle_histogram(cycles)
 
 
 @dg.asset(**spec(catalog.BATTERY_DAILY))
@@ -20,10 +26,27 @@ def battery_daily(
     day_evidence: pl.DataFrame,
     closed_intervals: pl.DataFrame,
     current_offsets: pl.DataFrame,
+    state_of_health: pl.DataFrame,
     batteries: pl.DataFrame,
+    ocv_curves: pl.DataFrame,
 ) -> pl.DataFrame:
     counted = offsets.without_offset(closed_intervals, current_offsets, batteries)
-    return energy.battery_daily(telemetry_5min, day_evidence, counted, batteries)
+    daily = energy.battery_daily(telemetry_5min, day_evidence, counted, batteries)
+    return efficiency.with_efficiency(
+        daily, telemetry_5min, counted, current_offsets, state_of_health, batteries, ocv_curves
+    )
+
+
+@dg.asset(**spec(catalog.TIME_IN_BANDS))
+def time_in_bands(
+    telemetry_5min: pl.DataFrame, closed_intervals: pl.DataFrame, batteries: pl.DataFrame
+) -> pl.DataFrame:
+    return bands.time_in_bands(telemetry_5min, closed_intervals, batteries)
+
+
+@dg.asset(**spec(catalog.AVAILABILITY))
+def availability(telemetry_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return presence.availability(telemetry_5min, batteries)
 
 
 @dg.asset(**spec(catalog.FLEET_DAILY))

@@ -1,0 +1,177 @@
+"""Availability: outages of the battery told from lost communication."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from bess_pipeline.tables.availability import Availability
+
+_KEY = ["fleet_id", "battery_id"]
+_DAY = [*_KEY, "date"]
+_INTERVAL_US = 300_000_000
+_DAY_US = 86_400_000_000
+_US_PER_HOUR = 3.6e9
+
+#: Shorter silences are no outages [µs].
+SHORTEST_SILENCE_US = 1_800_000_000
+#: Reported charge has moved when it differs by so many points, and by so many more for each day of self-discharge [%].
+MOVED_PERCENT, MOVED_PERCENT_PER_DAY = 1.0, 0.1
+#: A battery at work before a silence [C], and a silence of so many days, should move it.
+WORKING_RATE, LONG_DAYS = 0.02, 1.0
+
+#: A battery stands still below this magnitude of the current [C] for at least so long [µs] ...
+STILL_RATE, SHORTEST_STANDSTILL_US = 0.002, 6 * 3_600_000_000
+#: ... while at least so many others are seen and the middle one of them works [C], for at least so much of the time.
+LEAST_PEERS, PEER_RATE, LEAST_WORK_US = 3, 0.05, 3 * 3_600_000_000
+#: Between these it could both charge and discharge [%].
+ABLE_PERCENT = (15.0, 85.0)
+
+
+def availability(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Say for how much of each day each battery was there.
+
+        availability = 100 · (H − unknown − outage − standstill) / (H − unknown)
+
+    H are the hours of the day between the battery's first and last data. A silence of
+    at least half an hour is told by the reported charge, which the battery management
+    system goes on counting: when it moved across the silence, only communication was
+    lost. When it did not, though current flowed before or a day went by, the battery
+    was out. Where it is not reported, or idling explains that it stands, nobody
+    knows: neither for nor against.
+
+    A standstill is six hours without current, at a charge at which the battery could
+    have gone both ways, in three of which the middle one of at least three others
+    worked.
+
+    Args:
+        telemetry: `Telemetry5min` rows of a fleet.
+        batteries: `Battery` rows.
+
+    Returns:
+        `Availability` rows, sorted by battery and day. What becomes of a silence is known once it is over:
+        until then its days have no row.
+
+    References:
+        Outages told by counters: K. Anderson, R. Blumenthal (2020), Overcoming communications outages in inverter
+        downtime analysis, 47th IEEE Photovoltaic Specialists Conference.
+    """
+    rows = (
+        telemetry.select(*_KEY, "date", "timestamp", "current_ampere", "power_watt", "soc_percent", "soc_bms_percent")
+        .join(batteries.select(*_KEY, "rated_capacity_ah", "rated_energy_wh"), on=_KEY, how="inner")
+        .sort(*_KEY, "timestamp")
+        .with_columns(
+            rate=pl.coalesce(
+                pl.col("current_ampere") / pl.col("rated_capacity_ah"), pl.col("power_watt") / pl.col("rated_energy_wh")
+            )
+        )
+    )
+    silent = _by_day(_silences(rows))
+    still = _by_day(_standstills(rows)).rename({"us": "standstill"}).drop("kind")
+    kinds = {
+        kind: silent.filter(kind=kind).drop("kind").rename({"us": kind})
+        for kind in ("lost_communication", "outage", "unknown")
+    }
+    days = _presence(rows)
+    for part in (*kinds.values(), still):
+        days = days.join(part, on=_DAY, how="left")
+    silences = pl.sum_horizontal(*kinds)
+    against = pl.col("outage") + pl.col("standstill")
+    told = pl.col("there") - pl.col("unknown")
+    return (
+        days.with_columns(pl.col(*kinds, "standstill").fill_null(0))
+        .with_columns(
+            availability_percent=pl.when(told > 0).then(100 * (told - against) / told),
+            observed_hours=(pl.col("there") - silences) / _US_PER_HOUR,
+            **{f"{name}_hours": pl.col(name) / _US_PER_HOUR for name in (*kinds, "standstill")},
+        )
+        .select(Availability.column_names())
+        .sort(_DAY)
+        .pipe(Availability.validate)
+    )
+
+
+def _presence(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each day from first to last data of each battery, and its time between these [µs]."""
+    spans = rows.group_by(_KEY, maintain_order=True).agg(
+        begins=pl.col("timestamp").first(), ends=pl.col("timestamp").last() + pl.duration(microseconds=_INTERVAL_US)
+    )
+    return _by_day(spans.with_columns(kind=pl.lit("there"))).rename({"us": "there"}).drop("kind")
+
+
+def _silences(rows: pl.DataFrame) -> pl.DataFrame:
+    """Silences of each battery: begins, ends, kind."""
+    before = rows.with_columns(
+        begins=pl.col("timestamp") + pl.duration(microseconds=_INTERVAL_US),
+        ends=pl.col("timestamp").shift(-1).over(_KEY),
+        # Of the last row the state of charge is that of its start: what flowed in it is not known to the counter yet.
+        after=pl.col("soc_bms_percent").shift(-1).over(_KEY),
+        working=pl.max_horizontal(pl.col("rate").abs(), pl.col("rate").abs().shift(1).over(_KEY)) >= WORKING_RATE,
+        in_row=100 * pl.col("rate").abs() / 12,
+    ).with_columns(silence_us=(pl.col("ends") - pl.col("begins")).dt.total_microseconds())
+    days = pl.col("silence_us") / _DAY_US
+    change = (pl.col("after") - pl.col("soc_bms_percent")).abs()
+    least = MOVED_PERCENT + MOVED_PERCENT_PER_DAY * days + pl.col("in_row").fill_null(0.0)
+    kind = (
+        pl.when(change.is_null())
+        .then(pl.lit("unknown"))
+        .when(change >= least)
+        .then(pl.lit("lost_communication"))
+        .when(pl.col("working").fill_null(value=False) | (days >= LONG_DAYS))
+        .then(pl.lit("outage"))
+        .otherwise(pl.lit("unknown"))
+    )
+    return before.filter(pl.col("silence_us") >= SHORTEST_SILENCE_US).select(*_KEY, "begins", "ends", kind=kind)
+
+
+def _standstills(rows: pl.DataFrame) -> pl.DataFrame:
+    """Stretches in which a battery stands still while the others work: begins, ends, kind."""
+    rate = pl.col("rate").abs()
+    peers = (
+        rows.drop_nulls("rate")
+        .group_by("fleet_id", "timestamp")
+        .agg(seen=pl.len(), middle=rate.median())
+        .select("fleet_id", "timestamp", others=pl.col("seen") - 1, work=pl.col("middle") >= PEER_RATE)
+    )
+    idle = rate < STILL_RATE
+    goes_on = (
+        (pl.col("timestamp").diff() == pl.duration(microseconds=_INTERVAL_US))
+        & (pl.struct(_KEY) == pl.struct(_KEY).shift())
+        & (idle == idle.shift())
+    )
+    return (
+        rows.drop_nulls("rate")
+        .join(peers, on=["fleet_id", "timestamp"], how="left", maintain_order="left")
+        .with_columns(idle=idle, stretch=(~goes_on.fill_null(value=False)).cum_sum())
+        .filter("idle")
+        .group_by(*_KEY, "stretch", maintain_order=True)
+        .agg(
+            begins=pl.col("timestamp").first(),
+            ends=pl.col("timestamp").last() + pl.duration(microseconds=_INTERVAL_US),
+            rows=pl.len(),
+            worked=(pl.col("work") & (pl.col("others") >= LEAST_PEERS)).sum(),
+            soc=pl.coalesce("soc_percent", "soc_bms_percent").median(),
+        )
+        .filter(
+            pl.col("rows") * _INTERVAL_US >= SHORTEST_STANDSTILL_US,
+            pl.col("worked") * _INTERVAL_US >= LEAST_WORK_US,
+            pl.col("soc").is_between(*ABLE_PERCENT),
+        )
+        .select(*_KEY, "begins", "ends", kind=pl.lit("standstill"))
+    )
+
+
+def _by_day(stretches: pl.DataFrame) -> pl.DataFrame:
+    """Stretches cut at midnights and added up by battery, day and kind [µs]."""
+    first, last = pl.col("begins").dt.date(), (pl.col("ends") - pl.duration(microseconds=1)).dt.date()
+    midnight = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return (
+        stretches.with_columns(date=pl.date_ranges(first, last))
+        .explode("date")
+        .with_columns(
+            us=(
+                pl.min_horizontal("ends", midnight + pl.duration(days=1)) - pl.max_horizontal("begins", midnight)
+            ).dt.total_microseconds()
+        )
+        .group_by(*_DAY, "kind")
+        .agg(pl.col("us").sum())
+    )

@@ -1,0 +1,347 @@
+"""Round-trip and coulombic efficiency over windows that close: without what stays in the battery, or in the sensor."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from bess_pipeline.analytics.ocv import ocv_table
+from bess_pipeline.analytics.traces import INTERVAL_US, Floats, Traces, traces
+from bess_pipeline.analytics.trips import trips
+from bess_pipeline.tables.chemistry import CHEMISTRY
+from bess_pipeline.tables.energy import BatteryDaily
+
+_KEY = ["fleet_id", "battery_id"]
+_DAY = [*_KEY, "date"]
+_US_PER_HOUR = 3.6e9
+_NORMAL_90 = 1.6448536269514722
+
+WINDOW = "30d"
+#: Equivalent full cycles that a window needs, and the share of its recorded time that must be known.
+LEAST_CYCLES, LEAST_COVERAGE = 5.0, 0.95
+#: Trips that the efficiency of matched trips needs.
+LEAST_TRIPS = 3
+#: A row counts when its energy is known over this share of it, and its charge at both ends.
+_KNOWN_SHARE = 0.9
+
+#: Chemistries whose side reactions swallow charge: a closed window does not bring back all that went in.
+_LOSSY = ("lead_acid",)
+#: What is lost of the charge itself on the way, at most, in the others [1]: coulombic efficiencies of commercial
+#: cells lie between 0.999 and 1 after the first cycles.
+_CHARGE_LOST = 0.0005
+#: And what cells lose by themselves in 30 days, of rated energy [1]; neither shows in a window that is closed.
+_SELF_DISCHARGE = 0.01
+#: Standard error of an offset that is not known [C], and of a reported state of charge [%].
+_OFFSET_SIGMA, _REPORTED_SIGMA = 0.0015, 5.0
+#: Of the charge that does not close, what is taken off at another voltage than it was counted at [1].
+_UNEVEN = 0.03
+#: Standard error of what is stored where no charge is known at all, of rated energy: evenly spread at both ends [1].
+_UNTOLD = 0.41
+#: How much the standard errors are widened for.
+_INFLATION = 1.0
+
+#: What is added up over the rows of a day, then over the days of a window.
+_SUMS = (
+    "into", "out", "charged", "discharged", "stored_ah", "stored_wh", "active_hours", "active_in_hours", "active_volt",
+    "doubt_ah", "doubt_wh", "hours", "ac_into", "ac_out", "ac_stored_wh", "ac_dc_into", "ac_hours", "aux", "aux_hours",
+)  # fmt: skip
+
+#: Columns of `BatteryDaily` that are made here.
+COLUMNS = (
+    "round_trip_efficiency_30d_percent",
+    "round_trip_efficiency_30d_lower_percent",
+    "round_trip_efficiency_30d_upper_percent",
+    "round_trip_efficiency_trips_percent",
+    "trips",
+    "round_trip_efficiency_ac_30d_percent",
+    "round_trip_efficiency_ac_auxiliary_30d_percent",
+    "coulombic_efficiency_30d_percent",
+    "coulombic_efficiency_30d_lower_percent",
+    "coulombic_efficiency_30d_upper_percent",
+)
+
+
+def with_efficiency(
+    daily: pl.DataFrame,
+    telemetry: pl.DataFrame,
+    intervals: pl.DataFrame,
+    offsets: pl.DataFrame,
+    health: pl.DataFrame,
+    batteries: pl.DataFrame,
+    curves: pl.DataFrame,
+) -> pl.DataFrame:
+    """Fill in the efficiencies of the 30 days up to each day.
+
+    Only rows count whose energy is known and which the state of charge at both ends
+    frames, so that a gap takes energy in, energy out and change of charge with it. Over
+    those of the window
+
+        efficiency = E_out' / (E_in' − E_stored),   E_stored = n·Σ Q ∫U(z) dz
+
+    with E' the energies after the *closure*: Li-ion cells give back the charge they
+    take, so that what is left of ∫I dt beyond Σ Q·Δz is the sensor's. It is taken off
+    at the mean voltage, in proportion to the time of each direction. What remains is
+    the loss ∮(V − U) dQ: an error of the state of charge enters with V − U only, not with U.
+
+    Matched trips are those of `trips`, weighted by their depth. On the AC side no
+    closure is needed, the meter is not the battery's; what is stored counts as much
+    more as charging costs there.
+
+    Args:
+        daily: `BatteryDaily` rows, to be completed.
+        telemetry: `Telemetry5min` rows.
+        intervals: `ClosedInterval5min` rows, without the offset of the current sensor.
+        offsets: `CurrentOffset` rows.
+        health: `StateOfHealth` rows: today's capacity; rated capacity where there is none.
+        batteries: `Battery` rows.
+        curves: `OcvPoint` rows.
+
+    Returns:
+        The same rows with `COLUMNS`, sorted by battery and day. As final as the state of charge that they rest on.
+
+    References:
+        SOC-corrected: M. Schimpe et al. (2018), Applied Energy 210, 211, doi:10.1016/j.apenergy.2017.10.129.
+        Charge that is given back: F. Yang et al. (2018), Energy 145, 486, doi:10.1016/j.energy.2017.12.144.
+    """
+    series = traces(_with_charge(telemetry, intervals, offsets, health), batteries)
+    rows = _rows(series, batteries, curves)
+    windows = _trip_windows(rows, daily, batteries).join(_windows(rows, daily, batteries), on=_DAY, how="left")
+    return (
+        daily.drop(COLUMNS)
+        .join(windows, on=_DAY, how="left")
+        .select(BatteryDaily.column_names())
+        .sort(_DAY)
+        .pipe(BatteryDaily.validate)
+    )
+
+
+def _with_charge(
+    telemetry: pl.DataFrame, intervals: pl.DataFrame, offsets: pl.DataFrame, health: pl.DataFrame
+) -> pl.DataFrame:
+    """Rows with the state of charge at their start, its error, today's capacity and the error of the offset."""
+    sigma = (pl.col("soc_upper_percent") - pl.col("soc_lower_percent")) / (2 * _NORMAL_90)
+    return (
+        intervals.join(
+            telemetry.select(*_KEY, "timestamp", "soc_percent", soc_sigma=sigma), on=[*_KEY, "timestamp"], how="left"
+        )
+        .join(health.select(*_DAY, "capacity_ah"), on=_DAY, how="left")
+        .join(offsets.select(*_DAY, "offset_sigma_ampere"), on=_DAY, how="left")
+    )
+
+
+def _rows(series: Traces, batteries: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
+    """What each row brings to a window; null where it does not count."""
+    b = series.battery_index
+    rated = series.nameplate("rated_capacity_ah")[b]
+    follows = np.append((np.diff(b) == 0) & (np.diff(series.start_us) == INTERVAL_US), False)
+
+    def ahead(values: Floats) -> Floats:
+        return np.where(follows, np.append(values[1:], np.nan), np.nan)
+
+    own, told = series.column("soc_percent"), series.column("soc_bms_percent")
+    is_own = ~np.isnan(own) & ~np.isnan(ahead(own))
+    first, last = np.where(is_own, own, told), np.where(is_own, ahead(own), ahead(told))
+    capacity = series.column("capacity_ah")
+    capacity = np.where(np.isnan(capacity), rated, capacity)
+    begin, end = _contents(series, first, batteries, curves), _contents(series, last, batteries, curves)
+    into, out = series.column("charging_energy_wh"), series.column("discharging_energy_wh")
+    charged, discharged = series.column("charging_capacity_ah"), series.column("discharging_capacity_ah")
+    known = series.column("power_observed_us") >= _KNOWN_SHARE * INTERVAL_US
+    counts = known & ~np.isnan(last - first)
+    hours = series.column("power_observed_us") / _US_PER_HOUR
+    current = series.column("current_ampere")
+    active = np.where(np.isnan(current) | (current == 0), 0.0, series.column("current_observed_us") / _US_PER_HOUR)
+    volt = series.column("voltage_volt")
+    nominal = series.nameplate("rated_energy_wh")[b] / rated
+    volt = np.where(np.isnan(volt), nominal, volt)
+    offset_sigma = series.column("offset_sigma_ampere")
+    offset_sigma = np.where(np.isnan(offset_sigma), _OFFSET_SIGMA * rated, offset_sigma)
+    sigma = np.where(is_own, series.column("soc_sigma"), _REPORTED_SIGMA) / 100 * capacity
+    ac = counts & (series.column("power_ac_observed_us") >= _KNOWN_SHARE * INTERVAL_US)
+    aux = ac & (series.column("auxiliary_power_observed_us") >= _KNOWN_SHARE * INTERVAL_US)
+    auxiliary = series.column("auxiliary_energy_wh") - series.column("auxiliary_energy_returned_wh")
+    columns = {
+        "into": into, "out": out, "charged": charged, "discharged": discharged,
+        "stored_ah": capacity * (last - first) / 100, "stored_wh": capacity * (end[0] - begin[0]),
+        "active_hours": active, "active_in_hours": np.where(current > 0, active, 0.0), "active_volt": active * volt,
+        "doubt_ah": offset_sigma * active, "doubt_wh": offset_sigma * hours * volt, "hours": hours,
+        "edge_volt": begin[1], "edge_sigma": sigma, "soc": first, "soc_next": last,
+    }  # fmt: skip
+    on_ac = {
+        "ac_into": series.column("charging_energy_ac_wh"), "ac_out": series.column("discharging_energy_ac_wh"),
+        "ac_stored_wh": columns["stored_wh"], "ac_dc_into": into, "ac_hours": hours,
+    }  # fmt: skip
+    masks = dict.fromkeys(columns, counts) | dict.fromkeys(on_ac, ac) | {"aux": aux, "aux_hours": aux}
+    seen = np.minimum(np.maximum(series.column("current_observed_us"), series.column("power_observed_us")), INTERVAL_US)
+    values = columns | on_ac | {"aux": auxiliary, "aux_hours": hours}
+    return series.rows.select(*_DAY, "timestamp").with_columns(
+        *(pl.Series(name, np.where(masks[name], value, np.nan)).fill_nan(None) for name, value in values.items()),
+        observed_us=seen,
+    )
+
+
+def _contents(series: Traces, soc: Floats, batteries: pl.DataFrame, curves: pl.DataFrame) -> tuple[Floats, Floats]:
+    """Energy held per Ah of capacity [Wh/Ah], and open-circuit voltage [V], at a state of charge.
+
+    Beyond its ends a curve goes on level.
+    """
+    table = ocv_table(batteries, curves)
+    nominal = np.array([CHEMISTRY[name].nominal_cell_volt for name in series.batteries["chemistry"]])
+    cells = series.nameplate("rated_energy_wh") / series.nameplate("rated_capacity_ah") / nominal
+    cells = np.where(np.isnan(series.cells()), cells, series.cells())
+    held, volt = np.full(len(soc), np.nan), np.full(len(soc), np.nan)
+    step = np.diff(table.soc_percent) / 100
+    for b in range(series.batteries.height):
+        own = slice(series.offsets[b], series.offsets[b + 1])
+        curve = table.volt[b]
+        sums = np.concatenate([[0.0], np.cumsum((curve[1:] + curve[:-1]) / 2 * step)])
+        inside = np.clip(soc[own], 0, 100)
+        volt[own] = cells[b] * np.interp(inside, table.soc_percent, curve)
+        held[own] = cells[b] * np.interp(inside, table.soc_percent, sums) + volt[own] * (soc[own] - inside) / 100
+    return held, volt
+
+
+def _total(name: str) -> pl.Expr:
+    """A sum that is null where nothing is known."""
+    return pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name)
+
+
+def _days(rows: pl.DataFrame) -> pl.DataFrame:
+    """Sums over each battery's day, and how it stands at the first and at the last row that counts."""
+    edges = pl.col("edge_volt", "edge_sigma").drop_nulls()
+    return rows.group_by(_DAY, maintain_order=True).agg(
+        *(_total(name) for name in _SUMS),
+        edges.first().name.prefix("first_"),
+        edges.last().name.prefix("last_"),
+        begins=pl.col("timestamp").first(),
+        ends=pl.col("timestamp").last() + pl.duration(microseconds=INTERVAL_US),
+        observed_us=pl.col("observed_us").sum(),
+    )
+
+
+def _windows(rows: pl.DataFrame, daily: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Efficiencies over the 30 days up to each."""
+    plain = ("charging_energy_wh", "discharging_energy_wh")
+    found = (
+        daily.select(*_DAY, *plain)
+        .join(_days(rows), on=_DAY, how="left")
+        .sort(_DAY)
+        .rolling("date", period=WINDOW, group_by=_KEY)
+        .agg(
+            *(_total(name) for name in (*_SUMS, *plain)),
+            pl.col("first_edge_volt", "first_edge_sigma").drop_nulls().first(),
+            pl.col("last_edge_volt", "last_edge_sigma").drop_nulls().last(),
+            days=pl.len(),
+            covered=pl.col("observed_us").sum()
+            / (pl.col("ends").max() - pl.col("begins").min()).dt.total_microseconds(),
+        )
+        .join(batteries.select(*_KEY, "chemistry", "rated_energy_wh", "rated_capacity_ah"), on=_KEY, how="left")
+    )
+    enough = (
+        ((pl.coalesce("into", plain[0]) + pl.coalesce("out", plain[1])) / (2 * pl.col("rated_energy_wh")))
+        >= LEAST_CYCLES
+    ) & (pl.col("covered") >= LEAST_COVERAGE)
+    return found.filter(enough).with_columns(**_closure()).with_columns(**_direct()).select(*_DAY, *_named())
+
+
+def _closure() -> dict[str, pl.Expr]:
+    """Energies once the charge closes [Wh], and what of the charge did not [Ah]."""
+    is_closable = ~pl.col("chemistry").is_in(_LOSSY) & (pl.col("active_hours") > 0)
+    left = pl.when(is_closable).then(pl.col("charged") - pl.col("discharged") - pl.col("stored_ah"))
+    volt = pl.col("active_volt") / pl.col("active_hours")
+    share = pl.col("active_in_hours") / pl.col("active_hours")
+    off = (left * volt).fill_null(0.0).fill_nan(0.0)
+    return {
+        "closes": left.is_not_null(),
+        "left_wh": off.abs(),
+        "closed_into": pl.when(pl.col("stored_wh").is_null())
+        .then("charging_energy_wh")
+        .otherwise(pl.col("into") - share.fill_nan(0.0).fill_null(0.0) * off),
+        "closed_out": pl.when(pl.col("stored_wh").is_null())
+        .then("discharging_energy_wh")
+        .otherwise(pl.col("out") + (1 - share.fill_nan(0.0).fill_null(0.0)) * off),
+        "volt": volt,
+    }
+
+
+def _direct() -> dict[str, pl.Expr]:
+    """Percentages, and the standard errors behind their intervals."""
+    rated = pl.col("rated_energy_wh")
+    spent = pl.col("closed_into") - pl.col("stored_wh").fill_null(0.0)
+    of_edges = {
+        end: pl.col(f"{end}_edge_sigma")
+        * pl.when("closes").then(pl.col("volt") - pl.col(f"{end}_edge_volt")).otherwise(f"{end}_edge_volt")
+        for end in ("first", "last")
+    }
+    at_edges = (of_edges["first"].pow(2) + of_edges["last"].pow(2)).sqrt().fill_null(_UNTOLD * rated)
+    counted = (
+        pl.when("closes")
+        .then(_UNEVEN * pl.col("left_wh"))
+        .otherwise(pl.coalesce("doubt_wh", _OFFSET_SIGMA * 24 * 30 * rated))
+    )
+    hidden = (_CHARGE_LOST * pl.col("closed_into")).pow(2) + (_SELF_DISCHARGE * pl.col("days") / 30 * rated).pow(2)
+    lost = (at_edges.pow(2) + counted.pow(2) + hidden).sqrt()
+    charge_spent = pl.col("charged") - pl.col("stored_ah")
+    charge_sigma = (
+        pl.col("doubt_ah").pow(2) + pl.col("first_edge_sigma").pow(2) + pl.col("last_edge_sigma").pow(2)
+    ).sqrt()
+    ac_spent = pl.col("ac_into") - pl.col("ac_stored_wh") * pl.col("ac_into") / pl.col("ac_dc_into")
+    has_ac = pl.col("ac_hours") >= LEAST_COVERAGE * pl.col("hours")
+    has_aux = has_ac & (pl.col("aux_hours") >= LEAST_COVERAGE * pl.col("hours"))
+    return {
+        "efficiency": pl.when(spent > 0).then(100 * pl.col("closed_out") / spent),
+        "efficiency_sigma": 100 * _INFLATION * lost / spent,
+        "coulombic": pl.when(charge_spent > 0).then(100 * pl.col("discharged") / charge_spent),
+        "coulombic_sigma": 100 * charge_sigma / charge_spent,
+        "ac": pl.when(has_ac & (ac_spent > 0)).then(100 * pl.col("ac_out") / ac_spent),
+        "ac_auxiliary": pl.when(has_aux & (ac_spent > 0)).then(100 * pl.col("ac_out") / (ac_spent + pl.col("aux"))),
+    }
+
+
+def _named() -> list[pl.Expr]:
+    def interval(name: str, value: str) -> list[pl.Expr]:
+        half = _NORMAL_90 * pl.col(f"{value}_sigma")
+        return [
+            pl.col(value).alias(f"{name}_percent"),
+            (pl.col(value) - half).alias(f"{name}_lower_percent"),
+            (pl.col(value) + half).alias(f"{name}_upper_percent"),
+        ]
+
+    return [
+        *interval("round_trip_efficiency_30d", "efficiency"),
+        *interval("coulombic_efficiency_30d", "coulombic"),
+        pl.col("ac").alias("round_trip_efficiency_ac_30d_percent"),
+        pl.col("ac_auxiliary").alias("round_trip_efficiency_ac_auxiliary_30d_percent"),
+    ]
+
+
+def _trip_windows(rows: pl.DataFrame, daily: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Efficiency of the trips that ended in the 30 days up to each day."""
+    is_closable = ~pl.col("chemistry").is_in(_LOSSY) & (pl.col("discharged") > 0)
+    balanced = pl.when(is_closable).then(pl.col("charged") / pl.col("discharged")).fill_null(1.0)
+    found = (
+        trips(rows)
+        .join(batteries.select(*_KEY, "chemistry"), on=_KEY, how="left")
+        .with_columns(date=pl.col("ended_at").dt.date(), efficiency=pl.col("out") / pl.col("into") * balanced)
+        .filter(pl.col("into") > 0)
+        .group_by(_DAY, maintain_order=True)
+        .agg(
+            trips=pl.len().cast(pl.Int64),
+            depth=pl.col("depth_percent").sum(),
+            weighted=(pl.col("efficiency") * pl.col("depth_percent")).sum(),
+        )
+    )
+    return (
+        daily.select(_DAY)
+        .join(found, on=_DAY, how="left")
+        .sort(_DAY)
+        .rolling("date", period=WINDOW, group_by=_KEY)
+        .agg(pl.col("trips", "depth", "weighted").sum())
+        .select(
+            *_DAY,
+            "trips",
+            round_trip_efficiency_trips_percent=pl.when(pl.col("trips") >= LEAST_TRIPS).then(
+                100 * pl.col("weighted") / pl.col("depth")
+            ),
+        )
+    )

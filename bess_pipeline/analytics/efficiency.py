@@ -33,12 +33,13 @@ _CHARGE_LOST = 0.0005
 _SELF_DISCHARGE = 0.01
 #: Standard error of an offset that is not known [C], and of a reported state of charge [%].
 _OFFSET_SIGMA, _REPORTED_SIGMA = 0.0015, 5.0
+#: Standard error of the loss itself, of the loss: of instants, between which voltage and current were not seen, and
+#: of means [1].
+_LOSS_SIGMA = {"instant": 0.05, "mean": 0.02}
 #: Of the charge that does not close, what is taken off at another voltage than it was counted at [1].
 _UNEVEN = 0.03
 #: Standard error of what is stored where no charge is known at all, of rated energy: evenly spread at both ends [1].
 _UNTOLD = 0.41
-#: How much the standard errors are widened for.
-_INFLATION = 1.0
 
 #: What is added up over the rows of a day, then over the days of a window.
 _SUMS = (
@@ -103,9 +104,17 @@ def with_efficiency(
         SOC-corrected: M. Schimpe et al. (2018), Applied Energy 210, 211, doi:10.1016/j.apenergy.2017.10.129.
         Charge that is given back: F. Yang et al. (2018), Energy 145, 486, doi:10.1016/j.energy.2017.12.144.
     """
-    series = traces(_with_charge(telemetry, intervals, offsets, health), batteries)
-    rows = _rows(series, batteries, curves)
-    windows = _trip_windows(rows, daily, batteries).join(_windows(rows, daily, batteries), on=_DAY, how="left")
+    rows = _with_charge(telemetry, intervals, offsets, health).sort(_KEY)
+    parts = rows.join(batteries, on=_KEY, how="semi", maintain_order="left").partition_by(_KEY, maintain_order=True)
+    # One battery after the other, for rows take ten times the room that its days do.
+    condensed = [
+        (_days(counted), _trip_days(counted, batteries))
+        for counted in (_rows(traces(part, batteries.join(part, on=_KEY, how="semi")), curves) for part in parts)
+    ]
+    if not condensed:
+        return daily
+    days, of_trips = (pl.concat(found) for found in zip(*condensed, strict=True))
+    windows = _trip_windows(of_trips, daily).join(_windows(days, daily, batteries), on=_DAY, how="left")
     return (
         daily.drop(COLUMNS)
         .join(windows, on=_DAY, how="left")
@@ -115,21 +124,29 @@ def with_efficiency(
     )
 
 
+#: What is read of the intervals.
+_READ = (
+    "timestamp", "charging_energy_wh", "discharging_energy_wh", "charging_capacity_ah", "discharging_capacity_ah",
+    "charging_energy_ac_wh", "discharging_energy_ac_wh", "auxiliary_energy_wh", "auxiliary_energy_returned_wh",
+    "voltage_volt", "current_ampere", "soc_bms_percent", "current_observed_us", "power_observed_us",
+    "power_ac_observed_us", "auxiliary_power_observed_us",
+)  # fmt: skip
+
+
 def _with_charge(
     telemetry: pl.DataFrame, intervals: pl.DataFrame, offsets: pl.DataFrame, health: pl.DataFrame
 ) -> pl.DataFrame:
     """Rows with the state of charge at their start, its error, today's capacity and the error of the offset."""
     sigma = (pl.col("soc_upper_percent") - pl.col("soc_lower_percent")) / (2 * _NORMAL_90)
     return (
-        intervals.join(
-            telemetry.select(*_KEY, "timestamp", "soc_percent", soc_sigma=sigma), on=[*_KEY, "timestamp"], how="left"
-        )
+        intervals.select(*_DAY, *_READ)
+        .join(telemetry.select(*_KEY, "timestamp", "soc_percent", soc_sigma=sigma), on=[*_KEY, "timestamp"], how="left")
         .join(health.select(*_DAY, "capacity_ah"), on=_DAY, how="left")
         .join(offsets.select(*_DAY, "offset_sigma_ampere"), on=_DAY, how="left")
     )
 
 
-def _rows(series: Traces, batteries: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
+def _rows(series: Traces, curves: pl.DataFrame) -> pl.DataFrame:
     """What each row brings to a window; null where it does not count."""
     b = series.battery_index
     rated = series.nameplate("rated_capacity_ah")[b]
@@ -143,7 +160,7 @@ def _rows(series: Traces, batteries: pl.DataFrame, curves: pl.DataFrame) -> pl.D
     first, last = np.where(is_own, own, told), np.where(is_own, ahead(own), ahead(told))
     capacity = series.column("capacity_ah")
     capacity = np.where(np.isnan(capacity), rated, capacity)
-    begin, end = _contents(series, first, batteries, curves), _contents(series, last, batteries, curves)
+    begin, end = _contents(series, first, curves), _contents(series, last, curves)
     into, out = series.column("charging_energy_wh"), series.column("discharging_energy_wh")
     charged, discharged = series.column("charging_capacity_ah"), series.column("discharging_capacity_ah")
     known = series.column("power_observed_us") >= _KNOWN_SHARE * INTERVAL_US
@@ -180,12 +197,12 @@ def _rows(series: Traces, batteries: pl.DataFrame, curves: pl.DataFrame) -> pl.D
     )
 
 
-def _contents(series: Traces, soc: Floats, batteries: pl.DataFrame, curves: pl.DataFrame) -> tuple[Floats, Floats]:
+def _contents(series: Traces, soc: Floats, curves: pl.DataFrame) -> tuple[Floats, Floats]:
     """Energy held per Ah of capacity [Wh/Ah], and open-circuit voltage [V], at a state of charge.
 
     Beyond its ends a curve goes on level.
     """
-    table = ocv_table(batteries, curves)
+    table = ocv_table(series.batteries, curves)
     nominal = np.array([CHEMISTRY[name].nominal_cell_volt for name in series.batteries["chemistry"]])
     cells = series.nameplate("rated_energy_wh") / series.nameplate("rated_capacity_ah") / nominal
     cells = np.where(np.isnan(series.cells()), cells, series.cells())
@@ -219,12 +236,12 @@ def _days(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _windows(rows: pl.DataFrame, daily: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+def _windows(days: pl.DataFrame, daily: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """Efficiencies over the 30 days up to each."""
     plain = ("charging_energy_wh", "discharging_energy_wh")
     found = (
         daily.select(*_DAY, *plain)
-        .join(_days(rows), on=_DAY, how="left")
+        .join(days, on=_DAY, how="left")
         .sort(_DAY)
         .rolling("date", period=WINDOW, group_by=_KEY)
         .agg(
@@ -235,7 +252,7 @@ def _windows(rows: pl.DataFrame, daily: pl.DataFrame, batteries: pl.DataFrame) -
             covered=pl.col("observed_us").sum()
             / (pl.col("ends").max() - pl.col("begins").min()).dt.total_microseconds(),
         )
-        .join(batteries.select(*_KEY, "chemistry", "rated_energy_wh", "rated_capacity_ah"), on=_KEY, how="left")
+        .join(batteries.select(*_KEY, "chemistry", "sampling", "rated_energy_wh"), on=_KEY, how="left")
     )
     enough = (
         ((pl.coalesce("into", plain[0]) + pl.coalesce("out", plain[1])) / (2 * pl.col("rated_energy_wh")))
@@ -280,7 +297,8 @@ def _direct() -> dict[str, pl.Expr]:
         .otherwise(pl.coalesce("doubt_wh", _OFFSET_SIGMA * 24 * 30 * rated))
     )
     hidden = (_CHARGE_LOST * pl.col("closed_into")).pow(2) + (_SELF_DISCHARGE * pl.col("days") / 30 * rated).pow(2)
-    lost = (at_edges.pow(2) + counted.pow(2) + hidden).sqrt()
+    seen = (spent - pl.col("closed_out")) * pl.col("sampling").replace_strict(_LOSS_SIGMA, return_dtype=pl.Float64)
+    lost = (at_edges.pow(2) + counted.pow(2) + hidden + seen.pow(2)).sqrt()
     charge_spent = pl.col("charged") - pl.col("stored_ah")
     charge_sigma = (
         pl.col("doubt_ah").pow(2) + pl.col("first_edge_sigma").pow(2) + pl.col("last_edge_sigma").pow(2)
@@ -290,7 +308,7 @@ def _direct() -> dict[str, pl.Expr]:
     has_aux = has_ac & (pl.col("aux_hours") >= LEAST_COVERAGE * pl.col("hours"))
     return {
         "efficiency": pl.when(spent > 0).then(100 * pl.col("closed_out") / spent),
-        "efficiency_sigma": 100 * _INFLATION * lost / spent,
+        "efficiency_sigma": 100 * lost / spent,
         "coulombic": pl.when(charge_spent > 0).then(100 * pl.col("discharged") / charge_spent),
         "coulombic_sigma": 100 * charge_sigma / charge_spent,
         "ac": pl.when(has_ac & (ac_spent > 0)).then(100 * pl.col("ac_out") / ac_spent),
@@ -315,13 +333,13 @@ def _named() -> list[pl.Expr]:
     ]
 
 
-def _trip_windows(rows: pl.DataFrame, daily: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    """Efficiency of the trips that ended in the 30 days up to each day."""
+def _trip_days(rows: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Trips by the day in which they ended: how many, their depth, their efficiency weighted by it."""
     is_closable = ~pl.col("chemistry").is_in(_LOSSY) & (pl.col("discharged") > 0)
     balanced = pl.when(is_closable).then(pl.col("charged") / pl.col("discharged")).fill_null(1.0)
-    found = (
+    return (
         trips(rows)
-        .join(batteries.select(*_KEY, "chemistry"), on=_KEY, how="left")
+        .join(batteries.select(*_KEY, "chemistry"), on=_KEY, how="left", maintain_order="left")
         .with_columns(date=pl.col("ended_at").dt.date(), efficiency=pl.col("out") / pl.col("into") * balanced)
         .filter(pl.col("into") > 0)
         .group_by(_DAY, maintain_order=True)
@@ -331,9 +349,13 @@ def _trip_windows(rows: pl.DataFrame, daily: pl.DataFrame, batteries: pl.DataFra
             weighted=(pl.col("efficiency") * pl.col("depth_percent")).sum(),
         )
     )
+
+
+def _trip_windows(of_trips: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
+    """Efficiency of the trips that ended in the 30 days up to each day."""
     return (
         daily.select(_DAY)
-        .join(found, on=_DAY, how="left")
+        .join(of_trips, on=_DAY, how="left")
         .sort(_DAY)
         .rolling("date", period=WINDOW, group_by=_KEY)
         .agg(pl.col("trips", "depth", "weighted").sum())

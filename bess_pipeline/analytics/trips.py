@@ -70,18 +70,19 @@ def _trips(series: Ints, time: Ints, rows: Floats) -> Floats:
             continue
         if start < 0:
             start, top, low, high = k, k, soc, soc
+        if ahead <= high - _TURN_PERCENT and high - low >= LEAST_DEPTH_PERCENT:
+            _close(rows, start, top, high, low, out[found])
+            found += 1
+            start, k = -1, top + 1
+            continue
         if ahead < low:
             top, low, high = k, ahead, ahead
         elif ahead > high:
             top, high = k, ahead
-        summit = rows[start, 0]
-        is_back, turns = ahead >= summit, ahead <= high - _TURN_PERCENT
-        level = min(high, summit)
-        if (is_back or turns) and level - low >= LEAST_DEPTH_PERCENT:
-            _close(rows, start, top, level, low, out[found])
-            found += 1
-            start, k = -1, top
-        elif is_back:
+        if ahead >= rows[start, 0]:
+            if rows[start, 0] - low >= LEAST_DEPTH_PERCENT:
+                _close(rows, start, k, rows[start, 0], low, out[found])
+                found += 1
             start = -1
         k += 1
     return out[:found]

@@ -189,6 +189,8 @@ def _rows(series: Traces, curves: pl.DataFrame) -> pl.DataFrame:
         "ac_stored_wh": columns["stored_wh"], "ac_dc_into": into, "ac_hours": hours,
     }  # fmt: skip
     masks = dict.fromkeys(columns, counts) | dict.fromkeys(on_ac, ac) | {"aux": aux, "aux_hours": aux}
+    # Where no current was seen, the charge that is stored has nothing to be held against.
+    masks["stored_ah"] = counts & ~np.isnan(charged - discharged)
     seen = np.minimum(np.maximum(series.column("current_observed_us"), series.column("power_observed_us")), INTERVAL_US)
     values = columns | on_ac | {"aux": auxiliary, "aux_hours": hours}
     return series.rows.select(*_DAY, "timestamp").with_columns(

@@ -147,8 +147,8 @@ def _standstills(rows: pl.DataFrame) -> pl.DataFrame:
         .agg(
             begins=pl.col("timestamp").first(),
             ends=pl.col("timestamp").last() + pl.duration(microseconds=_INTERVAL_US),
-            rows=pl.len(),
-            worked=(pl.col("work") & (pl.col("others") >= LEAST_PEERS)).sum(),
+            rows=pl.len().cast(pl.Int64),
+            worked=(pl.col("work") & (pl.col("others") >= LEAST_PEERS)).sum().cast(pl.Int64),
             soc=pl.coalesce("soc_percent", "soc_bms_percent").median(),
         )
         .filter(

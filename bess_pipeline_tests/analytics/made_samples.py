@@ -84,6 +84,8 @@ def _sample() -> st.SearchStrategy[tuple[dict[str, object], int]]:
         "power_watt": st.none() | _number(-4000, 4000),
         "temperature_celsius": st.none() | _number(-20, 60),
         "ambient_temperature_celsius": st.none() | _number(-30, 45),
+        "power_ac_watt": st.none() | _number(-4000, 4000),
+        "auxiliary_power_watt": st.none() | _number(-5, 100),
     }
     flagged = {f"{channel}_out_of_range": seldom for channel in ("voltage", "current", "power", "temperature")}
     return st.tuples(st.fixed_dictionaries({**known, **flagged}), st.sampled_from(_STEPS))

@@ -9,9 +9,11 @@ import pytest
 import rainflow
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
-from bess_pipeline.analytics.cycles import cycles, turning_points
-from bess_pipeline.tables.cycles import Cycle
+from bess_pipeline.analytics.cycles import cycle_histogram, cycles, turning_points, with_loads
+from bess_pipeline.tables.cycles import Cycle, CycleHistogram
+from bess_pipeline_tests.analytics import made_cells
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -119,3 +121,76 @@ def test_each_cycle_is_that_of_another_implementation(values):
     found = cycles(soc_of(values), smallest_percent=1e-9).select("depth_percent", "mean_soc_percent", "count")
     theirs = [(depth, mean, count) for depth, mean, count, *_ in rainflow.extract_cycles(values) if depth > 0]
     assert sorted(found.rows()) == sorted(theirs)
+
+
+def loaded(values, amperes, celsius, battery="b"):
+    """Telemetry of that charge, current and temperature, of a battery of 100 Ah."""
+    return soc_of(values, battery).with_columns(
+        current_ampere=pl.Series(amperes, dtype=pl.Float64), temperature_celsius=pl.Series(celsius, dtype=pl.Float64)
+    )
+
+
+def loads(telemetry):
+    found = with_loads(cycles(telemetry), telemetry, made_cells.batteries("a", "b"))
+    return found.select("depth_percent", "temperature_mean_celsius", "c_rate_mean", "c_rate_max").rows()
+
+
+@pytest.mark.parametrize(
+    ("values", "amperes", "celsius", "expected"),
+    [
+        pytest.param([20, 50, 80], [20, 60, 0], [10, 20, 90], (60, 15, 0.4, 0.6), id="the turning point is outside"),
+        pytest.param([80, 50, 20], [-20, -60, 0], [10, 20, 90], (60, 15, 0.4, 0.6), id="magnitudes"),
+        pytest.param([20, 50, 80], [None, 60, 0], [None, 20, 90], (60, 20, 0.6, 0.6), id="unknown is passed over"),
+        pytest.param([20, 50, 80], [None, None, 9], [None, None, 9], (60, None, None, None), id="nothing is known"),
+    ],
+)
+def test_loads_of_a_cycle_by_hand(values, amperes, celsius, expected):
+    """Hand-computed, 100 Ah rated."""
+    assert loads(loaded(values, amperes, celsius)) == [pytest.approx(expected)]
+
+
+def test_loads_of_nested_cycles_are_each_their_own():
+    """Hand-computed: 60 down to 40 lies within 0 up to 100."""
+    found = loads(loaded([0, 60, 40, 100], [10, 20, 30, 0], [0, 30, 60, 0]))
+    assert found == [pytest.approx((100, 30, 0.2, 0.3)), pytest.approx((20, 30, 0.2, 0.2))]
+
+
+@settings(max_examples=20, deadline=None)
+@given(levels, levels, st.integers(0, 99))
+def test_loads_do_not_depend_on_the_order_of_rows_or_on_other_batteries(left, right, seed):
+    random = np.random.default_rng(seed)
+    each = [
+        loaded(values, random.normal(0, 50, len(values)), random.normal(25, 5, len(values)), battery)
+        for values, battery in ((left, "a"), (right, "b"))
+    ]
+    plates = made_cells.batteries("a", "b")
+    both = pl.concat(each).sample(fraction=1, shuffle=True, seed=seed)
+    apart = pl.concat(with_loads(cycles(own), own, plates) for own in each)
+    assert_frame_equal(with_loads(cycles(both), both, plates), apart, check_exact=True)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=400), st.integers(0, 99))
+def test_the_histogram_holds_every_cycle_once(values, seed):
+    found = cycles(soc_of(values))
+    histogram = cycle_histogram(found.sample(fraction=1, shuffle=True, seed=seed))
+    CycleHistogram.validate(histogram)
+    assert histogram["count"].sum() == found["count"].sum()
+    for row in histogram.to_dicts():
+        inside = found.filter(
+            pl.col("depth_percent") >= row["depth_lower_percent"],
+            pl.col("depth_percent") < row["depth_upper_percent"],
+            pl.col("mean_soc_percent") >= row["mean_soc_lower_percent"],
+            pl.col("mean_soc_percent") < row["mean_soc_upper_percent"],
+            pl.col("ended_at").dt.date() == row["date"],
+        )
+        assert inside["count"].sum() == row["count"]
+
+
+def test_the_histogram_by_hand():
+    """The standard's example in tens of percent, five higher; its cycles binned by hand."""
+    found = cycle_histogram(cycles(soc_of([10.0 * value for value in (3, 6, 2, 10, 4, 8, 1, 9, 3)])))
+    counted = found.select("depth_lower_percent", "mean_soc_lower_percent", "count").rows()
+    whole = {(40, 60): 1.0}
+    bins = [(30, 40), (40, 40), (40, 60), (60, 60), (80, 50), (80, 60), (90, 50)]
+    assert counted == [(*place, whole.get(place, 0.5)) for place in bins]

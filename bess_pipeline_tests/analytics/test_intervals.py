@@ -357,3 +357,26 @@ def test_no_step_leads_from_one_day_or_battery_or_fleet_to_the_next():
     assert found.group_by("fleet_id", "battery_id", "date", maintain_order=True).agg(
         pl.col("samples", "step_count").sum()
     ).drop("date").rows() == [("f", "b", 1, 0), ("f", "b", 1, 0), ("f", "c", 2, 0), ("g", "c", 1, 0)]
+
+
+def test_the_meters_of_converter_and_auxiliaries_are_integrated_apart():
+    """Hand-computed: 6 kW in for a minute are 100 Wh, 3 kW out 50; 600 W for two minutes are 20 Wh."""
+    powers = (6000.0, 6000.0, -3000.0, -3000.0)
+    rows = [
+        sample(second, power_ac_watt=power, auxiliary_power_watt=600.0 if second <= 120 else None)
+        for second, power in zip((0, 60, 60.000001, 120), powers, strict=True)
+    ]
+    (row,) = whole(rows, batteries("b")).to_dicts()
+    assert row["charging_energy_ac_wh"] == pytest.approx(100)
+    assert row["discharging_energy_ac_wh"] == pytest.approx(50)
+    assert row["auxiliary_energy_wh"] == pytest.approx(20)
+    assert row["auxiliary_energy_returned_wh"] == 0
+    assert (row["power_ac_observed_us"], row["auxiliary_power_observed_us"]) == (120_000_000, 120_000_000)
+    assert row["charging_energy_wh"] is None
+
+
+def test_without_meters_there_is_no_energy_of_theirs():
+    (row,) = whole(amps((0, 60), (60, 60)), batteries("b")).to_dicts()
+    assert row["charging_energy_ac_wh"] is None
+    assert row["auxiliary_energy_wh"] is None
+    assert (row["power_ac_observed_us"], row["auxiliary_power_observed_us"]) == (0, 0)

@@ -28,10 +28,14 @@ MEANS = {
     "power": "power_watt",
     "temperature": "temperature_celsius",
     "ambient_temperature": "ambient_temperature_celsius",
+    "power_ac": "power_ac_watt",
+    "auxiliary_power": "auxiliary_power_watt",
 }
 AMOUNTS = {
     "current": ("charging_capacity_ah", "discharging_capacity_ah"),
     "power": ("charging_energy_wh", "discharging_energy_wh"),
+    "power_ac": ("charging_energy_ac_wh", "discharging_energy_ac_wh"),
+    "auxiliary_power": ("auxiliary_energy_wh", "auxiliary_energy_returned_wh"),
 }
 
 

@@ -1,0 +1,69 @@
+"""What must not matter to the numbers of a battery: the sign that its source uses, and its size."""
+
+from datetime import date
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from bess_pipeline.sources.files import read_rows
+from bess_pipeline.sources.simulate import Plan, simulate
+from bess_pipeline.sources.simulate.data_faults import delivered
+from bess_pipeline.sources.simulate.deliver import published_curve
+from bess_pipeline.sources.source import Source
+from bess_pipeline.tables.fleet import OcvPoint
+from bess_pipeline.window import Window
+from bess_pipeline_tests.analytics.made_fleets import plates_of
+from bess_pipeline_tests.fleet_tables import fleet_tables
+
+PLAN = Plan("same", batteries=2, days=12, seed=71, interval_seconds=300, faults=(), data_faults=False)
+WANTED = ("telemetry_5min", "cycles", "cycle_histogram", "battery_daily", "time_in_bands", "availability")
+MEASURED = ("voltage_volt", "current_ampere", "temperature_celsius", "soc_bms_percent")
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Samples, nameplates and curves of two batteries over twelve days."""
+    simulated = simulate(PLAN)
+    plates = plates_of(simulated)
+    points = published_curve(simulated.cells, PLAN)
+    curves = plates.select("fleet_id", "battery_id").join(points, how="cross").cast(OcvPoint.create_empty().schema)
+    rows = delivered(PLAN, simulated.samples).rows
+    return rows.select("timestamp", "battery_id", *MEASURED).sort("battery_id", "timestamp"), plates, curves
+
+
+def test_the_sign_that_a_source_uses_changes_nothing(made, tmp_path):
+    samples, plates, curves = made
+    tables = []
+    for positive, sign in (("charge", 1.0), ("discharge", -1.0)):
+        file = tmp_path / f"{positive}.csv"
+        samples.with_columns(pl.col("current_ampere") * sign).write_csv(file)
+        columns = {name: name for name in ("timestamp", "battery_id", *MEASURED)}
+        columns["current_ampere"] = {"from": "current_ampere", "positive": positive}
+        said = Source.model_validate({"format": "csv", "columns": columns})
+        days = {"first_day": date(2020, 1, 1), "today": date(2026, 12, 31)}
+        read = read_rows(file, said, Window(date(2020, 1, 1), date(2027, 1, 1)), **days).rows
+        assert read.height == samples.height
+        tables.append(fleet_tables(read.select("timestamp", "battery_id", *MEASURED), plates, curves, wanted=WANTED))
+    for name in WANTED:
+        assert tables[0][name].height > 0
+        assert_frame_equal(tables[0][name], tables[1][name], check_exact=True)
+
+
+def test_a_battery_of_eight_times_the_size_has_the_same_charge_cycles_and_efficiency(made):
+    samples, plates, curves = made
+    small = fleet_tables(samples, plates, curves, wanted=WANTED)
+    large = fleet_tables(
+        samples.with_columns(pl.col("current_ampere") * 8),
+        plates.with_columns(pl.col("rated_capacity_ah", "rated_energy_wh") * 8, pl.col("resistance_ohm") / 8),
+        curves,
+        wanted=WANTED,
+    )
+    named = pl.selectors.matches("^(soc|equivalent|round_trip|coulombic|trips|depth|count|c_rate|observed)")
+    relative = named | pl.selectors.by_name("date", require_all=False)
+    for name in WANTED:
+        found, expected = (
+            tables[name].select(relative, pl.selectors.by_name("date", require_all=False)) for tables in (large, small)
+        )
+        assert found.width > 1
+        assert_frame_equal(found, expected, rel_tol=1e-6, abs_tol=1e-6)

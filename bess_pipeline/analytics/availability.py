@@ -16,8 +16,9 @@ _US_PER_HOUR = 3.6e9
 SHORTEST_SILENCE_US = 1_800_000_000
 #: Reported charge has moved when it differs by so many points, and by so many more for each day of self-discharge [%].
 MOVED_PERCENT, MOVED_PERCENT_PER_DAY = 1.0, 0.1
-#: A battery at work before a silence [C], and a silence of so many days, should move it.
-WORKING_RATE, LONG_DAYS = 0.02, 1.0
+#: It should have moved when the current before would have moved it by so many times that, and in any silence of so
+#: many days.
+SURE, LONG_DAYS = 3.0, 1.0
 
 #: A battery stands still below this magnitude of the current [C] for at least so long [µs] ...
 STILL_RATE, SHORTEST_STANDSTILL_US = 0.002, 6 * 3_600_000_000
@@ -35,9 +36,9 @@ def availability(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFra
     H are the hours of the day between the battery's first and last data. A silence of
     at least half an hour is told by the reported charge, which the battery management
     system goes on counting: when it moved across the silence, only communication was
-    lost. When it did not, though current flowed before or a day went by, the battery
-    was out. Where it is not reported, or idling explains that it stands, nobody
-    knows: neither for nor against.
+    lost. When it did not, though the current before would have moved it well beyond
+    that or a day went by, the battery was out. Where it is not reported, or idling
+    explains that it stands, nobody knows: neither for nor against.
 
     A standstill is six hours without current, at a charge at which the battery could
     have gone both ways, in three of which the middle one of at least three others
@@ -105,18 +106,18 @@ def _silences(rows: pl.DataFrame) -> pl.DataFrame:
         ends=pl.col("timestamp").shift(-1).over(_KEY),
         # Of the last row the state of charge is that of its start: what flowed in it is not known to the counter yet.
         after=pl.col("soc_bms_percent").shift(-1).over(_KEY),
-        working=pl.max_horizontal(pl.col("rate").abs(), pl.col("rate").abs().shift(1).over(_KEY)) >= WORKING_RATE,
         in_row=100 * pl.col("rate").abs() / 12,
     ).with_columns(silence_us=(pl.col("ends") - pl.col("begins")).dt.total_microseconds())
     days = pl.col("silence_us") / _DAY_US
     change = (pl.col("after") - pl.col("soc_bms_percent")).abs()
+    expected = 100 * pl.col("rate").abs() * pl.col("silence_us") / _US_PER_HOUR
     least = MOVED_PERCENT + MOVED_PERCENT_PER_DAY * days + pl.col("in_row").fill_null(0.0)
     kind = (
         pl.when(change.is_null())
         .then(pl.lit("unknown"))
         .when(change >= least)
         .then(pl.lit("lost_communication"))
-        .when(pl.col("working").fill_null(value=False) | (days >= LONG_DAYS))
+        .when((expected >= SURE * least).fill_null(value=False) | (days >= LONG_DAYS))
         .then(pl.lit("outage"))
         .otherwise(pl.lit("unknown"))
     )

@@ -68,6 +68,22 @@ def test_m5bat_gives_the_known_energies(ran, battery, day, discharged, charged):
     assert daily["charging_energy_wh"].item() / 1000 == pytest.approx(charged, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("battery", "day", "discharged", "charged"),
+    [
+        ("Batt10", date(2023, 4, 7), 667.69, 771.35),
+        ("Batt10", date(2023, 4, 13), 614.67, 712.38),
+        ("Batt1", date(2023, 4, 7), 28.59, 67.10),
+    ],
+)
+def test_m5bat_gives_the_known_energies_on_the_other_side_of_the_converter(ran, battery, day, discharged, charged):
+    """Expected [kWh]: sums of the released integers at 1 s, see the data set's README; nobody metered auxiliaries."""
+    daily = ask(ran("m5bat"), "SELECT * FROM battery_daily").filter(battery_id=battery, date=day)
+    assert daily["discharging_energy_ac_wh"].item() / 1000 == pytest.approx(discharged, rel=1e-3)
+    assert daily["charging_energy_ac_wh"].item() / 1000 == pytest.approx(charged, rel=1e-3)
+    assert daily["auxiliary_energy_wh"].to_list() == [None]
+
+
 @pytest.mark.parametrize("name", ["m5bat", "nasa_pcoe", "lipo_crate", "fleet_minute", "fleet_years"])
 def test_rows_received_are_those_of_the_files(ran, name):
     """The total of the files, counted without any code of the pipeline."""

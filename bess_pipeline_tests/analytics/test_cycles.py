@@ -170,6 +170,19 @@ def test_loads_do_not_depend_on_the_order_of_rows_or_on_other_batteries(left, ri
 
 
 @settings(max_examples=20, deadline=None)
+@given(levels, st.integers(0, 99))
+def test_loads_are_those_of_the_rows_between(values, seed):
+    random = np.random.default_rng(seed)
+    amperes = np.where(random.random(len(values)) < 0.3, np.nan, random.normal(0, 50, len(values)))
+    rows = loaded(values, amperes, random.normal(25, 5, len(values))).with_columns(pl.col(pl.Float64).fill_nan(None))
+    for cycle in with_loads(cycles(rows), rows, made_cells.batteries("b")).to_dicts():
+        span = rows.filter(pl.col("timestamp") >= cycle["started_at"], pl.col("timestamp") < cycle["ended_at"])
+        rate = span["current_ampere"].abs() / 100
+        assert cycle["temperature_mean_celsius"] == pytest.approx(span["temperature_celsius"].mean())
+        assert (cycle["c_rate_mean"], cycle["c_rate_max"]) == pytest.approx((rate.mean(), rate.max()))
+
+
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=400), st.integers(0, 99))
 def test_the_histogram_holds_every_cycle_once(values, seed):
     found = cycles(soc_of(values))

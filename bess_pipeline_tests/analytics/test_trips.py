@@ -74,6 +74,31 @@ def test_without_charge_the_energies_are_still_told():
     assert found["charged"].to_list() == [None]
 
 
+def plainly(course):
+    """First row, last row, depth of each trip, by looking from every summit at all that follows."""
+    found, start, n = [], 0, len(course) - 1
+    while start < n:
+        summit, low, low_at = course[start], course[start], start
+        end = None
+        for k in range(start, n):
+            since = course[low_at : k + 1]
+            if since and max(since) - low >= 10 and course[k + 1] <= max(since) - 1:
+                end, level = low_at + since.index(max(since)) - 1, max(since)
+                break
+            if course[k + 1] < low:
+                low, low_at = course[k + 1], k + 1
+            if course[k + 1] >= summit:
+                end, level = k, summit
+                break
+        if end is None:
+            return found
+        if level - low >= 10:
+            first = next(k for k in range(start, n) if course[k + 1] < level)
+            found.append((first, end, level - low))
+        start = end + 1
+    return found
+
+
 courses = st.lists(st.integers(0, 100).map(float), min_size=2, max_size=60)
 
 
@@ -88,6 +113,12 @@ def test_a_trip_gives_back_what_it_takes(course):
     assert (found["started_at"] <= found["ended_at"]).all()
     ends = found["ended_at"].shift(1).drop_nulls()
     assert (found["started_at"].slice(1) >= ends).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(courses)
+def test_trips_are_those_of_a_plain_search(course):
+    assert [trip[:3] for trip in steps(trips(rows_of(course)))] == plainly(course)
 
 
 @settings(max_examples=20, deadline=None)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.ocv import ocv_table
-from bess_pipeline.analytics.traces import INTERVAL_US, Floats, Traces, traces
+from bess_pipeline.analytics.efficiency_rows import OFFSET_SIGMA, SUMS, counted_rows, rows_with_charge
+from bess_pipeline.analytics.traces import INTERVAL_US
 from bess_pipeline.analytics.trips import trips
-from bess_pipeline.tables.chemistry import CHEMISTRY
 from bess_pipeline.tables.energy import BatteryDaily
 
 _KEY = ["fleet_id", "battery_id"]
 _DAY = [*_KEY, "date"]
-_US_PER_HOUR = 3.6e9
 _NORMAL_90 = 1.6448536269514722
 
 WINDOW = "30d"
@@ -21,8 +18,6 @@ WINDOW = "30d"
 LEAST_CYCLES, LEAST_COVERAGE = 5.0, 0.95
 #: Trips that the efficiency of matched trips needs.
 LEAST_TRIPS = 3
-#: A row counts when its energy is known over this share of it, and its charge at both ends.
-_KNOWN_SHARE = 0.9
 
 #: Chemistries whose side reactions swallow charge: a closed window does not bring back all that went in.
 _LOSSY = ("lead_acid",)
@@ -31,8 +26,6 @@ _LOSSY = ("lead_acid",)
 _CHARGE_LOST = 0.0005
 #: And what cells lose by themselves in 30 days, of rated energy [1]; neither shows in a window that is closed.
 _SELF_DISCHARGE = 0.01
-#: Standard error of an offset that is not known [C], and of a reported state of charge [%].
-_OFFSET_SIGMA, _REPORTED_SIGMA = 0.0015, 5.0
 #: Standard error of the loss itself, of the loss: of instants, between which voltage and current were not seen, and
 #: of means [1].
 _LOSS_SIGMA = {"instant": 0.05, "mean": 0.02}
@@ -40,12 +33,6 @@ _LOSS_SIGMA = {"instant": 0.05, "mean": 0.02}
 _UNEVEN = 0.03
 #: Standard error of what is stored where no charge is known at all, of rated energy: evenly spread at both ends [1].
 _UNTOLD = 0.41
-
-#: What is added up over the rows of a day, then over the days of a window.
-_SUMS = (
-    "into", "out", "charged", "discharged", "stored_ah", "stored_wh", "active_hours", "active_in_hours", "active_volt",
-    "doubt_ah", "doubt_wh", "hours", "ac_into", "ac_out", "ac_stored_wh", "ac_dc_into", "ac_hours", "aux", "aux_hours",
-)  # fmt: skip
 
 #: Columns of `BatteryDaily` that are made here.
 COLUMNS = (
@@ -104,12 +91,12 @@ def with_efficiency(
         SOC-corrected: M. Schimpe et al. (2018), Applied Energy 210, 211, doi:10.1016/j.apenergy.2017.10.129.
         Charge that is given back: F. Yang et al. (2018), Energy 145, 486, doi:10.1016/j.energy.2017.12.144.
     """
-    rows = _with_charge(telemetry, intervals, offsets, health).sort(_KEY)
+    rows = rows_with_charge(telemetry, intervals, offsets, health).sort(_KEY)
     parts = rows.join(batteries, on=_KEY, how="semi", maintain_order="left").partition_by(_KEY, maintain_order=True)
     # One battery after the other, for rows take ten times the room that its days do.
     condensed = [
         (_days(counted), _trip_days(counted, batteries))
-        for counted in (_rows(traces(part, batteries.join(part, on=_KEY, how="semi")), curves) for part in parts)
+        for counted in (counted_rows(part, batteries.join(part, on=_KEY, how="semi"), curves) for part in parts)
     ]
     if not condensed:
         return daily
@@ -124,102 +111,6 @@ def with_efficiency(
     )
 
 
-#: What is read of the intervals.
-_READ = (
-    "timestamp", "charging_energy_wh", "discharging_energy_wh", "charging_capacity_ah", "discharging_capacity_ah",
-    "charging_energy_ac_wh", "discharging_energy_ac_wh", "auxiliary_energy_wh", "auxiliary_energy_returned_wh",
-    "voltage_volt", "current_ampere", "soc_bms_percent", "current_observed_us", "power_observed_us",
-    "power_ac_observed_us", "auxiliary_power_observed_us",
-)  # fmt: skip
-
-
-def _with_charge(
-    telemetry: pl.DataFrame, intervals: pl.DataFrame, offsets: pl.DataFrame, health: pl.DataFrame
-) -> pl.DataFrame:
-    """Rows with the state of charge at their start, its error, today's capacity and the error of the offset."""
-    sigma = (pl.col("soc_upper_percent") - pl.col("soc_lower_percent")) / (2 * _NORMAL_90)
-    return (
-        intervals.select(*_DAY, *_READ)
-        .join(telemetry.select(*_KEY, "timestamp", "soc_percent", soc_sigma=sigma), on=[*_KEY, "timestamp"], how="left")
-        .join(health.select(*_DAY, "capacity_ah"), on=_DAY, how="left")
-        .join(offsets.select(*_DAY, "offset_sigma_ampere"), on=_DAY, how="left")
-    )
-
-
-def _rows(series: Traces, curves: pl.DataFrame) -> pl.DataFrame:
-    """What each row brings to a window; null where it does not count."""
-    b = series.battery_index
-    rated = series.nameplate("rated_capacity_ah")[b]
-    follows = np.append((np.diff(b) == 0) & (np.diff(series.start_us) == INTERVAL_US), False)
-
-    def ahead(values: Floats) -> Floats:
-        return np.where(follows, np.append(values[1:], np.nan), np.nan)
-
-    own, told = series.column("soc_percent"), series.column("soc_bms_percent")
-    is_own = ~np.isnan(own) & ~np.isnan(ahead(own))
-    first, last = np.where(is_own, own, told), np.where(is_own, ahead(own), ahead(told))
-    capacity = series.column("capacity_ah")
-    capacity = np.where(np.isnan(capacity), rated, capacity)
-    begin, end = _contents(series, first, curves), _contents(series, last, curves)
-    into, out = series.column("charging_energy_wh"), series.column("discharging_energy_wh")
-    charged, discharged = series.column("charging_capacity_ah"), series.column("discharging_capacity_ah")
-    known = series.column("power_observed_us") >= _KNOWN_SHARE * INTERVAL_US
-    counts = known & ~np.isnan(last - first)
-    hours = series.column("power_observed_us") / _US_PER_HOUR
-    current = series.column("current_ampere")
-    active = np.where(np.isnan(current) | (current == 0), 0.0, series.column("current_observed_us") / _US_PER_HOUR)
-    volt = series.column("voltage_volt")
-    nominal = series.nameplate("rated_energy_wh")[b] / rated
-    volt = np.where(np.isnan(volt), nominal, volt)
-    offset_sigma = series.column("offset_sigma_ampere")
-    offset_sigma = np.where(np.isnan(offset_sigma), _OFFSET_SIGMA * rated, offset_sigma)
-    sigma = np.where(is_own, series.column("soc_sigma"), _REPORTED_SIGMA) / 100 * capacity
-    ac = counts & (series.column("power_ac_observed_us") >= _KNOWN_SHARE * INTERVAL_US)
-    aux = ac & (series.column("auxiliary_power_observed_us") >= _KNOWN_SHARE * INTERVAL_US)
-    auxiliary = series.column("auxiliary_energy_wh") - series.column("auxiliary_energy_returned_wh")
-    columns = {
-        "into": into, "out": out, "charged": charged, "discharged": discharged,
-        "stored_ah": capacity * (last - first) / 100, "stored_wh": capacity * (end[0] - begin[0]),
-        "active_hours": active, "active_in_hours": np.where(current > 0, active, 0.0), "active_volt": active * volt,
-        "doubt_ah": offset_sigma * active, "doubt_wh": offset_sigma * hours * volt, "hours": hours,
-        "edge_volt": begin[1], "edge_sigma": sigma, "soc": first, "soc_next": last,
-    }  # fmt: skip
-    on_ac = {
-        "ac_into": series.column("charging_energy_ac_wh"), "ac_out": series.column("discharging_energy_ac_wh"),
-        "ac_stored_wh": columns["stored_wh"], "ac_dc_into": into, "ac_hours": hours,
-    }  # fmt: skip
-    masks = dict.fromkeys(columns, counts) | dict.fromkeys(on_ac, ac) | {"aux": aux, "aux_hours": aux}
-    # Where no current was seen, the charge that is stored has nothing to be held against.
-    masks["stored_ah"] = counts & ~np.isnan(charged - discharged)
-    seen = np.minimum(np.maximum(series.column("current_observed_us"), series.column("power_observed_us")), INTERVAL_US)
-    values = columns | on_ac | {"aux": auxiliary, "aux_hours": hours}
-    return series.rows.select(*_DAY, "timestamp").with_columns(
-        *(pl.Series(name, np.where(masks[name], value, np.nan)).fill_nan(None) for name, value in values.items()),
-        observed_us=seen,
-    )
-
-
-def _contents(series: Traces, soc: Floats, curves: pl.DataFrame) -> tuple[Floats, Floats]:
-    """Energy held per Ah of capacity [Wh/Ah], and open-circuit voltage [V], at a state of charge.
-
-    Beyond its ends a curve goes on level.
-    """
-    table = ocv_table(series.batteries, curves)
-    nominal = np.array([CHEMISTRY[name].nominal_cell_volt for name in series.batteries["chemistry"]])
-    cells = series.nameplate("rated_energy_wh") / series.nameplate("rated_capacity_ah") / nominal
-    cells = np.where(np.isnan(series.cells()), cells, series.cells())
-    held, volt = np.full(len(soc), np.nan), np.full(len(soc), np.nan)
-    step = np.diff(table.soc_percent) / 100
-    for b in range(series.batteries.height):
-        own = slice(series.offsets[b], series.offsets[b + 1])
-        curve = table.volt[b]
-        sums = np.concatenate([[0.0], np.cumsum((curve[1:] + curve[:-1]) / 2 * step)])
-        inside = np.clip(soc[own], 0, 100)
-        volt[own] = cells[b] * np.interp(inside, table.soc_percent, curve)
-        held[own] = cells[b] * np.interp(inside, table.soc_percent, sums) + volt[own] * (soc[own] - inside) / 100
-    return held, volt
-
-
 def _total(name: str) -> pl.Expr:
     """A sum that is null where nothing is known."""
     return pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name)
@@ -229,7 +120,7 @@ def _days(rows: pl.DataFrame) -> pl.DataFrame:
     """Sums over each battery's day, and how it stands at the first and at the last row that counts."""
     edges = pl.col("edge_volt", "edge_sigma").drop_nulls()
     return rows.group_by(_DAY, maintain_order=True).agg(
-        *(_total(name) for name in _SUMS),
+        *(_total(name) for name in SUMS),
         edges.first().name.prefix("first_"),
         edges.last().name.prefix("last_"),
         begins=pl.col("timestamp").first(),
@@ -247,7 +138,7 @@ def _windows(days: pl.DataFrame, daily: pl.DataFrame, batteries: pl.DataFrame) -
         .sort(_DAY)
         .rolling("date", period=WINDOW, group_by=_KEY)
         .agg(
-            *(_total(name) for name in (*_SUMS, *plain)),
+            *(_total(name) for name in (*SUMS, *plain)),
             pl.col("first_edge_volt", "first_edge_sigma").drop_nulls().first(),
             pl.col("last_edge_volt", "last_edge_sigma").drop_nulls().last(),
             days=pl.len(),
@@ -296,7 +187,7 @@ def _direct() -> dict[str, pl.Expr]:
     counted = (
         pl.when("closes")
         .then(_UNEVEN * pl.col("left_wh"))
-        .otherwise(pl.coalesce("doubt_wh", _OFFSET_SIGMA * 24 * 30 * rated))
+        .otherwise(pl.coalesce("doubt_wh", OFFSET_SIGMA * 24 * 30 * rated))
     )
     hidden = (_CHARGE_LOST * pl.col("closed_into")).pow(2) + (_SELF_DISCHARGE * pl.col("days") / 30 * rated).pow(2)
     seen = (spent - pl.col("closed_out")) * pl.col("sampling").replace_strict(_LOSS_SIGMA, return_dtype=pl.Float64)

@@ -9,7 +9,7 @@ import polars as pl
 
 from bess_pipeline.tables.chemistry import CHEMISTRY
 from bess_pipeline.tables.fleet import Battery, OcvPoint
-from bess_pipeline.tables.telemetry import ClosedInterval5min, DayEvidence
+from bess_pipeline.tables.telemetry import ClosedInterval5min, DayEvidence, Telemetry5min
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CELLS = 100
@@ -115,6 +115,18 @@ def intervals(
         if name not in given.columns
     ]
     return given.with_columns(*missing).select(pl.col(name).cast(kind) for name, kind in schema.items())
+
+
+def telemetry(rows: pl.DataFrame, soc: object, *, half: float = 1.0) -> pl.DataFrame:
+    """`Telemetry5min` rows of these intervals with a given state of charge, known to half an interval."""
+    frame = rows.with_columns(
+        soc_percent=pl.Series(soc), soc_lower_percent=pl.Series(soc) - half, soc_upper_percent=pl.Series(soc) + half,
+        coverage_fraction=pl.lit(1.0),
+    )  # fmt: skip
+    schema = Telemetry5min.create_empty().schema
+    return frame.with_columns(
+        pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in frame.columns
+    ).select(list(schema))
 
 
 def evidence(rows: pl.DataFrame, **columns: object) -> pl.DataFrame:

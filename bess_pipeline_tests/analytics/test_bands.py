@@ -10,7 +10,6 @@ from polars.testing import assert_frame_equal
 from bess_pipeline.analytics.bands import EDGES, time_in_bands
 from bess_pipeline.tables.bands import TimeInBand
 from bess_pipeline_tests.analytics import made_cells
-from bess_pipeline_tests.analytics.test_efficiency import telemetry_of
 
 PLATES = made_cells.batteries("b")
 
@@ -18,7 +17,7 @@ PLATES = made_cells.batteries("b")
 def bands(rates, *, first_soc=50.0, **columns):
     rows = made_cells.intervals(np.array(rates, float), first_soc=first_soc).with_columns(**columns)
     soc = made_cells.soc_of(np.array(rates, float), first_soc=first_soc)[:-1]
-    return time_in_bands(telemetry_of(rows, soc), rows, PLATES), rows
+    return time_in_bands(made_cells.telemetry(rows, soc), rows, PLATES), rows
 
 
 def hours(found, quantity):
@@ -71,6 +70,6 @@ def test_the_time_in_all_bands_is_the_time_that_was_seen(rates, seed):
 def test_the_order_of_rows_does_not_matter(seed):
     rates = made_cells.cycling(2, low=20, high=80)
     rows = made_cells.intervals(rates, first_soc=20)
-    telemetry = telemetry_of(rows, made_cells.soc_of(rates, first_soc=20)[:-1])
+    telemetry = made_cells.telemetry(rows, made_cells.soc_of(rates, first_soc=20)[:-1])
     shuffled = (frame.sample(fraction=1, shuffle=True, seed=seed) for frame in (telemetry, rows))
     assert_frame_equal(time_in_bands(*shuffled, PLATES), time_in_bands(telemetry, rows, PLATES), check_exact=True)

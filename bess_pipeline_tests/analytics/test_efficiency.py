@@ -14,25 +14,12 @@ from bess_pipeline.sources.simulate import Plan, simulate
 from bess_pipeline.sources.simulate.truth import truth_tables
 from bess_pipeline.tables.energy import BatteryDaily
 from bess_pipeline.tables.health import CurrentOffset, StateOfHealth
-from bess_pipeline.tables.telemetry import Telemetry5min
 from bess_pipeline_tests.analytics import made_cells
 from bess_pipeline_tests.fleet_tables import simulated_tables
 
 RATES = made_cells.cycling(12, low=20, high=80)
 # It ends while the battery is full: much more went in than came out.
 RATES = RATES[: int(np.flatnonzero(made_cells.soc_of(RATES, first_soc=20)[:-1] > 79.9)[-1])]
-
-
-def telemetry_of(rows, soc, *, half=1.0):
-    """`Telemetry5min` rows of these intervals with a given state of charge, known to half an interval."""
-    frame = rows.with_columns(
-        soc_percent=pl.Series(soc), soc_lower_percent=pl.Series(soc) - half, soc_upper_percent=pl.Series(soc) + half,
-        coverage_fraction=pl.lit(1.0),
-    )  # fmt: skip
-    schema = Telemetry5min.create_empty().schema
-    return frame.with_columns(
-        pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in frame.columns
-    ).select(list(schema))
 
 
 def found(rows, telemetry, *, chemistry="NMC", plates=None):
@@ -65,7 +52,7 @@ def last(*of, **how):
 
 def test_what_is_still_in_the_battery_is_no_loss():
     rows, soc = made()
-    day = last(rows, telemetry_of(rows, soc))
+    day = last(rows, made_cells.telemetry(rows, soc))
     plain = 100 * rows["discharging_energy_wh"].sum() / rows["charging_energy_wh"].sum()
     assert day["round_trip_efficiency_30d_percent"] == pytest.approx(known(), abs=0.05)
     assert day["round_trip_efficiency_30d_lower_percent"] < known() < day["round_trip_efficiency_30d_upper_percent"]
@@ -76,7 +63,7 @@ def test_what_is_still_in_the_battery_is_no_loss():
 def test_the_offset_of_the_sensor_is_no_loss_and_no_gain(ampere):
     """An offset of 0.0015 C: energy out over energy in is wrong by a point or more."""
     rows, soc = made(offset_ampere=ampere)
-    day = last(rows, telemetry_of(rows, soc))
+    day = last(rows, made_cells.telemetry(rows, soc))
     assert day["round_trip_efficiency_30d_percent"] == pytest.approx(known(), abs=0.1)
 
 
@@ -85,7 +72,7 @@ def test_the_offset_of_the_sensor_is_no_loss_and_no_gain(ampere):
 def test_a_state_of_charge_that_drifts_hardly_matters(first, final):
     """What closes is the charge: 8 points at either end enter with the difference of two voltages alone."""
     rows, soc = made()
-    day = last(rows, telemetry_of(rows, soc + np.linspace(first, final, len(soc))))
+    day = last(rows, made_cells.telemetry(rows, soc + np.linspace(first, final, len(soc))))
     assert day["round_trip_efficiency_30d_percent"] == pytest.approx(known(), abs=0.35)
 
 
@@ -94,7 +81,7 @@ def test_lead_acid_loses_charge_too():
     rates = rates[: int(np.flatnonzero(made_cells.soc_of(rates, first_soc=20)[:-1] < 20.1)[-1])]
     rows, soc = made(rates=rates)
     rows = rows.with_columns(pl.col("discharging_energy_wh", "discharging_capacity_ah") * 0.85)
-    lead = last(rows, telemetry_of(rows, soc), chemistry="lead_acid")
+    lead = last(rows, made_cells.telemetry(rows, soc), chemistry="lead_acid")
     summed = 100 * rows["discharging_energy_wh"].sum() / rows["charging_energy_wh"].sum()
     assert lead["round_trip_efficiency_30d_percent"] == pytest.approx(summed, abs=0.5)
     assert lead["coulombic_efficiency_30d_percent"] == pytest.approx(85, abs=0.5)
@@ -104,7 +91,7 @@ def test_a_gap_takes_energy_and_charge_with_it():
     rows, soc = made()
     part = pl.Series(range(len(soc))).is_between(1000, 1100)
     holes = rows.filter(~part)
-    day = last(holes, telemetry_of(holes, soc[~part.to_numpy()]))
+    day = last(holes, made_cells.telemetry(holes, soc[~part.to_numpy()]))
     assert day["round_trip_efficiency_30d_percent"] == pytest.approx(known(), abs=0.15)
     assert holes["charging_energy_wh"].sum() < 0.97 * rows["charging_energy_wh"].sum()
 
@@ -115,14 +102,14 @@ def test_power_and_reported_charge_alone_are_enough():
     rows = rows.with_columns(
         *(pl.lit(None, pl.Float64).alias(name) for name in unknown), soc_bms_percent=pl.Series(soc)
     )
-    day = last(rows, telemetry_of(rows, [None] * len(soc)))
+    day = last(rows, made_cells.telemetry(rows, [None] * len(soc)))
     assert day["round_trip_efficiency_30d_percent"] == pytest.approx(known(), abs=0.1)
     assert day["coulombic_efficiency_30d_percent"] is None
 
 
 def test_without_any_charge_it_is_plain_and_its_interval_wide():
     rows, soc = made()
-    day = last(rows, telemetry_of(rows, [None] * len(soc)))
+    day = last(rows, made_cells.telemetry(rows, [None] * len(soc)))
     plain = 100 * rows["discharging_energy_wh"].sum() / rows["charging_energy_wh"].sum()
     assert day["round_trip_efficiency_30d_percent"] == pytest.approx(plain)
     assert day["round_trip_efficiency_30d_lower_percent"] < known() < day["round_trip_efficiency_30d_upper_percent"]
@@ -130,16 +117,16 @@ def test_without_any_charge_it_is_plain_and_its_interval_wide():
 
 def test_little_use_and_little_coverage_tell_nothing():
     short, soc = made(rates=RATES[: 288 * 2])
-    assert last(short, telemetry_of(short, soc))["round_trip_efficiency_30d_percent"] is None
+    assert last(short, made_cells.telemetry(short, soc))["round_trip_efficiency_30d_percent"] is None
     rows, soc = made()
     part = pl.Series(range(len(soc))).is_between(1000, 1400)
     holes = rows.filter(~part)
-    assert last(holes, telemetry_of(holes, soc[~part.to_numpy()]))["round_trip_efficiency_30d_percent"] is None
+    assert last(holes, made_cells.telemetry(holes, soc[~part.to_numpy()]))["round_trip_efficiency_30d_percent"] is None
 
 
 def test_trips_tell_the_efficiency_of_the_way_down_and_back():
     rows, soc = made(offset_ampere=0.15)
-    day = last(rows, telemetry_of(rows, soc))
+    day = last(rows, made_cells.telemetry(rows, soc))
     assert day["trips"] > 10
     assert day["round_trip_efficiency_trips_percent"] == pytest.approx(known(), abs=0.1)
 
@@ -153,20 +140,20 @@ def test_the_other_side_of_the_converter():
         auxiliary_energy_wh=pl.lit(100 / 12),
         auxiliary_energy_returned_wh=pl.lit(0.0),
     )
-    day = last(rows, telemetry_of(rows, soc))
+    day = last(rows, made_cells.telemetry(rows, soc))
     ratio = day["round_trip_efficiency_30d_percent"] / 100
     assert day["round_trip_efficiency_ac_30d_percent"] == pytest.approx(100 * ratio * 0.975**2, abs=0.05)
     out = rows["discharging_energy_ac_wh"].sum()
     spent = out / (day["round_trip_efficiency_ac_30d_percent"] / 100) + 100 * rows.height / 12
     assert day["round_trip_efficiency_ac_auxiliary_30d_percent"] == pytest.approx(100 * out / spent, abs=0.01)
     without = rows.with_columns(auxiliary_power_observed_us=pl.lit(0))
-    assert last(without, telemetry_of(rows, soc))["round_trip_efficiency_ac_auxiliary_30d_percent"] is None
+    assert last(without, made_cells.telemetry(rows, soc))["round_trip_efficiency_ac_auxiliary_30d_percent"] is None
 
 
 def test_coulombic_efficiency_does_not_know_more_than_its_sensor():
     for ampere in (-0.1, 0.0, 0.1):
         rows, soc = made(offset_ampere=ampere)
-        day = last(rows, telemetry_of(rows, soc))
+        day = last(rows, made_cells.telemetry(rows, soc))
         assert day["coulombic_efficiency_30d_lower_percent"] < 100 < day["coulombic_efficiency_30d_upper_percent"]
 
 
@@ -180,8 +167,8 @@ def test_a_battery_of_another_size_at_the_same_rates_has_the_same_efficiency(siz
     sized = plates.with_columns(pl.col("rated_capacity_ah", "rated_energy_wh") * size)
     names = [name for name in efficiency.COLUMNS if not name.endswith("trips")]
     assert_frame_equal(
-        found(larger, telemetry_of(larger, soc), plates=sized).select(names),
-        found(rows, telemetry_of(rows, soc)).select(names),
+        found(larger, made_cells.telemetry(larger, soc), plates=sized).select(names),
+        found(rows, made_cells.telemetry(rows, soc)).select(names),
     )
 
 
@@ -189,14 +176,14 @@ def test_a_battery_of_another_size_at_the_same_rates_has_the_same_efficiency(siz
 @given(st.integers(0, 1000))
 def test_the_order_of_rows_does_not_matter(seed):
     rows, soc = made()
-    telemetry = telemetry_of(rows, soc)
+    telemetry = made_cells.telemetry(rows, soc)
     shuffled = found(*(frame.sample(fraction=1, shuffle=True, seed=seed) for frame in (rows, telemetry)))
     assert_frame_equal(shuffled, found(rows, telemetry), check_exact=True)
 
 
 def test_later_days_change_no_earlier_one():
     rows, soc = made()
-    telemetry = telemetry_of(rows, soc)
+    telemetry = made_cells.telemetry(rows, soc)
     until = rows["date"].max() - timedelta(days=3)
     early = found(rows.filter(pl.col("date") <= until), telemetry.filter(pl.col("date") <= until))
     names = ["date", *efficiency.COLUMNS]
@@ -207,7 +194,7 @@ def test_later_days_change_no_earlier_one():
 
 def test_nothing_in_gives_nothing_out():
     rows, soc = made()
-    assert found(rows[:0], telemetry_of(rows, soc)[:0]).is_empty()
+    assert found(rows[:0], made_cells.telemetry(rows, soc)[:0]).is_empty()
 
 
 @pytest.mark.parametrize(("chemistry", "profile", "seed"), [("LFP", "arbitrage", 341), ("NMC", "frequency", 342)])
@@ -242,6 +229,6 @@ def test_offsets_that_become_known_leave_the_efficiency_where_it_was():
     told = rows.filter(pl.col("date") >= half).select("fleet_id", "battery_id", "date").unique()
     told = told.with_columns(offset_ampere=0.15, offset_sigma_ampere=0.01, method=pl.lit("state filter"))
     counted = offsets.without_offset(rows, told, made_cells.batteries("b"))
-    assert last(counted, telemetry_of(rows, soc))["round_trip_efficiency_30d_percent"] == pytest.approx(
+    assert last(counted, made_cells.telemetry(rows, soc))["round_trip_efficiency_30d_percent"] == pytest.approx(
         known(), abs=0.1
     )

@@ -9,6 +9,10 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 
 _DAY = timedelta(days=1)
+_FIRST = date(1970, 1, 1)
+
+#: Days of an epoch: the absolute grid on which the fleet level remembers what came before.
+EPOCH_DAYS = 28
 
 
 @dataclass(frozen=True, order=True)
@@ -76,6 +80,16 @@ class Window:
     def delta_predicate(self, column: str = "date") -> str:
         """Whether a date column lies in the window, for Delta."""
         return f"{column} >= '{self.start}' AND {column} < '{self.end}'"
+
+
+def epoch_start(day: date) -> date:
+    """The first day of the epoch that a day lies in.
+
+    Examples:
+        >>> epoch_start(date(2026, 1, 28)), epoch_start(date(2026, 1, 29))
+        (datetime.date(2026, 1, 1), datetime.date(2026, 1, 29))
+    """
+    return day - timedelta(days=(day - _FIRST).days % EPOCH_DAYS)
 
 
 def contiguous(days: Iterable[date], *, longest: int) -> list[Window]:

@@ -29,7 +29,9 @@ def run(**options: object) -> Outcome:
     return operate.run(Home(), Unwatched(), **options)
 
 
-def tables(lake_folder: Path, *, without: tuple[str, ...] = ("ledger",)) -> dict[str, pl.DataFrame]:
+def tables(
+    lake_folder: Path, *, without: tuple[str, ...] = tuple(table.name for table in catalog.NOTES)
+) -> dict[str, pl.DataFrame]:
     """Every table of a lake, in its order, without the circumstances of writing it."""
     lake = Lake(str(lake_folder))
     return {

@@ -19,6 +19,7 @@ import polars as pl
 
 from bess_pipeline.analytics import capacity_marks, cells, intervals, telemetry
 from bess_pipeline.defs import assets
+from bess_pipeline.defs.increments import BEFORE
 from bess_pipeline.sources.simulate import Plan, Simulated
 from bess_pipeline.sources.simulate.data_faults import delivered
 from bess_pipeline.sources.simulate.deliver import published_curve
@@ -95,15 +96,18 @@ class _Step:
     Attributes:
         makes: Names of the tables that come out, in order of the asset's outputs.
         needs: Names of the tables that go in.
+        recalls: Names of what is known of the time before.
     """
 
     makes: tuple[str, ...]
     needs: frozenset[str]
+    recalls: frozenset[str]
     function: Callable[..., object]
 
     def run(self, tables: Frames) -> Frames:
-        """What comes out."""
-        result = self.function(**{name: tables[name] for name in sorted(self.needs)})
+        """What comes out; of the time before the first row nothing is known."""
+        nothing = {name: catalog.TABLES[name.removesuffix(BEFORE)].contract.create_empty() for name in self.recalls}
+        result = self.function(**{name: tables[name] for name in sorted(self.needs)}, **nothing)
         if isinstance(result, pl.DataFrame):
             result = (result,)
         if isinstance(result, tuple):
@@ -197,9 +201,11 @@ def _steps() -> tuple[_Step, ...]:
             makes = tuple(key.to_user_string() for key in asset.keys)
         tables = [catalog.TABLES.get(name) for name in makes]
         function = asset.op.compute_fn.decorated_fn
-        needs = frozenset(signature(function).parameters)
+        asked = frozenset(signature(function).parameters)
+        recalls = frozenset(name for name in asked if name.endswith(BEFORE))
+        needs = asked - recalls
         if all(table is not None and table.per == "fleet" for table in tables) and needs <= catalog.TABLES.keys():
-            steps.append(_Step(makes, needs, function))
+            steps.append(_Step(makes, needs, recalls, function))
     return tuple(sorted(steps, key=lambda step: step.makes))
 
 

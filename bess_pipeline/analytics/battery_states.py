@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numba import njit
 
 from bess_pipeline.analytics import state_filter as filtering
 from bess_pipeline.analytics.ageing_ocv import ageing_curves
 from bess_pipeline.analytics.anchors import HYSTERESIS_VOLT
-from bess_pipeline.analytics.ocv import ocv_table, rested_charge
-from bess_pipeline.analytics.traces import INTERVAL_US, Bools, Floats, Ints, Traces, traces
-from bess_pipeline.tables.health import BatteryState
+from bess_pipeline.analytics.filter_memory import Life, lives, memory_rows
+from bess_pipeline.analytics.filter_rows import RATE, REPORTED, VOLT, filter_rows, own_columns
+from bess_pipeline.analytics.ocv import OcvTable, ocv_table, rested_charge
+from bess_pipeline.analytics.traces import Bools, Floats, Ints, Traces, traces
+from bess_pipeline.tables.health import BatteryState, FilterMemory
 
 _KEY = ["fleet_id", "battery_id"]
 _US_PER_HOUR = 3.6e9
@@ -22,18 +25,6 @@ _US_PER_DAY = 86_400_000_000
 BLOCK_DAYS = 7
 #: Fast and slow part of the drop over resistance at 1 C where the fleet states none, and as shares of what it states.
 _FAST_VOLT, _FAST_SHARE, _SLOW_SHARE = 0.08, 1.2, 0.6
-#: Time in which the slow part follows the current [h], and charge after which the branch of the hysteresis has changed.
-_SLOW_HOURS, _BRANCH_CHARGE = 0.25, 0.04
-#: Activation energy of the resistance [J/mol] and the gas constant [J/(mol K)].
-_ACTIVATION, _GAS, _REFERENCE_KELVIN = 20_000.0, 8.314462618, 298.15
-#: Error of a reported change of charge across a silence: least, and as a share of it.
-_REPORTED_CHANGE, _REPORTED_SHARE = 0.01, 0.10
-#: Current assumed where it was not seen: as before for so long [h], with this error as a share of it and in C.
-_SAME_HOURS, _ASSUMED_SHARE, _ASSUMED_RATE = 0.25, 0.5, 0.05
-#: Less silence than this is none [h]; what an unknown charge may be after long.
-_NO_SILENCE, _MOST_SIGMA = 0.004, 0.30
-#: From such a silence on a reported change counts for more than the current before [h].
-_SHORT = 0.04
 #: First state of charge: error of what the management system reports, and of voltage under load [V].
 _REPORTED_SIGMA, _LOADED_VOLT = 0.15, 0.025
 
@@ -44,30 +35,38 @@ class Estimates:
 
     Attributes:
         charge: `ChargeEstimate` rows, sorted by battery and start.
-        states: `BatteryState` rows, sorted by battery and day; none of batteries whose voltage was never known.
+        states: `BatteryState` rows, sorted by battery and day; none before a voltage was known.
+        memory: `FilterMemory` rows of the epochs that begin within the rows.
     """
 
     charge: pl.DataFrame
     states: pl.DataFrame
+    memory: pl.DataFrame
 
 
-def estimates(intervals: pl.DataFrame, batteries: pl.DataFrame, curves: pl.DataFrame) -> Estimates:
-    """Estimate the state of each battery over its whole history.
+def estimates(
+    intervals: pl.DataFrame, batteries: pl.DataFrame, curves: pl.DataFrame, memory: pl.DataFrame | None = None
+) -> Estimates:
+    """Estimate the state of each battery over its whole history, or go on from an epoch.
 
     An iterated extended Kalman filter follows state of charge, offset of the current
     sensor, capacity, capacity when new, two resistances, hysteresis and the bias of the
-    open-circuit voltage. Between rows charge is counted; the mean voltage of each
-    5-minute row corrects. The state of charge is smoothed by the rows of its week and
-    of the next; everything else is as known at the end of the day.
+    open-circuit voltage, from the first voltage on. Between rows charge is counted; the mean
+    voltage of each 5-minute row corrects. The state of charge is smoothed by the rows of its
+    week and of the next; everything else is as known at the end of the day.
 
     Where no current was seen the change of the reported state of charge bridges the
     gap if it is surer than the current before; after more than a quarter of an hour of
     silence no voltage is believed for half an hour.
 
     Args:
-        intervals: `ClosedInterval5min` rows of a fleet, any order.
+        intervals: `ClosedInterval5min` rows of a fleet, any order; with a memory, those from its epoch on.
         batteries: `Battery` rows.
         curves: `OcvPoint` rows.
+        memory: `FilterMemory` rows of one epoch; none to begin at the beginning.
+
+    Returns:
+        The same to the last digit for all rows from an epoch on, whether begun there or at the beginning.
 
     References:
         G. L. Plett (2004), J. Power Sources 134, 252, 262, 277, doi:10.1016/j.jpowsour.2004.02.031, .032, .033.
@@ -75,29 +74,82 @@ def estimates(intervals: pl.DataFrame, batteries: pl.DataFrame, curves: pl.DataF
         B. M. Bell, F. W. Cathey (1993), IEEE Trans. Autom. Control 38, 294, doi:10.1109/9.250476.
     """
     series = traces(intervals, batteries)
-    rows = _rows(series)
+    own, start = own_columns(series), series.start_us
     aged = ageing_curves(batteries, curves)
     both = np.stack([aged.volt, aged.doubt], axis=1)
-    plates = _plates(series, rows, batteries, curves)
-    hours = series.start_us / _US_PER_HOUR
-    block = series.start_us // (BLOCK_DAYS * _US_PER_DAY)
-    smooth = np.full((len(rows), 2), np.nan)
-    passed = np.full((len(rows), 2 * filtering.BIAS), np.nan)
-    for b in range(series.batteries.height):
-        own = slice(series.offsets[b], series.offsets[b + 1])
-        if not np.isnan(plates[b]).any():
-            filtering.estimated(
-                rows[own], hours[own], block[own], plates[b], both[aged.of_battery[b]], smooth[own], passed[own]
-            )
+    table = ocv_table(batteries, curves)
+    known = lives(memory)
+    days: list[date] = series.rows["date"].unique().to_list()
+    last = max(days, default=date(1970, 1, 1))
+    smooth = np.full((len(own), 2), np.nan)
+    passed = np.full((len(own), 2 * filtering.BIAS), np.nan)
+    plates = np.full((series.batteries.height, filtering.PLATE), np.nan)
+    corrections = np.zeros(series.batteries.height, np.int64)
+    kept: list[pl.DataFrame] = [FilterMemory.create_empty()]
+    for b, key in enumerate(series.batteries.select(_KEY).rows()):
+        part = slice(series.offsets[b], series.offsets[b + 1])
+        life = known[key].with_rows(own[part], start[part]) if key in known else Life.begun(own[part], start[part])
+        if not len(life.own):
+            continue
+        epochs = life.epochs(last)
+        keep_at = life.last_before(epochs)
+        rows = np.empty((len(life.own), filtering.ROW_COLUMNS))
+        owed = filter_rows(life.own, life.start_us, life.owed, keep_at, rows)
+        first = 0 if life.plate is not None else _first_voltage(rows)
+        if life.plate is None and first < len(rows):
+            life = replace(life, plate=_plate(series, b, life.own[first], table))
+        carried = np.empty((0, filtering.CARRIED))
+        if life.plate is not None:
+            found = _filtered(life, rows, first, keep_at, both[aged.of_battery[b]])
+            after = max(first, life.earlier)
+            into = slice(part.start + after - life.earlier, part.stop)
+            smooth[into], passed[into] = found.smooth[after - first :], found.passed[after - first :]
+            plates[b], carried = life.plate, found.carried
+            corrections[b] = life.corrections + int((~np.isnan(life.own[first:after, VOLT])).sum())
+        kept.append(memory_rows(key, life, epochs, owed, first, carried))
     charge = series.rows.select(*_KEY, "date", "timestamp").with_columns(
         soc_percent=pl.Series(100 * smooth[:, 0]).fill_nan(None),
         soc_sigma_percent=pl.Series(100 * np.sqrt(smooth[:, 1])).fill_nan(None),
     )
-    return Estimates(charge, _states(series, plates, passed, corrected=~np.isnan(rows[:, filtering.VOLT])))
+    states = _states(series, plates, passed, corrections, corrected=~np.isnan(own[:, VOLT]))
+    return Estimates(charge, states, pl.concat(kept).sort(*_KEY, "date"))
 
 
-def _states(series: Traces, plates: Floats, passed: Floats, *, corrected: Bools) -> pl.DataFrame:
-    """What is known at the end of each day."""
+def _first_voltage(rows: Floats) -> int:
+    """The first row whose voltage is known; their number where none is."""
+    known = np.flatnonzero(~np.isnan(rows[:, filtering.VOLT]))
+    return int(known[0]) if len(known) else len(rows)
+
+
+class _Filtered(NamedTuple):
+    smooth: Floats
+    passed: Floats
+    carried: Floats
+
+
+def _filtered(life: Life, rows: Floats, first: int, keep_at: Ints, curves: Floats) -> _Filtered:
+    """What the filter says of one battery's rows from the first with a voltage on."""
+    hours = life.start_us[first:] / _US_PER_HOUR
+    plate = life.plate
+    if plate is None:
+        raise ValueError("nothing is known of the battery's voltage")
+    smooth, passed = np.full((len(hours), 2), np.nan), np.full((len(hours), 2 * filtering.BIAS), np.nan)
+    carried = filtering.estimated(
+        rows[first:],
+        hours,
+        life.start_us[first:] // (BLOCK_DAYS * _US_PER_DAY),
+        plate,
+        curves,
+        filtering.fresh(plate, hours[0]) if life.carried is None else life.carried,
+        keep_at[keep_at >= first] - first,
+        smooth,
+        passed,
+    )
+    return _Filtered(smooth, passed, carried)
+
+
+def _states(series: Traces, plates: Floats, passed: Floats, before: Ints, *, corrected: Bools) -> pl.DataFrame:
+    """What is known at the end of each day; ``before`` are the corrections before each battery's rows."""
     battery = series.battery_index
     rated = series.nameplate("rated_capacity_ah")[battery]
     capacity = rated * np.exp(passed[:, filtering.CAPACITY])
@@ -117,9 +169,14 @@ def _states(series: Traces, plates: Floats, passed: Floats, *, corrected: Bools)
     soc = pl.Series("soc", 100 * passed[:, filtering.SOC])
     return (
         series.rows.select(*_KEY, "date")
-        .with_columns(soc, pl.Series("corrected", corrected), **{k: pl.Series(v) for k, v in columns.items()})
+        .with_columns(
+            soc,
+            pl.Series("corrected", corrected),
+            before=pl.Series(before[battery]),
+            **{k: pl.Series(v) for k, v in columns.items()},
+        )
         .filter(pl.col("capacity_ah").is_not_nan())
-        .with_columns(corrections=pl.col("corrected").cast(pl.Int64).cum_sum().over(_KEY))
+        .with_columns(corrections=pl.col("corrected").cast(pl.Int64).cum_sum().over(_KEY) + pl.col("before"))
         .group_by(*_KEY, "date", maintain_order=True)
         .agg(
             pl.col("corrections", *columns).last().fill_nan(None),
@@ -130,109 +187,17 @@ def _states(series: Traces, plates: Floats, passed: Floats, *, corrected: Bools)
     )
 
 
-def _rows(series: Traces) -> Floats:
-    """The rows as the filter takes them."""
-    rated = series.nameplate("rated_capacity_ah")[series.battery_index]
-    into, out = (np.nan_to_num(part) / rated for part in series.charge())
-    seen = np.minimum(series.observed_us(), INTERVAL_US) / _US_PER_HOUR
-    rate = np.nan_to_num(series.current()) / rated
-    largest = series.column("current_abs_max_ampere")
-    flows = np.where(np.isnan(largest), np.abs(rate) > 0, largest > 0)
-    kelvin = series.column("temperature_celsius") + 273.15
-    heat = np.exp(_ACTIVATION / _GAS * (1 / kelvin - 1 / _REFERENCE_KELVIN))
-    start = series.start_us
-    until = np.append(start[1:], start[-1:] + INTERVAL_US) - start
-    own = np.append(np.diff(series.battery_index) == 0, False)
-    hours = np.where(own, until, INTERVAL_US) / _US_PER_HOUR
-    silent = np.maximum(hours - seen, 0.0)
-    silent[silent < _NO_SILENCE] = 0.0
-    out_rows = np.empty((len(rate), filtering.ROW_COLUMNS))
-    out_rows[:, filtering.ACTIVE] = np.where(flows, seen, 0.0)
-    out_rows[:, filtering.NET], out_rows[:, filtering.GROSS] = into - out, into + out
-    out_rows[:, filtering.RATE] = rate
-    volt = series.cell_volt("voltage_volt", "cell_voltage_min_volt", "cell_voltage_max_volt")
-    out_rows[:, filtering.VOLT] = np.where(seen > 0, volt, np.nan)
-    out_rows[:, filtering.HEAT] = np.where(np.isnan(heat), 1.0, heat)
-    out_rows[:, filtering.SILENT] = silent
-    leap, sigma = _leaps(series, into - out, rate, silent)
-    out_rows[:, filtering.LEAP], out_rows[:, filtering.LEAP_SIGMA] = leap, sigma
-    _relaxed(series.offsets, hours, rate, into + out, np.sign(rate), out_rows)
-    return out_rows
-
-
-def _leaps(series: Traces, net: Floats, rate: Floats, silent: Floats) -> tuple[Floats, Floats]:
-    """Charge that moved while nothing was seen, over rated, and its standard error.
-
-    Errors of neighbouring silences add up, as those of one long silence do.
-    """
-    reported = series.column("soc_bms_percent") / 100
-    change = np.append(np.diff(reported), np.nan) - net
-    is_told = ~np.isnan(change) & (silent > 0) & (np.abs(change) <= silent + 0.05)
-    run = _runs(series.battery_index, silent > 0, is_told)
-    lasted = _summed(np.where(silent > 0, silent, 0.0), run)
-    same = np.clip(_SAME_HOURS - (lasted - silent), 0.0, silent)
-    doubt = np.minimum(_ASSUMED_SHARE * _summed(np.abs(rate) * same, run) + _ASSUMED_RATE * lasted, _MOST_SIGMA)
-    doubt = np.minimum(doubt + _ASSUMED_SHARE * np.maximum(lasted - _SAME_HOURS, 0.0), _MOST_SIGMA)
-    told = np.hypot(_REPORTED_CHANGE, _REPORTED_SHARE * _summed(np.abs(np.where(is_told, change, 0.0)), run))
-    is_told &= (told < doubt) | (silent > _SHORT)
-    sigma = np.where(is_told, told, doubt)
-    before = np.where(np.diff(run, prepend=-1) == 0, np.concatenate([[0.0], sigma[:-1]]), 0.0)
-    grown = np.sqrt(np.maximum(sigma**2 - before**2, 0.0))
-    return np.where(is_told, change, rate * same), np.where(silent > 0, grown, 0.0)
-
-
-def _runs(battery: Ints, *states: Bools) -> Ints:
-    """Numbers of the stretches over which the battery and all states stay as they are."""
-    new = np.diff(battery, prepend=-1) != 0
-    for state in states:
-        new |= np.diff(state.astype(np.int8), prepend=-1) != 0
-    return np.cumsum(new).astype(np.int64)
-
-
-def _summed(values: Floats, run: Ints) -> Floats:
-    """Sums over each stretch up to each row."""
-    return (
-        pl.DataFrame({"run": run, "value": values}).select(pl.col("value").cum_sum().over("run")).to_series().to_numpy()
-    )
-
-
-@njit(cache=True)
-def _relaxed(offsets: Ints, hours: Floats, rate: Floats, gross: Floats, sign: Floats, rows: Floats) -> None:
-    """Fill in how far the slow drop and the hysteresis have followed the current, as means of each row."""
-    for b in range(len(offsets) - 1):
-        slow = branch = 0.0
-        for k in range(offsets[b], offsets[b + 1]):
-            within = hours[k] if hours[k] < 0.1 else INTERVAL_US / _US_PER_HOUR
-            keep = np.exp(-within / _SLOW_HOURS)
-            rows[k, filtering.SLOW_RATE] = rate[k] + (slow - rate[k]) * (1.0 - keep) * _SLOW_HOURS / within
-            slow = rate[k] + (slow - rate[k]) * keep
-            slow *= np.exp(-(hours[k] - within) / _SLOW_HOURS)
-            ahead = branch + (sign[k] - branch) * (1.0 - np.exp(-gross[k] / _BRANCH_CHARGE))
-            rows[k, filtering.BRANCH] = 0.5 * (branch + ahead)
-            branch = ahead
-
-
-def _plates(series: Traces, rows: Floats, batteries: pl.DataFrame, curves: pl.DataFrame) -> Floats:
-    """What is known of each battery before its first row; NaN where there is no voltage at all."""
-    rated, cells = series.nameplate("rated_capacity_ah"), series.cells()
-    stated = series.nameplate("resistance_ohm") / cells * rated
-    table = ocv_table(batteries, curves)
-    plates = np.full((series.batteries.height, 5), np.nan)
-    reported = series.column("soc_bms_percent") / 100
-    for b, chemistry in enumerate(series.batteries["chemistry"]):
-        own = slice(series.offsets[b], series.offsets[b + 1])
-        known = np.flatnonzero(~np.isnan(rows[own, filtering.VOLT]))
-        if not len(known):
-            continue
-        volt = stated[b] if stated[b] > 0 else _FAST_VOLT
-        at = series.offsets[b] + known[0]
-        rested = rows[at, filtering.VOLT] - _FAST_SHARE * volt * rows[at, filtering.RATE]
-        sigma = np.array([np.hypot(_LOADED_VOLT, HYSTERESIS_VOLT[chemistry])])
-        found = rested_charge(np.array([rested]), np.array([b]), table, sigma_volt=sigma)
-        soc, error = float(np.clip(found.soc_percent[0], 0, 100)) / 100, max(found.sigma_percent[0] / 100, 0.02)
-        told = reported[series.offsets[b]]
-        if not np.isnan(told):
-            weight = 1 / error**2, 1 / _REPORTED_SIGMA**2
-            soc, error = (soc * weight[0] + told * weight[1]) / sum(weight), sum(weight) ** -0.5
-        plates[b] = _FAST_SHARE * volt, _SLOW_SHARE * volt, HYSTERESIS_VOLT[chemistry], soc, min(error, 0.29)
-    return plates
+def _plate(series: Traces, battery: int, row: Floats, table: OcvTable) -> Floats:
+    """What is known of a battery before its first row with a voltage."""
+    rated, cells = series.nameplate("rated_capacity_ah")[battery], series.cells()[battery]
+    stated = series.nameplate("resistance_ohm")[battery] / cells * rated
+    gap = HYSTERESIS_VOLT[series.batteries["chemistry"][battery]]
+    volt = stated if stated > 0 else _FAST_VOLT
+    rested = row[VOLT] - _FAST_SHARE * volt * row[RATE]
+    sigma = np.array([np.hypot(_LOADED_VOLT, gap)])
+    found = rested_charge(np.array([rested]), np.array([battery]), table, sigma_volt=sigma)
+    soc, error = float(np.clip(found.soc_percent[0], 0, 100)) / 100, max(found.sigma_percent[0] / 100, 0.02)
+    if not np.isnan(row[REPORTED]):
+        weight = 1 / error**2, 1 / _REPORTED_SIGMA**2
+        soc, error = (soc * weight[0] + row[REPORTED] * weight[1]) / sum(weight), sum(weight) ** -0.5
+    return np.array([_FAST_SHARE * volt, _SLOW_SHARE * volt, gap, soc, min(error, 0.29)])

@@ -151,4 +151,4 @@ def _plain_sums(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 def _reported_cycles(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Rainflow cycles of the state of charge that the management systems report."""
     telemetry = tables["telemetry_5min"]
-    return cycles(telemetry.with_columns(soc_percent=pl.col("soc_bms_percent")))
+    return cycles(telemetry.with_columns(soc_percent=pl.col("soc_bms_percent")), tables["batteries"]).cycles

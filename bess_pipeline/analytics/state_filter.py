@@ -25,6 +25,7 @@ ROW_COLUMNS = 11
 #: What is known of a battery before its first row: resistances at 1 C [V], half gap of the hysteresis [V], first state
 #: of charge [1] and its standard error.
 FAST_VOLT, SLOW_VOLT, GAP_VOLT, FIRST_SOC, FIRST_SIGMA = range(5)
+PLATE = 5
 
 #: Standard errors at the beginning: offset [C], capacity, resistances (logarithms), hysteresis (share), bias [V].
 PRIOR_OFFSET, PRIOR_CAPACITY, PRIOR_OHM, PRIOR_GAP, PRIOR_BIAS = 0.0015, 0.025, 0.4, 0.7, 0.0035
@@ -54,6 +55,11 @@ LEAST_CAPACITY, MOST_CAPACITY = -1.6, 0.3
 #: Beyond these no battery can be [1]: a count that leaves them has lost its current, and begins anew at the end.
 BELOW_EMPTY, ABOVE_FULL, END = -0.05, 1.05, 0.02
 _SURPRISE_ROWS = 48.0
+
+#: All that the filter carries from row to row: mean square of surprises, when the capacity was last opened [h], charge
+#: moved since over rated, until when no voltage is believed [h], the state, and one triangle of its covariance.
+RUNNING, OPENED, MOVED, SETTLED, STATE = range(5)
+CARRIED = STATE + SIZE + SIZE * (SIZE + 1) // 2
 #: No voltage is believed for this long after a silence of so much [h].
 SETTLING_HOURS, LONG_SILENCE_HOURS = 0.5, 0.25
 _ROUNDS = 3
@@ -229,9 +235,54 @@ def advanced(x: Floats, p: Floats, row: Floats, hours: float) -> tuple[float, fl
 
 
 @njit(cache=True)
-def estimated(
-    rows: Floats, start_hours: Floats, block: Ints, plate: Floats, curves: Floats, smooth: Floats, passed: Floats
-) -> None:
+def fresh(plate: Floats, first_hours: float) -> Floats:
+    """What is carried into a battery's first row, which starts at so many hours: shape (CARRIED,)."""
+    x, p = np.empty(SIZE), np.empty((SIZE, SIZE))
+    begun(plate, x, p)
+    carried = np.array([0.0, -1e9, 0.0, first_hours])
+    return _packed(carried, x, p)
+
+
+@njit(cache=True)
+def _packed(header: Floats, x: Floats, p: Floats) -> Floats:
+    out = np.empty(CARRIED)
+    out[:STATE] = header
+    out[STATE : STATE + SIZE] = x
+    at = STATE + SIZE
+    for i in range(SIZE):
+        for j in range(i + 1):
+            out[at] = p[i, j]
+            at += 1
+    return out
+
+
+@njit(cache=True)
+def _unpacked(carried: Floats, x: Floats, p: Floats) -> None:
+    x[:] = carried[STATE : STATE + SIZE]
+    at = STATE + SIZE
+    for i in range(SIZE):
+        for j in range(i + 1):
+            p[i, j] = p[j, i] = carried[at]
+            at += 1
+
+
+@njit(cache=True)
+def _opened_where_lost(header: Floats, p: Floats, size: float, hours: float) -> None:
+    """Open state of charge and capacity again where surprises stay large."""
+    header[RUNNING] += (min(size, 10 * LOST) - header[RUNNING]) / _SURPRISE_ROWS
+    if header[RUNNING] > LOST:
+        p[SOC, SOC] += REOPEN_SOC**2
+        header[RUNNING] = 0.0
+        if hours - header[OPENED] >= REOPEN_HOURS or header[MOVED] >= REOPEN_CHARGE:
+            p[CAPACITY, CAPACITY] += REOPEN_CAPACITY**2
+            header[OPENED], header[MOVED] = hours, 0.0
+
+
+@njit(cache=True)
+def estimated(  # noqa: PLR0913, PLR0917 - what is known, and what is to be filled
+    rows: Floats, start_hours: Floats, block: Ints, plate: Floats, curves: Floats, carried: Floats,
+    keep_at: Ints, smooth: Floats, passed: Floats,
+) -> Floats:  # fmt: skip
     """Estimate the state of one battery over its rows.
 
     Args:
@@ -240,39 +291,42 @@ def estimated(
         block: Number of the block of days that each row is in; rows of a block are smoothed by the next block, too.
         plate: What is known of the battery.
         curves: Open-circuit voltage and the doubt about it, shape (2, LOSS_POINTS, SOC_POINTS) [V].
+        carried: What is carried into the first row, shape (CARRIED,): see `fresh`.
+        keep_at: Rows, ascending, of which is asked what is carried into them.
         smooth: Filled: state of charge at the start of each row given also later rows, and its variance.
         passed: Filled: the first `BIAS` states after each row's correction, and their variances.
+
+    Returns:
+        What is carried into the rows that are asked for, shape (asked, CARRIED).
     """
     n = len(rows)
     x, p = np.empty(SIZE), np.empty((SIZE, SIZE))
-    begun(plate, x, p)
+    _unpacked(carried, x, p)
+    header = carried[:STATE].copy()
+    kept = np.empty((len(keep_at), CARRIED))
+    next_kept = 0
     slope, gain = np.empty((n, SIZE)), np.empty((n, SIZE))
     before = np.empty((n, SIZE))
     surprise, variance = np.zeros(n), np.zeros(n)
     on_offset, on_capacity = np.zeros(n), np.zeros(n)
     prior = np.empty(n)
-    settled = start_hours[0] if n else 0.0
-    running, opened, moved = 0.0, -1e9, 0.0
     first = 0
     for k in range(n):
+        while next_kept < len(keep_at) and keep_at[next_kept] == k:
+            kept[next_kept] = _packed(header, x, p)
+            next_kept += 1
         prior[k] = x[SOC]
         before[k] = p[SOC]
-        if not np.isnan(rows[k, VOLT]) and start_hours[k] >= settled:
+        if not np.isnan(rows[k, VOLT]) and start_hours[k] >= header[SETTLED]:
             surprise[k], variance[k], size = corrected(x, p, rows[k], plate, curves, slope[k], gain[k])
-            running += (min(size, 10 * LOST) - running) / _SURPRISE_ROWS
-            if running > LOST:
-                p[SOC, SOC] += REOPEN_SOC**2
-                running = 0.0
-                if start_hours[k] - opened >= REOPEN_HOURS or moved >= REOPEN_CHARGE:
-                    p[CAPACITY, CAPACITY] += REOPEN_CAPACITY**2
-                    opened, moved = start_hours[k], 0.0
+            _opened_where_lost(header, p, size, start_hours[k])
         for i in range(BIAS):
             passed[k, i], passed[k, BIAS + i] = x[i], p[i, i]
         if k + 1 == n:
             break
-        moved += rows[k, GROSS]
+        header[MOVED] += rows[k, GROSS]
         if rows[k, SILENT] > LONG_SILENCE_HOURS:
-            settled = start_hours[k + 1] + SETTLING_HOURS
+            header[SETTLED] = start_hours[k + 1] + SETTLING_HOURS
         on_offset[k], on_capacity[k] = advanced(x, p, rows[k], start_hours[k + 1] - start_hours[k])
         if block[k + 1] > block[first] + 1:
             first = _looked_back(
@@ -282,6 +336,7 @@ def estimated(
         first = _looked_back(
             first, n, block, prior, before, slope, gain, surprise, variance, on_offset, on_capacity, smooth
         )
+    return kept
 
 
 @njit(cache=True)

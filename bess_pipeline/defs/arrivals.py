@@ -9,7 +9,7 @@ import polars as pl
 from bess_pipeline.analytics import quality, telemetry
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.ledger import WHOLE_FLEET
-from bess_pipeline.lake.store import Slice
+from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources import conflicts, landing
 from bess_pipeline.sources.register import Fleet
 from bess_pipeline.tables import catalog

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from bess_pipeline.lake.store import Lake, Slice
+from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import Window, batched
 

@@ -3,16 +3,20 @@
 import dagster as dg
 
 from bess_pipeline.defs import assets, automation, checks, jobs
-from bess_pipeline.defs.house import LAKE_IO
+from bess_pipeline.defs.house import LAKE_IO, remembered
 from bess_pipeline.defs.io import LakeIOManager
 from bess_pipeline.defs.resources import Home
+from bess_pipeline.tables import catalog
 
 
 def code_location() -> dg.Definitions:
     """Every definition of the pipeline, bound to the deployment that the environment names."""
     home = Home()
     return dg.Definitions(
-        assets=dg.load_assets_from_package_module(assets),
+        assets=[
+            *dg.load_assets_from_package_module(assets),
+            *remembered(catalog.FILTER_MEMORY, catalog.CYCLE_MEMORY, catalog.ANCHOR_MEMORY, catalog.LIMIT_MEMORY),
+        ],
         asset_checks=[checks.data_quality],
         jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH],
         schedules=[automation.nightly],

@@ -13,7 +13,7 @@ from bess_pipeline.analytics.verdicts import Verdict
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, day_key
 from bess_pipeline.defs.plan import stale_ranges
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.lake.store import Slice
+from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.opening import printable
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table

@@ -16,7 +16,7 @@ from bess_pipeline.analytics.accuracy_table import figures
 from bess_pipeline.analytics.fleet_accuracy import JUDGED, Accuracy, fleet_accuracy
 from bess_pipeline.analytics.known_truth import TRUTH_TABLES, known_truth
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.lake.store import Slice
+from bess_pipeline.lake.slices import Slice
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.telemetry import FLAGS
 

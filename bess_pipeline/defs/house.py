@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from bess_pipeline.defs.increments import BEFORE, REACH, Reach
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, RANGES
 from bess_pipeline.lake.store import stored_contract, stored_schema
 from bess_pipeline.tables.catalog import Table
@@ -52,17 +53,47 @@ def _traits(table: Table) -> dict[str, Any]:
     }
 
 
-def spec(table: Table) -> dict[str, Any]:
-    """Keyword arguments of an ordinary `dagster.asset` that makes a table."""
-    return {"name": table.name, "io_manager_key": LAKE_IO, **_traits(table), **partitioning(table)}
+def spec(table: Table, reach: Reach | None = None) -> dict[str, Any]:
+    """Keyword arguments of an ordinary `dagster.asset` that makes a table.
+
+    Args:
+        table: The table.
+        reach: How far the rows of a day rest on other days; whole histories are read and made where it is not said.
+    """
+    return {"name": table.name, "io_manager_key": LAKE_IO, **_traits(table), **partitioning(table), **_reaching(reach)}
 
 
-def outs(*tables: Table) -> dict[str, Any]:
-    """Keyword arguments of an ordinary `dagster.multi_asset` that makes several tables in one pass."""
+def outs(*tables: Table, reach: Reach | None = None) -> dict[str, Any]:
+    """Keyword arguments of an ordinary `dagster.multi_asset` that makes several tables in one pass; see `spec`."""
     return {
         "outs": {table.name: dg.AssetOut(io_manager_key=LAKE_IO, **_traits(table)) for table in tables},
         **partitioning(tables[0]),
+        **_reaching(reach),
     }
+
+
+def _reaching(reach: Reach | None) -> dict[str, Any]:
+    """What the reader of an asset's inputs has to know of its reach."""
+    if reach is None:
+        return {}
+    told = {"op_tags": {REACH: reach.to_text()}}
+    if reach.memory is None:
+        return told
+    before = reach.memory.name + BEFORE
+    return told | {"ins": {before: dg.AssetIn(before, input_manager_key=LAKE_IO)}}
+
+
+def remembered(*tables: Table) -> list[dg.AssetSpec]:
+    """What is known of the days before, as it lies in the lake when an asset that remembers begins."""
+    return [
+        dg.AssetSpec(
+            table.name + BEFORE,
+            description=f"{table.grain} As of the first day that is made again.",
+            group_name=table.layer,
+            partitions_def=FLEETS,
+        )
+        for table in tables
+    ]
 
 
 def partitioning(table: Table) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """How assets read and write the lake: whole slices, and nothing of it in the assets."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
 
 from bess_pipeline.defs.batches import Aside, Batches
 from bess_pipeline.defs.house import CODE_VERSION
+from bess_pipeline.defs.increments import BEFORE, REACH, WHOLE, Increment, Reach, increment
 from bess_pipeline.defs.partitions import day_of, slice_of
 from bess_pipeline.defs.pictures import picture
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.lake.store import Slice, Written
+from bess_pipeline.lake.ledger import Notes
+from bess_pipeline.lake.slices import Slice, Tail
+from bess_pipeline.lake.store import Written
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 
@@ -25,15 +28,52 @@ class LakeIOManager(dg.IOManager):
     def __init__(self, home: Home) -> None:
         self._home = home
         self._read_from: dict[tuple[str, Slice], dict[date, str]] = {}
+        self._increments: dict[tuple[str, str], Increment] = {}
 
     def load_input(self, context: dg.InputContext) -> Batches | pl.DataFrame:
         """A fleet's rows for an asset of the fleet; days in batches for an asset of days."""
-        table = catalog.TABLES[context.asset_key.path[-1]]
+        name = context.asset_key.path[-1]
+        table = catalog.TABLES[name.removesuffix(BEFORE)]
         if context.has_partition_key and not isinstance(context.partition_key, dg.MultiPartitionKey):
-            return self._home.lake.read(table, Slice(context.partition_key))
+            return self._rows_of_fleet(context.step_context, context.partition_key, table, of_before=name != table.name)
         part = slice_of(list(context.asset_partition_keys))
         self._read_from[table.name, part] = self._home.ledger.signatures(part.fleet_id, table.name)
         return Batches.of(self._home.lake, table, part, budget=self._home.rows_per_batch(part.fleet_id))
+
+    def _rows_of_fleet(
+        self, step: dg.StepExecutionContext, fleet_id: str, table: Table, *, of_before: bool
+    ) -> pl.DataFrame:
+        """As many days of a table as a step of the fleet level needs, or what is known of the days before."""
+        lake, wanted = self._home.lake, self._increment(step, fleet_id)
+        if of_before:
+            known = lake.read(table, Slice(fleet_id))
+            return known.filter(pl.col("date") == wanted.since) if wanted and wanted.since else known.clear()
+        if wanted is None or wanted.reads_from is None or not table.by_day:
+            return lake.read(table, Slice(fleet_id))
+        return lake.read(table, Tail.of(table, fleet_id, wanted.reads_from))
+
+    def _increment(self, step: dg.StepExecutionContext, fleet_id: str) -> Increment | None:
+        """What a step has to make again; none if it makes everything each time."""
+        text = step.op.tags.get(REACH)
+        if text is None:
+            return None
+        known = self._increments.get((step.run_id, step.step.key))
+        if known is None:
+            asset = step.assets_def
+            if asset is None:
+                raise TypeError(f"step {step.step.key} makes no asset")
+            reads = [key.path[-1] for key in asset.keys_by_input_name.values()]
+            makes = [key.path[-1] for key in asset.keys]
+            known = self._increments[step.run_id, step.step.key] = increment(
+                self._home.lake,
+                fleet_id,
+                [catalog.TABLES[name] for name in sorted(reads) if name in catalog.TABLES],
+                [catalog.TABLES[name] for name in sorted(makes)],
+                Reach.of_text(text),
+                made_by=CODE_VERSION,
+                whole=step.run_tags.get(WHOLE) == "true",
+            )
+        return known
 
     def handle_output(self, context: dg.OutputContext, obj: Batches | Aside | pl.DataFrame) -> None:
         """Replace the slice of the run's partitions; a fleet's tables only where rows changed."""
@@ -67,7 +107,7 @@ class LakeIOManager(dg.IOManager):
         if table.per == "fleet":
             if not isinstance(obj, pl.DataFrame):
                 raise TypeError(f"{table.name} is written whole, as a frame, got {type(obj).__name__}")
-            return lake.replace_changed(table, self._signed(context, table, part, obj), part)
+            return self._brought(context.step_context, table, part, self._signed(context, table, part, obj))
         written = lake.replace(table, obj, part)
         source = _MADE_FROM.get(table.name)
         if source is not None and part.window is not None:
@@ -78,6 +118,20 @@ class LakeIOManager(dg.IOManager):
                 {day: made.get(day, "") for day in part.window},
                 run_id=context.run_id,
             )
+        return written
+
+    def _brought(self, step: dg.StepExecutionContext, table: Table, part: Slice, rows: pl.DataFrame) -> Written:
+        """Bring a fleet's table to the rows that a step made, all of it or from a day on."""
+        wanted = self._increment(step, part.fleet_id)
+        if wanted is None:
+            return self._home.lake.replace_changed(table, rows, part)
+        if wanted.since is None:
+            written = self._home.lake.replace_changed(table, rows, part)
+        else:
+            reach = Reach.of_text(step.op.tags[REACH])
+            tail = Tail.of(table, part.fleet_id, wanted.since + timedelta(days=table is reach.memory))
+            written = self._home.lake.replace_changed(table, rows.filter(tail.rows()), tail)
+        Notes(self._home.lake).record(part.fleet_id, table.name, wanted.basis)
         return written
 
     def _signed(self, context: dg.OutputContext, table: Table, part: Slice, frame: pl.DataFrame) -> pl.DataFrame:

@@ -5,7 +5,7 @@ import dagster as dg
 from bess_pipeline.tables import catalog
 
 DAY_TABLES = [
-    table.name for table in catalog.TABLES.values() if table.per == "fleet_day" and table is not catalog.LEDGER
+    table.name for table in catalog.TABLES.values() if table.per == "fleet_day" and table not in catalog.NOTES
 ]
 INDEX_TABLES = [table.name for table in catalog.TABLES.values() if table.per == "fleet" and table.layer == "landing"]
 FLEET_TABLES = [table.name for table in catalog.TABLES.values() if table.per == "fleet" and table.layer != "landing"]

@@ -5,7 +5,7 @@ from datetime import date
 import dagster as dg
 
 from bess_pipeline.config import Settings
-from bess_pipeline.lake.store import Slice
+from bess_pipeline.lake.slices import Slice
 from bess_pipeline.window import Window
 
 FLEETS = dg.DynamicPartitionsDefinition(name="fleet")

@@ -10,7 +10,8 @@ import polars as pl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bess_pipeline.lake.store import Lake, Slice
+from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import Lake
 from bess_pipeline.sources.opening import printable
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table

@@ -8,7 +8,8 @@ import polars as pl
 
 from bess_pipeline.config import Settings
 from bess_pipeline.lake.ledger import Ledger, day_signatures
-from bess_pipeline.lake.store import Lake, Slice
+from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.sources import landing, register
 from bess_pipeline.sources.opening import Limits

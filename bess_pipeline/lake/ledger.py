@@ -12,7 +12,8 @@ from datetime import date
 import polars as pl
 import xxhash
 
-from bess_pipeline.lake.store import Lake, Slice
+from bess_pipeline.lake.slices import Named, Slice
+from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window
 
@@ -80,6 +81,23 @@ class Ledger:
         held = self._lake.scan(catalog.LEDGER, part).collect()
         kept = held.join(fresh, on=["fleet_id", "step", "date"], how="anti")
         self._lake.replace(catalog.LEDGER, pl.concat([kept, fresh]), part)
+
+
+class Notes:
+    """From what each day of a fleet's tables was last made, table by table."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def signatures(self, fleet_id: str, name: str) -> pl.DataFrame:
+        """Columns `date` and `signature` of one table, as last recorded."""
+        return self._lake.read(catalog.MADE_FROM, Named(fleet_id, name)).select("date", "signature")
+
+    def record(self, fleet_id: str, name: str, signatures: pl.DataFrame) -> None:
+        """Note what each day of a table has been made from: columns `date` and `signature`, all of them."""
+        if not signatures.equals(self.signatures(fleet_id, name)):
+            named = signatures.with_columns(fleet_id=pl.lit(fleet_id), name=pl.lit(name))
+            self._lake.replace(catalog.MADE_FROM, named, Named(fleet_id, name))
 
 
 def stale_days(wanted: dict[date, str], made: dict[date, str]) -> list[date]:

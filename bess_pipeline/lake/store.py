@@ -15,9 +15,10 @@ import polars as pl
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
+from bess_pipeline.lake.slices import Part, Slice
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
-from bess_pipeline.window import Window, contiguous
+from bess_pipeline.window import contiguous
 
 #: A lost race for the same slice is an error; disjoint slices commit after at most this many tries.
 _COMMITS = deltalake.CommitProperties(max_commit_retries=50)
@@ -33,41 +34,6 @@ _PROVENANCE = tuple(catalog.Provenance.column_names())
 
 class ContractError(ValueError):
     """A frame is not what its table's contract says, or lies outside the slice it is written to."""
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A part of a table: one fleet, in all its days, in a window of days, or its rows without a day.
-
-    Raises:
-        ValueError: If both a window and ``no_day`` are given.
-    """
-
-    fleet_id: str
-    window: Window | None = None
-    no_day: bool = False
-
-    def __post_init__(self) -> None:
-        if self.window is not None and self.no_day:
-            raise ValueError("a slice has a window of days or none, not both")
-
-    def __str__(self) -> str:
-        part = "rows without a day" if self.no_day else str(self.window or "all days")
-        return f"{self.fleet_id}, {part}"
-
-    def rows(self) -> pl.Expr:
-        """Whether a row lies in the slice, for Polars."""
-        fleet = pl.col("fleet_id") == self.fleet_id
-        if self.no_day:
-            return fleet & pl.col("date").is_null()
-        return fleet & self.window.days() if self.window else fleet
-
-    def delta_predicate(self) -> str:
-        """Whether a row lies in the slice, for Delta."""
-        fleet = "fleet_id = '{}'".format(self.fleet_id.replace("'", "''"))
-        if self.no_day:
-            return f"{fleet} AND date IS NULL"
-        return f"{fleet} AND {self.window.delta_predicate()}" if self.window else fleet
 
 
 @dataclass(frozen=True)
@@ -205,7 +171,7 @@ class Lake:
         delta = self._delta(table)
         return Snapshot(delta.version(), delta.file_uris())
 
-    def scan(self, table: Table, part: Slice | None = None) -> pl.LazyFrame:
+    def scan(self, table: Table, part: Part | None = None) -> pl.LazyFrame:
         """The rows of a slice, or of the whole table, lazily, as of now.
 
         Returns:
@@ -216,7 +182,7 @@ class Lake:
             frame = frame.with_columns(_filled(table))
         return frame if part is None else frame.filter(part.rows())
 
-    def read(self, table: Table, part: Slice | None = None) -> pl.DataFrame:
+    def read(self, table: Table, part: Part | None = None) -> pl.DataFrame:
         """The rows of a slice, or of the whole table, in the table's order."""
         rows, by = self.scan(table, part).collect(), ("fleet_id", *table.sort)
         return rows if _is_in_order(rows, by) else rows.sort(*by, maintain_order=True)
@@ -240,7 +206,28 @@ class Lake:
         )
         return dict(counted.iter_rows())
 
-    def replace(self, table: Table, frames: pl.DataFrame | Iterable[pl.DataFrame], part: Slice) -> Written:
+    def day_versions(self, table: Table, fleet_id: str) -> pl.DataFrame:
+        """What each UTC day of a table holds of a fleet, as a fingerprint.
+
+        A day that has files of its own is the names of these, so that nothing is read; it may
+        change without a change of rows, and then is looked at once more than needed. What has
+        a beginning and an end counts on each day that it touches.
+
+        Returns:
+            Columns `date` and `version`, sorted; `date` is null for rows that are of no day.
+        """
+        if table.by_day:
+            files = pl.DataFrame(self._delta(table).get_add_actions(flatten=True))
+            if files.is_empty():
+                return pl.DataFrame(schema=_VERSIONS)
+            rows = files.filter(pl.col("partition.fleet_id") == fleet_id).select(
+                date="partition.date", version=pl.col("path").hash()
+            )
+        else:
+            rows = _on_days(table, self.scan(table, Slice(fleet_id)).collect())
+        return rows.group_by("date").agg(pl.col("version").sum().reinterpret(signed=True)).sort("date")
+
+    def replace(self, table: Table, frames: pl.DataFrame | Iterable[pl.DataFrame], part: Part) -> Written:
         """Replace a slice of a table, atomically, by the rows given.
 
         Args:
@@ -287,7 +274,7 @@ class Lake:
                 raise (failure[0] if failure else error) from None
         return Written(written, self.version(table))
 
-    def replace_changed(self, table: Table, frame: pl.DataFrame, part: Slice) -> Written:
+    def replace_changed(self, table: Table, frame: pl.DataFrame, part: Part) -> Written:
         """Bring a slice to the rows given, writing only the days in which a row differs.
 
         Rows that are there already keep their provenance, so that it tells when a
@@ -319,7 +306,7 @@ class Lake:
         return Written(fresh.height, self.version(table))
 
 
-def checked(table: Table, frame: pl.DataFrame, part: Slice) -> pl.DataFrame:
+def checked(table: Table, frame: pl.DataFrame, part: Part) -> pl.DataFrame:
     """A frame that fits its table and slice, columns and rows in the table's order.
 
     Raises:
@@ -355,6 +342,28 @@ def _is_in_order(rows: pl.DataFrame, by: tuple[str, ...]) -> bool:
         follows = (here > before) | ((here == before) & follows)
     answer = rows.select(follows.slice(1).all(ignore_nulls=False).fill_null(value=False)).item()
     return bool(answer)
+
+
+_VERSIONS = {"date": pl.Date, "version": pl.Int64}
+
+
+def _on_days(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """A fingerprint of each row for each day that it speaks of; one that grew by a day is the same on those before."""
+    facts = [name for name in rows.columns if name not in _PROVENANCE]
+    if "started_at" not in facts:
+        day = pl.col(table.until).cast(pl.Date) if table.until in facts else pl.lit(None, pl.Date)
+        return rows.select(date=day).with_columns(version=rows.select(facts).hash_rows(seed=0))
+    end = pl.col(table.until).cast(pl.Date)
+    lasting = rows.select(name for name in facts if name not in {table.until, "intervals"})
+    return (
+        rows.select(table.until, date=pl.date_ranges(pl.min_horizontal(pl.col("started_at").cast(pl.Date), end), end))
+        .with_columns(version=lasting.hash_rows(seed=0))
+        .explode("date")
+        .select(
+            "date",
+            version=pl.when(end == pl.col("date")).then(pl.struct("version", table.until).hash()).otherwise("version"),
+        )
+    )
 
 
 def _fingerprint(frame: pl.DataFrame, facts: list[str]) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from bess_pipeline.tables import (
     fleet,
     health,
     landing,
+    memory,
     quality,
     resistance,
     telemetry,
@@ -50,6 +51,8 @@ class Table:
         sort: Order of rows within a slice.
         by_day: Whether the Delta table is also partitioned by UTC day.
         at_raw_rate: Whether rows are samples: their rules are checked where they are made, not again at the door.
+        cut_by: What else the Delta table is partitioned by.
+        until: Column with the day, or the instant, up to which a row speaks; null as long as later days may change it.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Table:
     sort: tuple[str, ...]
     by_day: bool = False
     at_raw_rate: bool = False
+    until: str = "date"
+    cut_by: tuple[str, ...] = ()
 
     @property
     def grain(self) -> str:
@@ -68,7 +73,7 @@ class Table:
     @property
     def partition_by(self) -> list[str]:
         """Columns that the Delta table is partitioned by."""
-        return ["fleet_id", "date"] if self.by_day else ["fleet_id"]
+        return ["fleet_id", *self.cut_by, *(["date"] if self.by_day else [])]
 
     @property
     def columns(self) -> dict[str, dy.Column]:
@@ -87,6 +92,7 @@ CLOCK_REPAIRS = Table(
     "clock_repairs", landing.ClockRepair, "landing", "fleet", ("battery_id", "started_at", "path", "first_row")
 )
 LEDGER = Table("ledger", landing.LedgerEntry, "landing", "fleet_day", ("step", "date"), by_day=True)
+MADE_FROM = Table("made_from", landing.MadeFrom, "landing", "fleet_day", ("name", "date"), cut_by=("name",))
 
 RAW_TELEMETRY = Table(
     "raw_telemetry",
@@ -121,23 +127,31 @@ OCV_CURVES = Table("ocv_curves", fleet.OcvPoint, "evidence", "fleet", ("battery_
 CLOSED_INTERVALS = Table(
     "closed_intervals", telemetry.ClosedInterval5min, "evidence", "fleet", _BATTERY_TIME, by_day=True
 )
-REPAIRS = Table("repairs", quality.Repair, "gold", "fleet", ("battery_id", "kind", "started_at"))
+REPAIRS = Table("repairs", quality.Repair, "gold", "fleet", ("battery_id", "kind", "started_at"), until="ended_at")
 CHARGE_ESTIMATES = Table("charge_estimates", health.ChargeEstimate, "evidence", "fleet", _BATTERY_TIME, by_day=True)
 BATTERY_STATES = Table("battery_states", health.BatteryState, "gold", "fleet", _BATTERY_DAY)
+FILTER_MEMORY = Table("filter_memory", health.FilterMemory, "evidence", "fleet", _BATTERY_DAY)
 CURRENT_OFFSETS = Table("current_offsets", health.CurrentOffset, "gold", "fleet", _BATTERY_DAY)
-CHARGE_ANCHORS = Table("charge_anchors", health.ChargeAnchor, "gold", "fleet", _BATTERY_TIME)
+ANCHOR_MEMORY = Table("anchor_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
+CHARGE_ANCHORS = Table("charge_anchors", health.ChargeAnchor, "gold", "fleet", _BATTERY_TIME, until="timestamp")
 CAPACITY_OBSERVATIONS = Table(
-    "capacity_observations", health.CapacityObservation, "gold", "fleet", ("battery_id", "started_at", "ended_at")
+    "capacity_observations",
+    health.CapacityObservation,
+    "gold",
+    "fleet",
+    ("battery_id", "started_at", "ended_at"),
+    until="ended_at",
 )
 RESISTANCE_DAILY = Table("resistance_daily", resistance.ResistanceDaily, "gold", "fleet", _BATTERY_DAY)
 CELL_BALANCE = Table("cell_balance", balance.CellBalance, "gold", "fleet", _BATTERY_DAY)
 STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet", _BATTERY_DAY)
 CAPACITY_TESTS = Table(
-    "capacity_tests", capacity.CapacityTest, "gold", "fleet", ("battery_id", "ended_at", "started_at")
+    "capacity_tests", capacity.CapacityTest, "gold", "fleet", ("battery_id", "ended_at", "started_at"), until="ended_at"
 )
 CAPACITY_AUDIT = Table("capacity_audit", capacity.CapacityAudit, "gold", "fleet", _BATTERY_DAY)
 TELEMETRY_5MIN = Table("telemetry_5min", telemetry.Telemetry5min, "gold", "fleet", _BATTERY_TIME, by_day=True)
-CYCLES = Table("cycles", cycles.Cycle, "gold", "fleet", ("battery_id", "started_at", "ended_at"))
+CYCLES = Table("cycles", cycles.Cycle, "gold", "fleet", ("battery_id", "started_at", "ended_at"), until="counted_at")
+CYCLE_MEMORY = Table("cycle_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
 CYCLE_HISTOGRAM = Table(
     "cycle_histogram",
     cycles.CycleHistogram,
@@ -152,7 +166,10 @@ _BATTERY_AS_OF = ("battery_id", "as_of")
 DEGRADATION = Table("degradation", degradation.Degradation, "gold", "fleet", _BATTERY_AS_OF)
 CAPACITY_FORECAST = Table("capacity_forecast", degradation.CapacityForecast, "gold", "fleet", (*_BATTERY_AS_OF, "date"))
 DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
-LIMIT_EPISODES = Table("limit_episodes", anomalies.LimitEpisode, "gold", "fleet", ("battery_id", "code", "started_at"))
+LIMIT_MEMORY = Table("limit_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
+LIMIT_EPISODES = Table(
+    "limit_episodes", anomalies.LimitEpisode, "gold", "fleet", ("battery_id", "code", "started_at"), until="ended_at"
+)
 ANOMALY_SCORES = Table("anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"))
 ANOMALY_EVENTS = Table("anomaly_events", anomalies.AnomalyEvent, "gold", "fleet", ("detected_at", "event_id"))
 BATTERY_LATEST = Table("battery_latest", fleet.BatteryLatest, "gold", "fleet", ("battery_id",))
@@ -163,6 +180,9 @@ BATTERY_DATA_QUALITY_DAILY = Table(
 DATA_QUALITY_DAILY = Table("data_quality_daily", quality.DataQualityDaily, "gold", "fleet", ("date",))
 
 TABLES: dict[str, Table] = {value.name: value for value in list(globals().values()) if isinstance(value, Table)}
+
+#: What the pipeline notes of its own work.
+NOTES: tuple[Table, ...] = (LEDGER, MADE_FROM)
 
 
 def shape(*layers: Layer) -> str:

@@ -15,6 +15,7 @@ class Cycle(dy.Schema):
     depth_percent = quantity("%", "Range of the cycle", low=0, high=200, nullable=False)
     mean_soc_percent = quantity("%", "Middle of the cycle", nullable=False)
     count = number("1 for a closed cycle, 0.5 for a half", low=0.5, high=1, nullable=False)
+    counted_at = instant("Row that made the cycle certain; null as long as later data may change it", nullable=True)
     temperature_mean_celsius = quantity("°C", "Mean cell temperature between the two turning points")
     c_rate_mean = number("Mean magnitude of the current between them, of rated capacity in an hour", low=0)
     c_rate_max = number("Largest mean of 5 minutes of that magnitude between them", low=0)

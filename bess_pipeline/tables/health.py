@@ -66,6 +66,24 @@ class BatteryState(dy.Schema):
     hysteresis_volt = quantity("V", "Half the gap between charge and discharge branch of a cell", nullable=False)
 
 
+class FilterMemory(dy.Schema):
+    """One row per battery and epoch of 28 days: all that the state filter carries into it."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("First UTC day of the epoch")
+    last_at = instant("Start of the last interval before the epoch")
+    corrections = count("Intervals before that one whose voltage corrected the estimate")
+    own = dy.List(dy.Float64(nullable=True), nullable=False, description="What that interval says by itself")
+    owed = dy.List(dy.Float64(nullable=True), nullable=False, description="What it owes to those before")
+    plate = dy.List(
+        dy.Float64(nullable=True), nullable=True, description="What was known at first; null before any voltage was"
+    )
+    carried = dy.List(
+        dy.Float64(nullable=True), nullable=True, description="State of the filter before that interval, and covariance"
+    )
+
+
 class CurrentOffset(dy.Schema):
     """One row per battery and UTC day: the offset of its current sensor, from data up to the end of the day."""
 

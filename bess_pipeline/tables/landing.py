@@ -82,3 +82,12 @@ class LedgerEntry(dy.Schema):
     date = day("UTC day; 1970-01-01 for a step that works on a whole fleet")
     signature = label("Fingerprint of everything the step read")
     run_id = label("Run that wrote the tables")
+
+
+class MadeFrom(dy.Schema):
+    """One row per fleet, table of the fleet level and UTC day: the inputs of that day from which it was last made."""
+
+    fleet_id = key("Fleet")
+    name = key("Table")
+    date = day("UTC day of the inputs")
+    signature = dy.Int64(nullable=False, description="Fingerprint of the day in all tables that were read")

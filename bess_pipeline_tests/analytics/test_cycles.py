@@ -1,7 +1,6 @@
 """Rainflow cycles, against the standard's example, another implementation, and every cut of a series."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -11,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bess_pipeline.analytics.cycles import cycle_histogram, cycles, turning_points, with_loads
+from bess_pipeline.analytics import cycles as counting
+from bess_pipeline.analytics.cycles import cycle_histogram
 from bess_pipeline.tables.cycles import Cycle, CycleHistogram
 from bess_pipeline_tests.analytics import made_cells
 
@@ -42,6 +42,17 @@ def soc_of(values, battery="b"):
     )
 
 
+def cycles(soc, **options):
+    """The cycles of a charge whose batteries have 100 Ah, and of which nothing else is known unless it is told."""
+    unknown = [
+        pl.lit(None, pl.Float64).alias(name)
+        for name in ("current_ampere", "temperature_celsius")
+        if name not in soc.columns
+    ]
+    rows = soc.with_columns(*unknown, date=pl.col("timestamp").dt.date())
+    return counting.cycles(rows, made_cells.batteries("a", "b"), **options).cycles
+
+
 def by_range(found):
     counted = found.group_by("depth_percent").agg(pl.col("count").sum()).sort("depth_percent")
     return [(pytest.approx(depth), count) for depth, count in counted.iter_rows()]
@@ -57,7 +68,8 @@ def test_the_example_of_the_standard():
 @settings(max_examples=60, deadline=None)
 @given(comparable)
 def test_counts_equal_those_of_another_implementation(values):
-    assume(turning_points(soc_of(values)).height > 2)  # the other one counts nothing where nothing turns
+    assume(len(set(values)) > 1)
+    assume(cycles(soc_of(values), smallest_percent=1e-9).height > 1)  # the other one counts nothing where nothing turns
     found = cycles(soc_of(values), smallest_percent=1e-9)
     assert by_range(found) == [(depth, count) for depth, count in rainflow.count_cycles(values) if depth > 0]
 
@@ -71,14 +83,34 @@ def test_a_long_noisy_series_equals_another_implementation():
     assert np.allclose(ours, theirs)
 
 
-@settings(max_examples=60, deadline=None)
-@given(levels, st.sets(st.integers(1, 119), max_size=6))
-def test_any_cut_of_a_series_gives_the_cycles_of_the_whole(values, cuts):
-    whole = soc_of(values)
-    edges = [0, *sorted(cut for cut in cuts if cut < whole.height), whole.height]
-    parts = [whole[a:b] for a, b in pairwise(edges)]
-    condensed = pl.concat([turning_points(part) for part in parts])
-    assert cycles(condensed, smallest_percent=1e-9).equals(cycles(whole, smallest_percent=1e-9))
+def settled(found, epoch):
+    """Cycles that were certain before an epoch, and all others."""
+    late = (pl.col("counted_at") >= datetime(epoch.year, epoch.month, epoch.day, tzinfo=UTC)).fill_null(value=True)
+    return found.filter(~late), found.filter(late)
+
+
+@settings(max_examples=40, deadline=None)
+@given(levels, levels, st.integers(1, 9), st.integers(0, 99))
+def test_a_count_that_is_taken_up_at_an_epoch_gives_the_cycles_of_the_whole(left, right, days, seed):
+    """Of two batteries, one of which begins later; and whatever was certain before stays as it was."""
+    random = np.random.default_rng(seed)
+    parts = [
+        loaded(values, random.normal(0, 50, len(values)), random.normal(25, 5, len(values)), battery).with_columns(
+            timestamp=START + late + timedelta(days=days) * pl.int_range(pl.len()), date=None
+        )
+        for values, battery, late in ((left, "a", timedelta()), (right, "b", timedelta(days=40)))
+    ]
+    soc = pl.concat(parts).with_columns(date=pl.col("timestamp").dt.date())
+    plates = made_cells.batteries("a", "b")
+    whole = counting.cycles(soc, plates, smallest_percent=1e-9)
+    for epoch in whole.memory["date"].unique().sort():
+        rows, memory = soc.filter(pl.col("date") >= epoch), whole.memory.filter(date=epoch)
+        again = counting.cycles(rows, plates, memory, smallest_percent=1e-9)
+        before = counting.cycles(soc.filter(pl.col("date") < epoch), plates, smallest_percent=1e-9)
+        certain, open_yet = settled(whole.cycles, epoch)
+        assert_frame_equal(again.cycles, open_yet, check_exact=True)
+        assert_frame_equal(settled(before.cycles, epoch)[0], certain, check_exact=True)
+        assert_frame_equal(again.memory, whole.memory.filter(pl.col("date") > epoch), check_exact=True)
 
 
 @settings(max_examples=30, deadline=None)
@@ -131,7 +163,7 @@ def loaded(values, amperes, celsius, battery="b"):
 
 
 def loads(telemetry):
-    found = with_loads(cycles(telemetry), telemetry, made_cells.batteries("a", "b"))
+    found = cycles(telemetry)
     return found.select("depth_percent", "temperature_mean_celsius", "c_rate_mean", "c_rate_max").rows()
 
 
@@ -163,10 +195,9 @@ def test_loads_do_not_depend_on_the_order_of_rows_or_on_other_batteries(left, ri
         loaded(values, random.normal(0, 50, len(values)), random.normal(25, 5, len(values)), battery)
         for values, battery in ((left, "a"), (right, "b"))
     ]
-    plates = made_cells.batteries("a", "b")
     both = pl.concat(each).sample(fraction=1, shuffle=True, seed=seed)
-    apart = pl.concat(with_loads(cycles(own), own, plates) for own in each)
-    assert_frame_equal(with_loads(cycles(both), both, plates), apart, check_exact=True)
+    apart = pl.concat(cycles(own) for own in each)
+    assert_frame_equal(cycles(both), apart, check_exact=True)
 
 
 @settings(max_examples=20, deadline=None)
@@ -175,7 +206,7 @@ def test_loads_are_those_of_the_rows_between(values, seed):
     random = np.random.default_rng(seed)
     amperes = np.where(random.random(len(values)) < 0.3, np.nan, random.normal(0, 50, len(values)))
     rows = loaded(values, amperes, random.normal(25, 5, len(values))).with_columns(pl.col(pl.Float64).fill_nan(None))
-    for cycle in with_loads(cycles(rows), rows, made_cells.batteries("b")).to_dicts():
+    for cycle in cycles(rows).to_dicts():
         span = rows.filter(pl.col("timestamp") >= cycle["started_at"], pl.col("timestamp") < cycle["ended_at"])
         rate = span["current_ampere"].abs() / 100
         assert cycle["temperature_mean_celsius"] == pytest.approx(span["temperature_celsius"].mean())

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 import rainflow
 
-from bess_pipeline.analytics.cycles import cycles, turning_points
+from bess_pipeline.analytics import cycles as counting
+from bess_pipeline_tests.analytics import made_cells
 
 pytestmark = pytest.mark.real_data
 
@@ -33,9 +34,19 @@ def soc(request, shared_data):
     )
 
 
+def count(soc, memory=None):
+    rows = soc.with_columns(
+        pl.lit(None, pl.Float64).alias("current_ampere"),
+        pl.lit(None, pl.Float64).alias("temperature_celsius"),
+        date=pl.col("timestamp").dt.date(),
+    )
+    batteries = soc["battery_id"].unique().sort()
+    return counting.cycles(rows, made_cells.batteries(*batteries), memory, smallest_percent=1e-9)
+
+
 def test_each_cycle_is_that_of_another_implementation(soc):
     for (battery,), own in soc.sort("timestamp").group_by("battery_id", maintain_order=True):
-        found = cycles(own, smallest_percent=1e-9)
+        found = count(own).cycles
         theirs = [
             (depth, mean, count)
             for depth, mean, count, *_ in rainflow.extract_cycles(own["soc_percent"].to_numpy())
@@ -46,10 +57,17 @@ def test_each_cycle_is_that_of_another_implementation(soc):
         assert np.allclose(sorted(ours), sorted(theirs))
 
 
-def test_days_that_come_late_and_twice_give_the_cycles_of_the_whole(soc):
-    """Cut every six hours, for most of these last less than a day; parts in a random order, each of them twice."""
-    parts = [part for _, part in soc.group_by(pl.col("timestamp").dt.truncate("6h"), maintain_order=True)]
+def test_parts_that_come_late_and_twice_give_the_cycles_of_the_whole(soc):
+    """Each part of six hours twice, in a random order; and slowed down a hundred times, taken up at each epoch."""
+    slow = soc.with_columns(
+        timestamp=pl.col("timestamp").min() + 100 * (pl.col("timestamp") - pl.col("timestamp").min())
+    )
+    parts = [part for _, part in slow.group_by(pl.col("timestamp").dt.truncate("6h"), maintain_order=True)]
     order = np.random.default_rng(3).permutation(np.repeat(np.arange(len(parts)), 2))
-    condensed = pl.concat([turning_points(parts[at]) for at in order])
-    resent = condensed.unique(["battery_id", "timestamp"], keep="any")
-    assert cycles(resent).equals(cycles(soc))
+    whole = count(slow)
+    resent = pl.concat([parts[at] for at in order]).unique(["battery_id", "timestamp"], keep="any")
+    assert count(resent).cycles.equals(whole.cycles)
+    for epoch in whole.memory["date"].unique().sort().gather_every(3):
+        again = count(slow.filter(pl.col("timestamp").dt.date() >= epoch), whole.memory.filter(date=epoch))
+        late = pl.col("counted_at").dt.date() >= epoch
+        assert again.cycles.equals(whole.cycles.filter(late.fill_null(value=True)))

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from bess_pipeline.defs.batches import Aside, Batches
-from bess_pipeline.lake.store import Slice
+from bess_pipeline.lake.slices import Slice
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window
 

@@ -15,7 +15,7 @@ from bess_pipeline.defs import jobs
 from bess_pipeline.defs.partitions import day_key
 from bess_pipeline.defs.plan import is_fleet_stale, record_fleet
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.lake.store import Slice
+from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window

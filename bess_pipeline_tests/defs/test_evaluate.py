@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bess_pipeline.defs.evaluate import evaluated, shown, written
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.lake.store import Slice
+from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline.tables import catalog
 from bess_pipeline_tests.deployments import run

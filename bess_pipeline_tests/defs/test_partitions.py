@@ -3,7 +3,7 @@ from datetime import date
 import pytest
 
 from bess_pipeline.defs.partitions import DAYS, day_key, day_of, slice_of
-from bess_pipeline.lake.store import Slice
+from bess_pipeline.lake.slices import Slice
 from bess_pipeline.window import Window
 
 

@@ -4,7 +4,8 @@ import deltalake
 import polars as pl
 import pytest
 
-from bess_pipeline.lake.store import ContractError, Lake, Slice, stored_schema
+from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import ContractError, Lake, stored_schema
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window
 

@@ -1,18 +1,26 @@
 """Energy accounts, cycles, time in bands and availability, by battery and by fleet."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import polars as pl
 
 from bess_pipeline.analytics import availability as presence
 from bess_pipeline.analytics import bands, efficiency, energy, fleet, offsets
 from bess_pipeline.analytics import cycles as rainflow
-from bess_pipeline.defs.house import spec
+from bess_pipeline.defs.house import outs, spec
+from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
 
 
-@dg.asset(**spec(catalog.CYCLES))
-def cycles(telemetry_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    return rainflow.with_loads(rainflow.cycles(telemetry_5min), telemetry_5min, batteries)
+@dg.multi_asset(name="cycled", **outs(catalog.CYCLES, catalog.CYCLE_MEMORY, reach=Reach(memory=catalog.CYCLE_MEMORY)))
+def cycled(
+    telemetry_5min: pl.DataFrame, batteries: pl.DataFrame, cycle_memory_before: pl.DataFrame
+) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Count cycles from where the count was certain."""
+    found = rainflow.cycles(telemetry_5min, batteries, cycle_memory_before)
+    yield dg.Output(found.cycles, catalog.CYCLES.name)
+    yield dg.Output(found.memory, catalog.CYCLE_MEMORY.name)
 
 
 @dg.asset(**spec(catalog.CYCLE_HISTOGRAM))

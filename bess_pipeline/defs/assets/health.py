@@ -9,6 +9,7 @@ from bess_pipeline.analytics import anchors, balance, capacity, charge, health, 
 from bess_pipeline.analytics import battery_states as estimating
 from bess_pipeline.analytics import repairs as repairing
 from bess_pipeline.defs.house import outs, spec
+from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
 
 
@@ -17,7 +18,7 @@ def repairs(intervals_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFra
     return repairing.repairs(intervals_5min, batteries)
 
 
-@dg.asset(**spec(catalog.CLOSED_INTERVALS))
+@dg.asset(**spec(catalog.CLOSED_INTERVALS, Reach(before=1, ahead=1)))
 def closed_intervals(
     intervals_5min: pl.DataFrame, day_evidence: pl.DataFrame, repairs: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
@@ -29,14 +30,26 @@ def charge_anchors(closed_intervals: pl.DataFrame, batteries: pl.DataFrame, ocv_
     return anchors.charge_anchors(closed_intervals, batteries, ocv_curves)
 
 
-@dg.multi_asset(name="estimated", **outs(catalog.CHARGE_ESTIMATES, catalog.BATTERY_STATES))
+@dg.multi_asset(
+    name="estimated",
+    **outs(
+        catalog.CHARGE_ESTIMATES,
+        catalog.BATTERY_STATES,
+        catalog.FILTER_MEMORY,
+        reach=Reach(ahead=2 * estimating.BLOCK_DAYS - 1, memory=catalog.FILTER_MEMORY),
+    ),
+)
 def estimated(
-    closed_intervals: pl.DataFrame, batteries: pl.DataFrame, ocv_curves: pl.DataFrame
+    closed_intervals: pl.DataFrame,
+    batteries: pl.DataFrame,
+    ocv_curves: pl.DataFrame,
+    filter_memory_before: pl.DataFrame,
 ) -> Iterator[dg.Output[pl.DataFrame]]:
     """Estimate charge, capacity, resistance and the sensor's offset together, row by row."""
-    found = estimating.estimates(closed_intervals, batteries, ocv_curves)
+    found = estimating.estimates(closed_intervals, batteries, ocv_curves, filter_memory_before)
     yield dg.Output(found.charge, catalog.CHARGE_ESTIMATES.name)
     yield dg.Output(found.states, catalog.BATTERY_STATES.name)
+    yield dg.Output(found.memory, catalog.FILTER_MEMORY.name)
 
 
 @dg.asset(**spec(catalog.CURRENT_OFFSETS))
@@ -76,7 +89,7 @@ def state_of_health(
     return usable.with_usable_capacity(found, cell_balance, batteries)
 
 
-@dg.asset(**spec(catalog.TELEMETRY_5MIN))
+@dg.asset(**spec(catalog.TELEMETRY_5MIN, Reach()))
 def telemetry_5min(
     closed_intervals: pl.DataFrame,
     current_offsets: pl.DataFrame,

@@ -1,0 +1,126 @@
+"""What of a fleet's tables has to be made again: everything from the first day on whose inputs changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+
+from bess_pipeline.lake.ledger import Notes, fingerprint
+from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import Lake, stored_schema
+from bess_pipeline.tables import catalog
+from bess_pipeline.tables.catalog import Table
+from bess_pipeline.window import epoch_start
+
+#: What an asset that remembers is told of the days before, by the name of the table that it writes.
+BEFORE = "_before"
+#: Tag of a step that tells its reach, and of a run that makes everything again.
+REACH, WHOLE = "bess/reach", "bess/whole"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far the rows of one day rest on other days.
+
+    Attributes:
+        before: Days before, whose rows are read, too.
+        ahead: Days after: so many days before the first change have to be made again.
+        memory: Table of what is known of all days before an epoch, if what is read is not enough.
+    """
+
+    before: int = 0
+    ahead: int = 0
+    memory: Table | None = None
+
+    def to_text(self) -> str:
+        """The reach as the tag of a step."""
+        return f"{self.before} {self.ahead} {self.memory.name if self.memory else '-'}"
+
+    @classmethod
+    def of_text(cls, text: str) -> "Reach":
+        """The reach that a tag tells."""
+        before, ahead, memory = text.split()
+        return cls(int(before), int(ahead), None if memory == "-" else catalog.TABLES[memory])
+
+
+@dataclass(frozen=True)
+class Increment:
+    """What of a table has to be made again.
+
+    Attributes:
+        since: The first day to be made; none for all of them.
+        reads_from: The first day whose rows are read; none for all of them.
+        basis: Columns `date` and `signature`: what every day is made from then.
+    """
+
+    since: date | None
+    reads_from: date | None
+    basis: pl.DataFrame
+
+
+def increment(
+    lake: Lake,
+    fleet_id: str,
+    reads: Sequence[Table],
+    makes: Sequence[Table],
+    reach: Reach,
+    *,
+    made_by: str,
+    whole: bool = False,
+) -> Increment:
+    """The days of a fleet's tables that no longer say what they would say if they were made now.
+
+    When nothing changed the last day is made once more, and comes out the same.
+
+    Args:
+        lake: The lake.
+        fleet_id: The fleet.
+        reads: Tables that are read.
+        makes: Tables that are made.
+        reach: How far the rows of a day rest on other days.
+        made_by: Version of the code; another one makes everything again.
+        whole: Make everything again in any case.
+    """
+    basis = _basis(lake, fleet_id, reads, made_by, reach.to_text(), *(str(stored_schema(table)) for table in makes))
+    changed = _first_change(Notes(lake), fleet_id, basis, makes)
+    days: list[date] = basis["date"].to_list()
+    if whole or not days:
+        return Increment(None, None, basis)
+    since: date | None = (changed or days[-1]) - timedelta(days=reach.ahead)
+    if since is not None and reach.memory is not None:
+        since = _remembered(lake, fleet_id, reach.memory, epoch_start(since))
+    if since is None or since <= days[0]:
+        return Increment(None, None, basis)
+    return Increment(since, since - timedelta(days=reach.before), basis)
+
+
+def _basis(lake: Lake, fleet_id: str, reads: Sequence[Table], *made_by: str) -> pl.DataFrame:
+    """A fingerprint of each day in all tables that are read."""
+    rows = pl.concat(lake.day_versions(table, fleet_id).with_columns(name=pl.lit(table.name)) for table in reads)
+    constant = rows.filter(pl.col("date").is_null()).select("name", "version").rows()
+    told = pl.struct("name", "version", pl.lit(fingerprint(*made_by, constant)).alias("made_by"))
+    return (
+        rows.drop_nulls("date")
+        .select("date", signature=told.hash())
+        .group_by("date")
+        .agg(pl.col("signature").sum().reinterpret(signed=True))
+        .sort("date")
+    )
+
+
+def _first_change(notes: Notes, fleet_id: str, basis: pl.DataFrame, makes: Sequence[Table]) -> date | None:
+    """The first day that any of the tables was made from something else."""
+    found = []
+    for table in makes:
+        made = notes.signatures(fleet_id, table.name)
+        both = basis.join(made, on="date", how="full", coalesce=True, suffix="_made")
+        found.append(both.filter(pl.col("signature").ne_missing(pl.col("signature_made")))["date"].min())
+    return min((day for day in found if isinstance(day, date)), default=None)
+
+
+def _remembered(lake: Lake, fleet_id: str, memory: Table, epoch: date) -> date | None:
+    """The last epoch up to ``epoch`` of whose beginning there is a memory."""
+    days = lake.scan(memory, Slice(fleet_id)).filter(pl.col("date") <= epoch).select(pl.col("date").max()).collect()
+    day = days.item()
+    return day if isinstance(day, date) else None

@@ -1,0 +1,111 @@
+"""Parts of a table that are read, and replaced whole: slices by day, and what follows from a day on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import dataframely as dy
+import polars as pl
+
+from bess_pipeline.tables.catalog import Table
+from bess_pipeline.window import Window
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of a table: one fleet, in all its days, in a window of days, or its rows without a day.
+
+    Raises:
+        ValueError: If both a window and ``no_day`` are given.
+    """
+
+    fleet_id: str
+    window: Window | None = None
+    no_day: bool = False
+
+    def __post_init__(self) -> None:
+        if self.window is not None and self.no_day:
+            raise ValueError("a slice has a window of days or none, not both")
+
+    def __str__(self) -> str:
+        part = "rows without a day" if self.no_day else str(self.window or "all days")
+        return f"{self.fleet_id}, {part}"
+
+    def rows(self) -> pl.Expr:
+        """Whether a row lies in the slice, for Polars."""
+        fleet = pl.col("fleet_id") == self.fleet_id
+        if self.no_day:
+            return fleet & pl.col("date").is_null()
+        return fleet & self.window.days() if self.window else fleet
+
+    def delta_predicate(self) -> str:
+        """Whether a row lies in the slice, for Delta."""
+        fleet = _is_fleet(self.fleet_id)
+        if self.no_day:
+            return f"{fleet} AND date IS NULL"
+        return f"{fleet} AND {self.window.delta_predicate()}" if self.window else fleet
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What a table of one fleet says of a day and all later ones, and what is not settled yet.
+
+    Attributes:
+        fleet_id: The fleet.
+        since: First UTC day.
+        until: Column with the day, or the instant, up to which a row speaks.
+        at_instants: Whether that column holds instants; a row that speaks up to midnight is of the day before.
+    """
+
+    fleet_id: str
+    since: date
+    until: str
+    at_instants: bool
+
+    @classmethod
+    def of(cls, table: Table, fleet_id: str, since: date) -> Tail:
+        """The rows of a table from a day on."""
+        return cls(fleet_id, since, table.until, at_instants=isinstance(table.columns[table.until], dy.Datetime))
+
+    def __str__(self) -> str:
+        return f"{self.fleet_id}, from {self.since} on"
+
+    def rows(self) -> pl.Expr:
+        """Whether a row lies in the tail, for Polars."""
+        midnight = datetime(self.since.year, self.since.month, self.since.day, tzinfo=UTC)
+        speaks = pl.col(self.until) > midnight if self.at_instants else pl.col(self.until) >= self.since
+        return (pl.col("fleet_id") == self.fleet_id) & speaks.fill_null(value=True)
+
+    def delta_predicate(self) -> str:
+        """Whether a row lies in the tail, for Delta."""
+        fleet = _is_fleet(self.fleet_id)
+        speaks = f"> '{self.since}T00:00:00Z'" if self.at_instants else f">= '{self.since}'"
+        return f"{fleet} AND ({self.until} {speaks} OR {self.until} IS NULL)"
+
+
+@dataclass(frozen=True)
+class Named:
+    """What one fleet's rows of a table say of one name."""
+
+    fleet_id: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.fleet_id}, {self.name}"
+
+    def rows(self) -> pl.Expr:
+        """Whether a row is of the name, for Polars."""
+        return (pl.col("fleet_id") == self.fleet_id) & (pl.col("name") == self.name)
+
+    def delta_predicate(self) -> str:
+        """Whether a row is of the name, for Delta."""
+        return f"{_is_fleet(self.fleet_id)} AND name = '{self.name}'"
+
+
+#: Any part of a table that can be read, and replaced whole.
+Part = Slice | Tail | Named
+
+
+def _is_fleet(fleet_id: str) -> str:
+    return "fleet_id = '{}'".format(fleet_id.replace("'", "''"))

@@ -34,13 +34,13 @@ def soc(request, shared_data):
     )
 
 
-def count(soc, memory=None):
+def count(soc, memory=None, of=None):
     rows = soc.with_columns(
         pl.lit(None, pl.Float64).alias("current_ampere"),
         pl.lit(None, pl.Float64).alias("temperature_celsius"),
         date=pl.col("timestamp").dt.date(),
     )
-    batteries = soc["battery_id"].unique().sort()
+    batteries = (soc if of is None else of)["battery_id"].unique().sort()
     return counting.cycles(rows, made_cells.batteries(*batteries), memory, smallest_percent=1e-9)
 
 
@@ -68,6 +68,6 @@ def test_parts_that_come_late_and_twice_give_the_cycles_of_the_whole(soc):
     resent = pl.concat([parts[at] for at in order]).unique(["battery_id", "timestamp"], keep="any")
     assert count(resent).cycles.equals(whole.cycles)
     for epoch in whole.memory["date"].unique().sort().gather_every(3):
-        again = count(slow.filter(pl.col("timestamp").dt.date() >= epoch), whole.memory.filter(date=epoch))
+        again = count(slow.filter(pl.col("timestamp").dt.date() >= epoch), whole.memory.filter(date=epoch), of=slow)
         late = pl.col("counted_at").dt.date() >= epoch
         assert again.cycles.equals(whole.cycles.filter(late.fill_null(value=True)))

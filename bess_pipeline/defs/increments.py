@@ -24,9 +24,9 @@ class Reach:
     """How far the rows of one day rest on other days.
 
     Attributes:
-        before: Days before, whose rows are read, too.
+        before: Days before the first that is made, whose rows are read, too.
         ahead: Days after: so many days before the first change have to be made again.
-        memory: Table of what is known of all days before an epoch, if what is read is not enough.
+        memory: Table of what is known of all days before an epoch, if rows of some days are not enough.
     """
 
     before: int = 0
@@ -87,12 +87,13 @@ def increment(
     days: list[date] = basis["date"].to_list()
     if whole or not days:
         return Increment(None, None, basis)
-    since: date | None = (changed or days[-1]) - timedelta(days=reach.ahead)
-    if since is not None and reach.memory is not None:
-        since = _remembered(lake, fleet_id, reach.memory, epoch_start(since))
-    if since is None or since <= days[0]:
+    since = (changed or days[-1]) - timedelta(days=reach.ahead)
+    reads_from: date | None = since - timedelta(days=reach.before)
+    if reach.memory is not None and reads_from is not None:
+        reads_from = _remembered(lake, fleet_id, reach.memory, epoch_start(reads_from))
+    if reads_from is None or reads_from <= days[0]:
         return Increment(None, None, basis)
-    return Increment(since, since - timedelta(days=reach.before), basis)
+    return Increment(reads_from + timedelta(days=reach.before), reads_from, basis)
 
 
 def _basis(lake: Lake, fleet_id: str, reads: Sequence[Table], *made_by: str) -> pl.DataFrame:

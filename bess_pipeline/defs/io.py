@@ -47,7 +47,7 @@ class LakeIOManager(dg.IOManager):
         lake, wanted = self._home.lake, self._increment(step, fleet_id)
         if of_before:
             known = lake.read(table, Slice(fleet_id))
-            return known.filter(pl.col("date") == wanted.since) if wanted and wanted.since else known.clear()
+            return known.filter(pl.col("date") == wanted.reads_from) if wanted and wanted.reads_from else known.clear()
         if wanted is None or wanted.reads_from is None or not table.by_day:
             return lake.read(table, Slice(fleet_id))
         return lake.read(table, Tail.of(table, fleet_id, wanted.reads_from))
@@ -125,11 +125,12 @@ class LakeIOManager(dg.IOManager):
         wanted = self._increment(step, part.fleet_id)
         if wanted is None:
             return self._home.lake.replace_changed(table, rows, part)
-        if wanted.since is None:
+        if wanted.since is None or wanted.reads_from is None:
             written = self._home.lake.replace_changed(table, rows, part)
         else:
-            reach = Reach.of_text(step.op.tags[REACH])
-            tail = Tail.of(table, part.fleet_id, wanted.since + timedelta(days=table is reach.memory))
+            is_memory = table is Reach.of_text(step.op.tags[REACH]).memory
+            since = wanted.reads_from + timedelta(days=1) if is_memory else wanted.since
+            tail = Tail.of(table, part.fleet_id, since)
             written = self._home.lake.replace_changed(table, rows.filter(tail.rows()), tail)
         Notes(self._home.lake).record(part.fleet_id, table.name, wanted.basis)
         return written

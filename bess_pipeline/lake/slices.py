@@ -55,7 +55,7 @@ class Tail:
         fleet_id: The fleet.
         since: First UTC day.
         until: Column with the day, or the instant, up to which a row speaks.
-        at_instants: Whether that column holds instants; a row that speaks up to midnight is of the day before.
+        at_instants: Whether that column holds instants.
     """
 
     fleet_id: str
@@ -74,13 +74,13 @@ class Tail:
     def rows(self) -> pl.Expr:
         """Whether a row lies in the tail, for Polars."""
         midnight = datetime(self.since.year, self.since.month, self.since.day, tzinfo=UTC)
-        speaks = pl.col(self.until) > midnight if self.at_instants else pl.col(self.until) >= self.since
+        speaks = pl.col(self.until) >= (midnight if self.at_instants else self.since)
         return (pl.col("fleet_id") == self.fleet_id) & speaks.fill_null(value=True)
 
     def delta_predicate(self) -> str:
         """Whether a row lies in the tail, for Delta."""
         fleet = _is_fleet(self.fleet_id)
-        speaks = f"> '{self.since}T00:00:00Z'" if self.at_instants else f">= '{self.since}'"
+        speaks = f">= '{self.since}{'T00:00:00Z' if self.at_instants else ''}'"
         return f"{fleet} AND ({self.until} {speaks} OR {self.until} IS NULL)"
 
 

@@ -31,6 +31,7 @@ class LimitEpisode(dy.Schema):
     started_at = instant("Start of the first 5-minute interval outside the limit", primary_key=True)
     ended_at = instant("Start of the interval that is back inside by the margin; null while open", nullable=True)
     detected_at = instant("End of the second interval outside the limit")
+    settled_at = instant("Start of the interval that made the end certain; null while open", nullable=True)
     limit = number("The limit, in volt or degrees Celsius", nullable=False)
     extreme = number("The value furthest outside, in the unit of the limit", nullable=False)
     intervals = count("Intervals of 5 minutes outside the limit")

@@ -168,7 +168,7 @@ CAPACITY_FORECAST = Table("capacity_forecast", degradation.CapacityForecast, "go
 DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
 LIMIT_MEMORY = Table("limit_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
 LIMIT_EPISODES = Table(
-    "limit_episodes", anomalies.LimitEpisode, "gold", "fleet", ("battery_id", "code", "started_at"), until="ended_at"
+    "limit_episodes", anomalies.LimitEpisode, "gold", "fleet", ("battery_id", "code", "started_at"), until="settled_at"
 )
 ANOMALY_SCORES = Table("anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"))
 ANOMALY_EVENTS = Table("anomaly_events", anomalies.AnomalyEvent, "gold", "fleet", ("detected_at", "event_id"))

@@ -204,7 +204,7 @@ def test_a_battery_that_grows_hot_is_found_among_its_peers_and_no_other():
 
     frames = made_days(5, 60, change=hotter)
     features = daily_features(**frames)
-    found = events_of(features, limit_episodes(frames["intervals"], frames["batteries"]))
+    found = events_of(features, limit_episodes(frames["intervals"], frames["batteries"]).episodes)
     raised = found.filter(pl.col("severity") != "info")
     assert raised["battery_id"].unique().to_list() == ["b2"]
     thermal = raised.filter(family="thermal")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bess_pipeline.analytics.anchors import charge_anchors
+from bess_pipeline.analytics import anchors as finding
 from bess_pipeline.analytics.battery_states import estimates
 from bess_pipeline.analytics.capacity import capacity_observations
 from bess_pipeline.analytics.health import state_of_health
@@ -17,6 +17,10 @@ from bess_pipeline_tests.analytics import made_cells
 
 PLATES = made_cells.batteries("b")
 CURVES = made_cells.curves(PLATES)
+
+
+def charge_anchors(rows, batteries, curves):
+    return finding.charge_anchors(rows, batteries, curves).anchors
 
 
 def estimated(rows, plates=PLATES):

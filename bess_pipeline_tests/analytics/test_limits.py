@@ -25,7 +25,7 @@ def intervals_of(column, values, **others):
 
 def episodes_of(column, values):
     """Code, first interval, interval of the end, and interval after which it was known."""
-    found = limit_episodes(intervals_of(column, values), made_batteries(1))
+    found = limit_episodes(intervals_of(column, values), made_batteries(1)).episodes
     LimitEpisode.validate(found)
     return [
         (
@@ -101,14 +101,14 @@ def test_what_was_known_before_stays_known_whatever_follows_in_any_order(values,
     whole = intervals_of("cell_voltage_max_volt", [*values, 4.0])
     order = list(range(whole.height))
     random.shuffle(order)
-    found = limit_episodes(whole[order], made_batteries(1))
-    assert found.equals(limit_episodes(whole, made_batteries(1)))
+    found = limit_episodes(whole[order], made_batteries(1)).episodes
+    assert found.equals(limit_episodes(whole, made_batteries(1)).episodes)
     instant = START + cut * FIVE_MINUTES
-    earlier = limit_episodes(whole.filter(pl.col("timestamp") < instant), made_batteries(1))
+    earlier = limit_episodes(whole.filter(pl.col("timestamp") < instant), made_batteries(1)).episodes
     identity = ["code", "started_at", "detected_at"]
     assert found.filter(pl.col("detected_at") <= instant).select(identity).equals(earlier.select(identity))
 
 
 def test_no_intervals_give_no_episodes():
     nothing = intervals_of("cell_voltage_max_volt", [4.1]).clear()
-    assert limit_episodes(nothing, made_batteries(1)).is_empty()
+    assert limit_episodes(nothing, made_batteries(1)).episodes.is_empty()

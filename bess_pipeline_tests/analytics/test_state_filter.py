@@ -73,12 +73,18 @@ def plain(rows, hours, plate, curves):
     return soc, variance, np.array([np.concatenate([a[0][: f.BIAS], np.diag(a[1])[: f.BIAS]]) for _, a, _, _ in kept])
 
 
+def estimated(rows, hours, block, plate, curves):
+    """The smoothed charge and what was known at the time, from the first row on."""
+    smooth, passed = np.empty((len(rows), 2)), np.empty((len(rows), 2 * f.BIAS))
+    f.estimated(rows, hours, block, plate, curves, f.fresh(plate, hours[0]), np.zeros(0, np.int64), smooth, passed)
+    return smooth, passed
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("chemistry", ["NMC", "LFP"])
 def test_filter_and_smoother_do_what_whole_matrices_do(seed, chemistry):
     rows, hours, plate, curves = a_life(seed, chemistry=chemistry)
-    smooth, passed = np.empty((len(rows), 2)), np.empty((len(rows), 2 * f.BIAS))
-    f.estimated(rows, hours, np.zeros(len(rows), np.int64), plate, curves, smooth, passed)
+    smooth, passed = estimated(rows, hours, np.zeros(len(rows), np.int64), plate, curves)
     soc, variance, states = plain(rows, hours, plate, curves)
     assert passed == pytest.approx(states, rel=1e-6, abs=1e-10)
     assert smooth[:, 0] == pytest.approx(soc, abs=1e-7)
@@ -109,10 +115,8 @@ def test_slopes_are_those_of_differences(chemistry):
 def test_rows_of_a_block_are_not_changed_by_rows_after_the_next_block():
     rows, hours, plate, curves = a_life(5, count=300)
     block = np.arange(300) // 60
-    smooth, passed = np.empty((300, 2)), np.empty((300, 2 * f.BIAS))
-    f.estimated(rows, hours, block, plate, curves, smooth, passed)
-    part, other = np.empty((180, 2)), np.empty((180, 2 * f.BIAS))
-    f.estimated(rows[:180], hours[:180], block[:180], plate, curves, part, other)
+    smooth, passed = estimated(rows, hours, block, plate, curves)
+    part, other = estimated(rows[:180], hours[:180], block[:180], plate, curves)
     assert (part[:120] == smooth[:120]).all()
     assert (other == passed[:180]).all()
     assert (part[120:] != smooth[120:180]).any()
@@ -122,7 +126,6 @@ def test_a_count_that_has_lost_its_current_begins_anew_at_the_end():
     """A current that stands still while the battery has long been full."""
     rows, hours, plate, curves = a_life(2, count=200)
     rows[:, f.NET], rows[:, f.GROSS], rows[:, f.RATE], rows[:, f.VOLT] = 0.05, 0.05, 0.6, np.nan
-    smooth, passed = np.empty((200, 2)), np.empty((200, 2 * f.BIAS))
-    f.estimated(rows, hours, np.zeros(200, np.int64), plate, curves, smooth, passed)
+    _, passed = estimated(rows, hours, np.zeros(200, np.int64), plate, curves)
     assert passed[:, f.SOC].max() <= f.ABOVE_FULL
     assert passed[-1, f.BIAS + f.SOC] > 0.1**2

@@ -7,6 +7,7 @@ import pytest
 import bess_pipeline
 from bess_pipeline.definitions import defs
 from bess_pipeline.defs import assets, jobs
+from bess_pipeline.defs.increments import BEFORE
 from bess_pipeline.tables import catalog
 
 PACKAGE = Path(bess_pipeline.__file__).parent
@@ -25,8 +26,11 @@ def graph():
     return defs.resolve_asset_graph()
 
 
-def test_every_table_but_the_ledger_is_an_asset(graph):
+def test_every_table_but_the_notes_is_an_asset_and_what_is_remembered_comes_in_from_outside(graph):
     names = {key.path[-1] for key in graph.get_all_asset_keys()}
+    before = {name for name in names if not graph.get(dg.AssetKey(name)).is_materializable}
+    assert before == {name + BEFORE for name in names if name.endswith("_memory")}
+    names -= before
     assert names == set(catalog.TABLES) - {table.name for table in catalog.NOTES} | {"warehouse"}
 
 

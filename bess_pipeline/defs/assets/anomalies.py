@@ -1,10 +1,13 @@
 """What is unusual: features of each day, scores of the detectors, events."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import polars as pl
 
 from bess_pipeline.analytics import anomalies, features, fleet, limits
-from bess_pipeline.defs.house import spec
+from bess_pipeline.defs.house import outs, spec
+from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
 
 
@@ -19,9 +22,16 @@ def daily_features(
     return features.daily_features(battery_daily, closed_intervals, day_evidence, state_of_health, batteries)
 
 
-@dg.asset(**spec(catalog.LIMIT_EPISODES))
-def limit_episodes(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    return limits.limit_episodes(closed_intervals, batteries)
+@dg.multi_asset(
+    name="limited", **outs(catalog.LIMIT_EPISODES, catalog.LIMIT_MEMORY, reach=Reach(memory=catalog.LIMIT_MEMORY))
+)
+def limited(
+    closed_intervals: pl.DataFrame, batteries: pl.DataFrame, limit_memory_before: pl.DataFrame
+) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Find the times that batteries spent outside their nameplates."""
+    found = limits.limit_episodes(closed_intervals, batteries, limit_memory_before)
+    yield dg.Output(found.episodes, catalog.LIMIT_EPISODES.name)
+    yield dg.Output(found.memory, catalog.LIMIT_MEMORY.name)
 
 
 @dg.asset(**spec(catalog.ANOMALY_SCORES))

@@ -25,9 +25,24 @@ def closed_intervals(
     return repairing.repaired(intervals.closed(intervals_5min, day_evidence, batteries), repairs)
 
 
-@dg.asset(**spec(catalog.CHARGE_ANCHORS))
-def charge_anchors(closed_intervals: pl.DataFrame, batteries: pl.DataFrame, ocv_curves: pl.DataFrame) -> pl.DataFrame:
-    return anchors.charge_anchors(closed_intervals, batteries, ocv_curves)
+@dg.multi_asset(
+    name="anchored",
+    **outs(
+        catalog.CHARGE_ANCHORS,
+        catalog.ANCHOR_MEMORY,
+        reach=Reach(before=2, ahead=1, memory=catalog.ANCHOR_MEMORY),
+    ),
+)
+def anchored(
+    closed_intervals: pl.DataFrame,
+    batteries: pl.DataFrame,
+    ocv_curves: pl.DataFrame,
+    anchor_memory_before: pl.DataFrame,
+) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Find instants at which voltage alone says how full a battery is."""
+    found = anchors.charge_anchors(closed_intervals, batteries, ocv_curves, anchor_memory_before)
+    yield dg.Output(found.anchors, catalog.CHARGE_ANCHORS.name)
+    yield dg.Output(found.memory, catalog.ANCHOR_MEMORY.name)
 
 
 @dg.multi_asset(

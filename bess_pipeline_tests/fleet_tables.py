@@ -19,7 +19,7 @@ import polars as pl
 
 from bess_pipeline.analytics import capacity_marks, cells, intervals, telemetry
 from bess_pipeline.defs import assets
-from bess_pipeline.defs.increments import BEFORE
+from bess_pipeline.defs.increments import BEFORE, REACH, Reach
 from bess_pipeline.sources.simulate import Plan, Simulated
 from bess_pipeline.sources.simulate.data_faults import delivered
 from bess_pipeline.sources.simulate.deliver import published_curve
@@ -77,7 +77,7 @@ def followed(
     needed = None if wanted is None else _resting_on(wanted)
     left = [
         step
-        for step in _steps()
+        for step in steps()
         if not tables.keys() >= set(step.makes) and (needed is None or needed & set(step.makes))
     ]
     while ready := [step for step in left if step.needs <= tables.keys()]:
@@ -90,24 +90,29 @@ def followed(
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """An asset that makes tables of tables.
 
     Attributes:
         makes: Names of the tables that come out, in order of the asset's outputs.
         needs: Names of the tables that go in.
         recalls: Names of what is known of the time before.
+        reach: How far its rows of one day rest on other days; none if it makes everything each time.
     """
 
     makes: tuple[str, ...]
     needs: frozenset[str]
     recalls: frozenset[str]
+    reach: Reach | None
     function: Callable[..., object]
 
     def run(self, tables: Frames) -> Frames:
-        """What comes out; of the time before the first row nothing is known."""
-        nothing = {name: catalog.TABLES[name.removesuffix(BEFORE)].contract.create_empty() for name in self.recalls}
-        result = self.function(**{name: tables[name] for name in sorted(self.needs)}, **nothing)
+        """What comes out; of the time before the first row nothing is known unless it is told."""
+        recalled = {
+            name: tables.get(name, catalog.TABLES[name.removesuffix(BEFORE)].contract.create_empty())
+            for name in self.recalls
+        }
+        result = self.function(**{name: tables[name] for name in sorted(self.needs)}, **recalled)
         if isinstance(result, pl.DataFrame):
             result = (result,)
         if isinstance(result, tuple):
@@ -190,7 +195,7 @@ def _stretches(raw: pl.DataFrame, rows: int) -> list[tuple[date, date]]:
 
 
 @cache
-def _steps() -> tuple[_Step, ...]:
+def steps() -> tuple[Step, ...]:
     """The assets of the fleet level that ask for nothing but tables, in order of their names."""
     steps = []
     for asset in dg.load_assets_from_package_module(assets):
@@ -205,7 +210,8 @@ def _steps() -> tuple[_Step, ...]:
         recalls = frozenset(name for name in asked if name.endswith(BEFORE))
         needs = asked - recalls
         if all(table is not None and table.per == "fleet" for table in tables) and needs <= catalog.TABLES.keys():
-            steps.append(_Step(makes, needs, recalls, function))
+            text = asset.op.tags.get(REACH)
+            steps.append(Step(makes, needs, recalls, Reach.of_text(text) if text else None, function))
     return tuple(sorted(steps, key=lambda step: step.makes))
 
 
@@ -217,5 +223,5 @@ def _resting_on(names: Iterable[str]) -> set[str]:
         name = left.pop()
         if name not in found:
             found.add(name)
-            left.extend(need for step in _steps() if name in step.makes for need in step.needs)
+            left.extend(need for step in steps() if name in step.makes for need in step.needs)
     return found

@@ -7,8 +7,8 @@ from datetime import date, timedelta
 import polars as pl
 
 from bess_pipeline.lake.ledger import Notes, fingerprint
-from bess_pipeline.lake.slices import Slice
-from bess_pipeline.lake.store import Lake, stored_schema
+from bess_pipeline.lake.slices import Slice, Tail
+from bess_pipeline.lake.store import Lake, Written, stored_schema
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import epoch_start
@@ -49,14 +49,38 @@ class Increment:
     """What of a table has to be made again.
 
     Attributes:
+        reach: How far the rows of one day rest on other days.
         since: The first day to be made; none for all of them.
         reads_from: The first day whose rows are read; none for all of them.
         basis: Columns `date` and `signature`: what every day is made from then.
     """
 
+    reach: Reach
     since: date | None
     reads_from: date | None
     basis: pl.DataFrame
+
+    def rows(self, lake: Lake, fleet_id: str, table: Table) -> pl.DataFrame:
+        """The rows of a table that are read: of tables with a file per day those from a day on, of others all."""
+        if self.reads_from is None or not table.by_day:
+            return lake.read(table, Slice(fleet_id))
+        return lake.read(table, Tail.of(table, fleet_id, self.reads_from))
+
+    def memory(self, lake: Lake, fleet_id: str, table: Table) -> pl.DataFrame:
+        """What is known of the days before the first that is read."""
+        known = lake.read(table, Slice(fleet_id))
+        return known.clear() if self.reads_from is None else known.filter(pl.col("date") == self.reads_from)
+
+    def bring(self, lake: Lake, fleet_id: str, table: Table, rows: pl.DataFrame) -> Written:
+        """Replace what has been made again by what was made, and note from what."""
+        if self.since is None or self.reads_from is None:
+            written = lake.replace_changed(table, rows, Slice(fleet_id))
+        else:
+            is_memory = table is self.reach.memory
+            tail = Tail.of(table, fleet_id, self.reads_from + timedelta(days=1) if is_memory else self.since)
+            written = lake.replace_changed(table, rows.filter(tail.rows()), tail)
+        Notes(lake).record(fleet_id, table.name, self.basis)
+        return written
 
 
 def increment(
@@ -86,14 +110,14 @@ def increment(
     changed = _first_change(Notes(lake), fleet_id, basis, makes)
     days: list[date] = basis["date"].to_list()
     if whole or not days:
-        return Increment(None, None, basis)
+        return Increment(reach, None, None, basis)
     since = (changed or days[-1]) - timedelta(days=reach.ahead)
     reads_from: date | None = since - timedelta(days=reach.before)
     if reach.memory is not None and reads_from is not None:
         reads_from = _remembered(lake, fleet_id, reach.memory, epoch_start(reads_from))
     if reads_from is None or reads_from <= days[0]:
-        return Increment(None, None, basis)
-    return Increment(reads_from + timedelta(days=reach.before), reads_from, basis)
+        return Increment(reach, None, None, basis)
+    return Increment(reach, reads_from + timedelta(days=reach.before), reads_from, basis)
 
 
 def _basis(lake: Lake, fleet_id: str, reads: Sequence[Table], *made_by: str) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """How assets read and write the lake: whole slices, and nothing of it in the assets."""
 
-from datetime import date, timedelta
+from datetime import date
 
 import dagster as dg
 import polars as pl
@@ -11,8 +11,7 @@ from bess_pipeline.defs.increments import BEFORE, REACH, WHOLE, Increment, Reach
 from bess_pipeline.defs.partitions import day_of, slice_of
 from bess_pipeline.defs.pictures import picture
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.lake.ledger import Notes
-from bess_pipeline.lake.slices import Slice, Tail
+from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Written
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
@@ -45,12 +44,9 @@ class LakeIOManager(dg.IOManager):
     ) -> pl.DataFrame:
         """As many days of a table as a step of the fleet level needs, or what is known of the days before."""
         lake, wanted = self._home.lake, self._increment(step, fleet_id)
-        if of_before:
-            known = lake.read(table, Slice(fleet_id))
-            return known.filter(pl.col("date") == wanted.reads_from) if wanted and wanted.reads_from else known.clear()
-        if wanted is None or wanted.reads_from is None or not table.by_day:
+        if wanted is None:
             return lake.read(table, Slice(fleet_id))
-        return lake.read(table, Tail.of(table, fleet_id, wanted.reads_from))
+        return wanted.memory(lake, fleet_id, table) if of_before else wanted.rows(lake, fleet_id, table)
 
     def _increment(self, step: dg.StepExecutionContext, fleet_id: str) -> Increment | None:
         """What a step has to make again; none if it makes everything each time."""
@@ -80,7 +76,7 @@ class LakeIOManager(dg.IOManager):
         table = catalog.TABLES[context.asset_key.path[-1]]
         part = slice_of(list(context.asset_partition_keys))
         written = self._written(context, table, part, obj)
-        self._count(context, table, part, written)
+        self._count(context, table, part)
         context.add_output_metadata(
             {
                 "slice": str(part),
@@ -90,10 +86,10 @@ class LakeIOManager(dg.IOManager):
             }
         )
 
-    def _count(self, context: dg.OutputContext, table: Table, part: Slice, written: Written) -> None:
+    def _count(self, context: dg.OutputContext, table: Table, part: Slice) -> None:
         """Tell how many rows there are, of each partition its own."""
         if table.per == "fleet":
-            context.add_output_metadata({"dagster/row_count": written.rows})
+            context.add_output_metadata({"dagster/row_count": self._home.lake.count(table, part)})
             return
         days = self._home.lake.rows_by_day(table, part)
         for key in context.asset_partition_keys:
@@ -107,7 +103,8 @@ class LakeIOManager(dg.IOManager):
         if table.per == "fleet":
             if not isinstance(obj, pl.DataFrame):
                 raise TypeError(f"{table.name} is written whole, as a frame, got {type(obj).__name__}")
-            return self._brought(context.step_context, table, part, self._signed(context, table, part, obj))
+            rows, wanted = self._signed(context, table, part, obj), self._increment(context.step_context, part.fleet_id)
+            return wanted.bring(lake, part.fleet_id, table, rows) if wanted else lake.replace_changed(table, rows, part)
         written = lake.replace(table, obj, part)
         source = _MADE_FROM.get(table.name)
         if source is not None and part.window is not None:
@@ -118,21 +115,6 @@ class LakeIOManager(dg.IOManager):
                 {day: made.get(day, "") for day in part.window},
                 run_id=context.run_id,
             )
-        return written
-
-    def _brought(self, step: dg.StepExecutionContext, table: Table, part: Slice, rows: pl.DataFrame) -> Written:
-        """Bring a fleet's table to the rows that a step made, all of it or from a day on."""
-        wanted = self._increment(step, part.fleet_id)
-        if wanted is None:
-            return self._home.lake.replace_changed(table, rows, part)
-        if wanted.since is None or wanted.reads_from is None:
-            written = self._home.lake.replace_changed(table, rows, part)
-        else:
-            is_memory = table is Reach.of_text(step.op.tags[REACH]).memory
-            since = wanted.reads_from + timedelta(days=1) if is_memory else wanted.since
-            tail = Tail.of(table, part.fleet_id, since)
-            written = self._home.lake.replace_changed(table, rows.filter(tail.rows()), tail)
-        Notes(self._home.lake).record(part.fleet_id, table.name, wanted.basis)
         return written
 
     def _signed(self, context: dg.OutputContext, table: Table, part: Slice, frame: pl.DataFrame) -> pl.DataFrame:

@@ -187,6 +187,10 @@ class Lake:
         rows, by = self.scan(table, part).collect(), ("fleet_id", *table.sort)
         return rows if _is_in_order(rows, by) else rows.sort(*by, maintain_order=True)
 
+    def count(self, table: Table, part: Part) -> int:
+        """How many rows a part of a table holds."""
+        return int(self.scan(table, part).select(pl.len()).collect().item())
+
     def rows_by_day(self, table: Table, part: Slice) -> dict[date, int]:
         """How many rows each day of a slice holds, from the table's log alone.
 
@@ -352,7 +356,7 @@ def _on_days(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     facts = [name for name in rows.columns if name not in _PROVENANCE]
     if "started_at" not in facts:
         day = pl.col(table.until).cast(pl.Date) if table.until in facts else pl.lit(None, pl.Date)
-        return rows.select(date=day).with_columns(version=rows.select(facts).hash_rows(seed=0))
+        return rows.with_columns(date=day, version=rows.select(facts).hash_rows(seed=0)).select("date", "version")
     end = pl.col(table.until).cast(pl.Date)
     lasting = rows.select(name for name in facts if name not in {table.until, "intervals"})
     return (

@@ -1,0 +1,93 @@
+"""A lake that grows as days arrive: the fleet level brought up to date as its assets do it, without Dagster's runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from bess_pipeline.defs.increments import increment
+from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import Lake
+from bess_pipeline.tables import catalog
+from bess_pipeline.window import contiguous
+from bess_pipeline_tests.fleet_tables import Frames, Step, steps
+
+_PROVENANCE = {"run_id": "", "code_version": "", "register_version": ""}
+
+
+class GrowingLake:
+    """One fleet in a lake of its own.
+
+    Args:
+        folder: Where the lake lies.
+        fleet_id: The fleet.
+        told: Called with the names of the tables that an asset made, and the seconds that it took.
+    """
+
+    def __init__(self, folder: Path, fleet_id: str, told: Callable[[str, float], None] = lambda *_: None) -> None:
+        self.lake = Lake(str(folder))
+        self.lake.create()
+        self.fleet_id = fleet_id
+        self._told = told
+
+    def arrive(self, tables: Mapping[str, pl.DataFrame], days: Collection[date]) -> None:
+        """Put what the day level makes of some days in place of what is there of them; and the register."""
+        for name, rows in tables.items():
+            table = catalog.TABLES[name]
+            if table.per == "fleet":
+                self.lake.replace_changed(table, _signed(name, rows), Slice(self.fleet_id))
+                continue
+            for window in contiguous(days, longest=400):
+                part = Slice(self.fleet_id, window)
+                self.lake.replace(table, rows.filter(part.rows()), part)
+
+    def follow(self) -> None:
+        """Bring every table of the fleet level up to date."""
+        there = {
+            table.name for table in catalog.TABLES.values() if table.per == "fleet_day" or table.layer == "landing"
+        } | {catalog.BATTERIES.name, catalog.OCV_CURVES.name}
+        left = [step for step in steps() if not there >= set(step.makes)]
+        while ready := [step for step in left if step.needs <= there]:
+            for step in ready:
+                begun = time.perf_counter()
+                self._make(step)
+                self._told(", ".join(step.makes), time.perf_counter() - begun)
+                there |= set(step.makes)
+            left = [step for step in left if step not in ready]
+
+    def _make(self, step: Step) -> None:
+        lake, fleet = self.lake, self.fleet_id
+        makes = [catalog.TABLES[name] for name in step.makes]
+        if step.reach is None:
+            made = step.run({name: lake.read(catalog.TABLES[name], Slice(fleet)) for name in step.needs})
+            for table in makes:
+                lake.replace_changed(table, _signed(table.name, made[table.name]), Slice(fleet))
+            return
+        reads = [catalog.TABLES[name] for name in sorted(step.needs)]
+        wanted = increment(lake, fleet, reads, makes, step.reach, made_by="")
+        tables = {table.name: wanted.rows(lake, fleet, table) for table in reads}
+        if step.reach.memory is not None:
+            (name,) = step.recalls
+            tables[name] = wanted.memory(lake, fleet, step.reach.memory)
+        made = step.run(tables)
+        for table in makes:
+            wanted.bring(lake, fleet, table, _signed(table.name, made[table.name]))
+
+    def tables(self) -> Frames:
+        """Every table of the fleet level, without the circumstances of writing it."""
+        made = {name for step in steps() for name in step.makes}
+        return {
+            name: self.lake.read(table).drop(*_PROVENANCE, strict=False)
+            for name, table in catalog.TABLES.items()
+            if name in made
+        }
+
+
+def _signed(name: str, rows: pl.DataFrame) -> pl.DataFrame:
+    if catalog.TABLES[name].layer != "gold":
+        return rows
+    return rows.with_columns(pl.lit(value).alias(column) for column, value in _PROVENANCE.items())

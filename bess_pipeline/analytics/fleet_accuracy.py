@@ -95,7 +95,7 @@ def fleet_accuracy(tables: Mapping[str, pl.DataFrame], batteries: pl.DataFrame, 
         ),
         (
             _has("cycles", "depth_percent"),
-            lambda: accuracy.cycle_errors(tables["cycles"], _reported_cycles(tables), truth),
+            lambda: accuracy.cycle_errors(tables["cycles"], _reported_cycles(tables, batteries), truth),
         ),
         (
             _has("battery_daily", "round_trip_efficiency_30d_percent"),
@@ -148,7 +148,8 @@ def _plain_sums(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def _reported_cycles(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+def _reported_cycles(tables: Mapping[str, pl.DataFrame], batteries: pl.DataFrame) -> pl.DataFrame:
     """Rainflow cycles of the state of charge that the management systems report."""
     telemetry = tables["telemetry_5min"]
-    return cycles(telemetry.with_columns(soc_percent=pl.col("soc_bms_percent")), tables["batteries"]).cycles
+    nothing = {name: pl.lit(None, pl.Float64) for name in ("current_ampere", "temperature_celsius")}
+    return cycles(telemetry.with_columns(soc_percent=pl.col("soc_bms_percent"), **nothing), batteries).cycles

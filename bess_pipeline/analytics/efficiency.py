@@ -7,7 +7,7 @@ import polars as pl
 from bess_pipeline.analytics.efficiency_rows import OFFSET_SIGMA, SUMS, counted_rows, rows_with_charge
 from bess_pipeline.analytics.traces import INTERVAL_US
 from bess_pipeline.analytics.trips import trips
-from bess_pipeline.tables.energy import BatteryDaily
+from bess_pipeline.tables.energy import EnergyEvidence
 
 _KEY = ["fleet_id", "battery_id"]
 _DAY = [*_KEY, "date"]
@@ -49,8 +49,7 @@ COLUMNS = (
 )
 
 
-def with_efficiency(
-    daily: pl.DataFrame,
+def window_sums(
     telemetry: pl.DataFrame,
     intervals: pl.DataFrame,
     offsets: pl.DataFrame,
@@ -58,11 +57,38 @@ def with_efficiency(
     batteries: pl.DataFrame,
     curves: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Fill in the efficiencies of the 30 days up to each day.
+    """What each battery's day brings to the efficiency of a window of days.
 
     Only rows count whose energy is known and which the state of charge at both ends
-    frames, so that a gap takes energy in, energy out and change of charge with it. Over
-    those of the window
+    frames, so that a gap takes energy in, energy out and change of charge with it.
+
+    Args:
+        telemetry: `Telemetry5min` rows.
+        intervals: `ClosedInterval5min` rows, without the offset of the current sensor.
+        offsets: `CurrentOffset` rows.
+        health: `StateOfHealth` rows: today's capacity; rated capacity where there is none.
+        batteries: `Battery` rows.
+        curves: `OcvPoint` rows.
+
+    Returns:
+        Columns of `EnergyEvidence` from `into` on, one row per battery and day.
+    """
+    rows = rows_with_charge(telemetry, intervals, offsets, health).sort(_KEY)
+    parts = rows.join(batteries, on=_KEY, how="semi", maintain_order="left").partition_by(_KEY, maintain_order=True)
+    # One battery after the other, for rows take ten times the room that its days do.
+    condensed = [
+        _days(counted).join(_trip_days(counted, batteries), on=_DAY, how="left")
+        for counted in (counted_rows(part, batteries.join(part, on=_KEY, how="semi"), curves) for part in parts)
+    ]
+    names = EnergyEvidence.column_names()
+    nothing = EnergyEvidence.create_empty().select(*_DAY, *names[names.index("into") :])
+    return pl.concat([nothing, *(part.select(nothing.columns).cast(nothing.schema) for part in condensed)])
+
+
+def efficiencies(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """The efficiencies of the 30 days up to each day.
+
+    Over the rows of the window that count
 
         efficiency = E_out' / (E_in' − E_stored),   E_stored = n·Σ Q ∫U(z) dz
 
@@ -76,39 +102,18 @@ def with_efficiency(
     more as charging costs there.
 
     Args:
-        daily: `BatteryDaily` rows, to be completed.
-        telemetry: `Telemetry5min` rows.
-        intervals: `ClosedInterval5min` rows, without the offset of the current sensor.
-        offsets: `CurrentOffset` rows.
-        health: `StateOfHealth` rows: today's capacity; rated capacity where there is none.
+        evidence: `EnergyEvidence` rows.
         batteries: `Battery` rows.
-        curves: `OcvPoint` rows.
 
     Returns:
-        The same rows with `COLUMNS`, sorted by battery and day. As final as the state of charge that they rest on.
+        `COLUMNS` by battery and day. As final as the state of charge that they rest on.
 
     References:
         SOC-corrected: M. Schimpe et al. (2018), Applied Energy 210, 211, doi:10.1016/j.apenergy.2017.10.129.
         Charge that is given back: F. Yang et al. (2018), Energy 145, 486, doi:10.1016/j.energy.2017.12.144.
     """
-    rows = rows_with_charge(telemetry, intervals, offsets, health).sort(_KEY)
-    parts = rows.join(batteries, on=_KEY, how="semi", maintain_order="left").partition_by(_KEY, maintain_order=True)
-    # One battery after the other, for rows take ten times the room that its days do.
-    condensed = [
-        (_days(counted), _trip_days(counted, batteries))
-        for counted in (counted_rows(part, batteries.join(part, on=_KEY, how="semi"), curves) for part in parts)
-    ]
-    if not condensed:
-        return daily
-    days, of_trips = (pl.concat(found) for found in zip(*condensed, strict=True))
-    windows = _trip_windows(of_trips, daily).join(_windows(days, daily, batteries), on=_DAY, how="left")
-    return (
-        daily.drop(COLUMNS)
-        .join(windows, on=_DAY, how="left")
-        .select(BatteryDaily.column_names())
-        .sort(_DAY)
-        .pipe(BatteryDaily.validate)
-    )
+    windows = _trip_windows(evidence).join(_windows(evidence, batteries), on=_DAY, how="left")
+    return windows.select(*_DAY, *COLUMNS)
 
 
 def _total(name: str) -> pl.Expr:
@@ -129,13 +134,11 @@ def _days(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _windows(days: pl.DataFrame, daily: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+def _windows(days: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """Efficiencies over the 30 days up to each."""
     plain = ("charging_energy_wh", "discharging_energy_wh")
     found = (
-        daily.select(*_DAY, *plain)
-        .join(days, on=_DAY, how="left")
-        .sort(_DAY)
+        days.sort(_DAY)
         .rolling("date", period=WINDOW, group_by=_KEY)
         .agg(
             *(_total(name) for name in (*SUMS, *plain)),
@@ -238,25 +241,24 @@ def _trip_days(rows: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
         .group_by(_DAY, maintain_order=True)
         .agg(
             trips=pl.len().cast(pl.Int64),
-            depth=pl.col("depth_percent").sum(),
-            weighted=(pl.col("efficiency") * pl.col("depth_percent")).sum(),
+            trip_depth=pl.col("depth_percent").sum(),
+            trip_weighted=(pl.col("efficiency") * pl.col("depth_percent")).sum(),
         )
     )
 
 
-def _trip_windows(of_trips: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
+def _trip_windows(days: pl.DataFrame) -> pl.DataFrame:
     """Efficiency of the trips that ended in the 30 days up to each day."""
     return (
-        daily.select(_DAY)
-        .join(of_trips, on=_DAY, how="left")
+        days.select(*_DAY, "trips", "trip_depth", "trip_weighted")
         .sort(_DAY)
         .rolling("date", period=WINDOW, group_by=_KEY)
-        .agg(pl.col("trips", "depth", "weighted").sum())
+        .agg(pl.col("trips", "trip_depth", "trip_weighted").sum())
         .select(
             *_DAY,
             "trips",
             round_trip_efficiency_trips_percent=pl.when(pl.col("trips") >= LEAST_TRIPS).then(
-                100 * pl.col("weighted") / pl.col("depth")
+                100 * pl.col("trip_weighted") / pl.col("trip_depth")
             ),
         )
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from bess_pipeline.analytics.efficiency import COLUMNS
+from bess_pipeline.analytics.efficiency import efficiencies, window_sums
 from bess_pipeline.analytics.resistance import day_resistance
-from bess_pipeline.tables.energy import BatteryDaily
+from bess_pipeline.tables.energy import BatteryDaily, EnergyEvidence
 
 _KEY = ["fleet_id", "battery_id"]
 _DAY = [*_KEY, "date"]
@@ -17,54 +17,79 @@ _INTERVAL_US = 300_000_000
 _LEAST_DAY_CYCLES = 0.1
 
 
-def battery_daily(
-    telemetry: pl.DataFrame, evidence: pl.DataFrame, intervals: pl.DataFrame, batteries: pl.DataFrame
+def energy_evidence(
+    telemetry: pl.DataFrame,
+    evidence: pl.DataFrame,
+    intervals: pl.DataFrame,
+    offsets: pl.DataFrame,
+    health: pl.DataFrame,
+    batteries: pl.DataFrame,
+    curves: pl.DataFrame,
 ) -> pl.DataFrame:
     """Add up each battery's UTC day.
 
-    Energies and charges are the sums over the day's intervals; equivalent full cycles
-    are throughput over twice the rated energy. The day's efficiency is energy out over
-    energy in and needs 0.1 equivalent full cycles each way. Resistance is the
-    regression over the day's current steps, as measured, from 4 steps on. Efficiencies
-    over more than a day are null: see `with_efficiency`.
+    Energies and charges are the sums over the day's intervals. Resistance is the
+    regression over the day's current steps, as measured. For what goes into windows of days see
+    `efficiency.window_sums`.
 
     Args:
         telemetry: `Telemetry5min` rows.
         evidence: `DayEvidence` rows.
-        intervals: `Interval5min` rows with midnights closed.
+        intervals: `ClosedInterval5min` rows, without the offset of the current sensor.
+        offsets: `CurrentOffset` rows.
+        health: `StateOfHealth` rows.
+        batteries: `Battery` rows.
+        curves: `OcvPoint` rows.
+
+    Returns:
+        `EnergyEvidence` rows, one per battery and day with intervals, sorted. A day rests on the rows of its week and
+        on the first of the next day.
+    """
+    return (
+        _measured_days(intervals)
+        .join(_charge_days(telemetry), on=_DAY, how="left")
+        .join(evidence.select(*_DAY, "cell_voltage_spread_p95_volt").unique(_DAY, keep="any"), on=_DAY, how="left")
+        .join(day_resistance(intervals), on=_DAY, how="left")
+        .join(window_sums(telemetry, intervals, offsets, health, batteries, curves), on=_DAY, how="left")
+        .select(EnergyEvidence.column_names())
+        .cast(EnergyEvidence.create_empty().schema)
+        .sort(_DAY)
+        .pipe(EnergyEvidence.validate)
+    )
+
+
+def battery_daily(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """The daily numbers of each battery.
+
+    Equivalent full cycles are throughput over twice the rated energy. The day's
+    efficiency is energy out over energy in and needs 0.1 equivalent full cycles each
+    way; for those of 30 days see `efficiency.efficiencies`.
+
+    Args:
+        evidence: `EnergyEvidence` rows.
         batteries: `Battery` rows.
 
     Returns:
-        `BatteryDaily` rows, one per battery and day with intervals, sorted by battery and day.
+        `BatteryDaily` rows, one per row of the evidence, sorted by battery and day.
 
     References:
         Cycles: numberOfFullCycles of the EU Battery Passport.
     """
     plates = batteries.select(*_KEY, "rated_capacity_ah", "rated_energy_wh")
-    days = (
-        _measured_days(intervals)
-        .join(_charge_days(telemetry), on=_DAY, how="left")
-        .join(
-            evidence.select(*_DAY, "cell_voltage_spread_p95_volt").unique(_DAY, keep="any"),
-            on=_DAY,
-            how="left",
-        )
-        .join(day_resistance(intervals), on=_DAY, how="left")
-        .join(plates, on=_KEY, how="left")
-        .sort(_DAY)
-    )
     into, out = pl.col("charging_energy_wh"), pl.col("discharging_energy_wh")
-    cycles_in, cycles_out = into / pl.col("rated_energy_wh"), out / pl.col("rated_energy_wh")
-    cycled = (cycles_in >= _LEAST_DAY_CYCLES) & (cycles_out >= _LEAST_DAY_CYCLES)
+    rated = pl.col("rated_energy_wh")
+    cycled = (into / rated >= _LEAST_DAY_CYCLES) & (out / rated >= _LEAST_DAY_CYCLES)
     return (
-        days.with_columns(
-            equivalent_full_cycles=(into + out) / (2 * pl.col("rated_energy_wh")),
+        evidence.join(plates, on=_KEY, how="left")
+        .with_columns(
+            equivalent_full_cycles=(into + out) / (2 * rated),
             equivalent_full_cycles_charge=(pl.col("charging_capacity_ah") + pl.col("discharging_capacity_ah"))
             / (2 * pl.col("rated_capacity_ah")),
             round_trip_efficiency_percent=pl.when(cycled).then(100 * out / into),
             efficiency_boundary=pl.lit("DC"),
-            **{name: pl.lit(None) for name in COLUMNS},
         )
+        .drop("trips")
+        .join(efficiencies(evidence, batteries), on=_DAY, how="left")
         .select(BatteryDaily.column_names())
         .cast(BatteryDaily.create_empty().schema)
         .sort(_DAY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from bess_pipeline.analytics.resistance import normalized_resistance
 from bess_pipeline.tables.health import USABLE, StateOfHealth
 
 _KEY = ["fleet_id", "battery_id"]
@@ -20,9 +19,10 @@ _LEARNT, _PRIOR_SIGMA = 0.2, 0.025
 _FULL_PERCENT, _WIDE_PERCENT = 98.5, 60.0
 _WINDOW_DAYS, _WINDOWS = 30, 3
 _METHOD = "state filter"
+_RESISTANCES = ("ohm", "lower_ohm", "upper_ohm", "increase_percent", "increase_lower_percent", "increase_upper_percent")
 
 
-def state_of_health(states: pl.DataFrame, intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+def state_of_health(states: pl.DataFrame, resistances: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """Say how much each battery holds at the end of each day, with a 90 % interval.
 
     The capacity is that of the filter. Its standard error is widened for errors of the
@@ -34,7 +34,7 @@ def state_of_health(states: pl.DataFrame, intervals: pl.DataFrame, batteries: pl
 
     Args:
         states: `BatteryState` rows.
-        intervals: `ClosedInterval5min` rows, for the resistance.
+        resistances: `ResistanceDaily` rows.
         batteries: `Battery` rows.
 
     Returns:
@@ -64,7 +64,7 @@ def state_of_health(states: pl.DataFrame, intervals: pl.DataFrame, batteries: pl
             method=pl.lit(_METHOD),
         )
         .join(
-            normalized_resistance(intervals, days.select(*_KEY, "date"), batteries).drop("method"),
+            resistances.select(*_KEY, "date", *(f"resistance_{name}" for name in _RESISTANCES)),
             on=[*_KEY, "date"],
             how="left",
         )

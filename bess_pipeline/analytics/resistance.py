@@ -7,12 +7,11 @@ import polars as pl
 from scipy.stats import t as student
 
 from bess_pipeline.analytics import resistance_filter as following
-from bess_pipeline.analytics.resistance_evidence import resistance_evidence
 from bess_pipeline.analytics.resistance_filter import LEAST_STEPS
 from bess_pipeline.analytics.traces import Floats, Ints, floats
-from bess_pipeline.tables.resistance import METHODS, ResistanceDaily
+from bess_pipeline.tables.resistance import METHODS, ResistanceDaily, StepResistance
 
-__all__ = ["LEAST_STEPS", "day_resistance", "day_steps", "normalized_resistance", "resistance_daily"]
+__all__ = ["LEAST_STEPS", "day_resistance", "day_steps", "normalized_resistance", "resistance_daily", "step_resistance"]
 
 #: Activation energy of the resistance over a step, and its standard error [J/mol]: pulses of NMC cells of 0.2 eV, the
 #: other lithium chemistries as they are, sulfuric acid after the temperature coefficient of its conductivity.
@@ -91,7 +90,7 @@ def day_resistance(intervals: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def normalized_resistance(intervals: pl.DataFrame, days: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+def normalized_resistance(evidence: pl.DataFrame, days: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """Resistance at 25 °C and 50 % state of charge, and its growth, from data up to the end of each day.
 
     The logarithm of the resistance is a level that drifts, plus an activation energy
@@ -105,8 +104,8 @@ def normalized_resistance(intervals: pl.DataFrame, days: pl.DataFrame, batteries
     those so far while they are not over; it takes three such days.
 
     Args:
-        intervals: `ClosedInterval5min` rows.
-        days: The battery-days that are asked for: `fleet_id`, `battery_id`, `date`.
+        evidence: `ResistanceEvidence` rows.
+        days: Battery-days with telemetry, for which it is asked: `fleet_id`, `battery_id`, `date`.
         batteries: `Battery` rows.
 
     Returns:
@@ -117,17 +116,17 @@ def normalized_resistance(intervals: pl.DataFrame, days: pl.DataFrame, batteries
         W. Waag, S. Käbitz, D. U. Sauer (2013), Applied Energy 102, 885, doi:10.1016/j.apenergy.2012.09.030.
     """
     asked = days.select(*_KEY, "date").unique().sort(*_KEY, "date")
-    began = intervals.group_by(_KEY).agg(began=pl.col("date").min())
+    began = asked.group_by(_KEY).agg(began=pl.col("date").min())
     plates = batteries.select(*_KEY, "chemistry").join(began, on=_KEY)
-    evidence = resistance_evidence(intervals, batteries).partition_by(*_KEY, "method", as_dict=True)
+    measured = evidence.partition_by(*_KEY, "method", as_dict=True)
     empty = pl.DataFrame(schema={name: asked.schema.get(name, pl.Float64) for name in _NORMALIZED})
     parts = [empty.with_columns(method=pl.lit(None, pl.String)).select(_NORMALIZED)]
     for (fleet, battery), of_battery in asked.partition_by(_KEY, as_dict=True).items():
         plate = plates.filter(fleet_id=fleet, battery_id=battery)
         told = [
-            _followed(of_battery, evidence[fleet, battery, method], plate, method)
+            _followed(of_battery, measured[fleet, battery, method], plate, method)
             for method in METHODS
-            if (fleet, battery, method) in evidence
+            if (fleet, battery, method) in measured
         ]
         nothing = of_battery.join(parts[0], on=[*_KEY, "date"], how="left").select(_NORMALIZED)
         parts.append(_first_known([*told, nothing]))
@@ -188,11 +187,11 @@ def _days(dates: pl.Series) -> Ints:
     return dates.to_physical().to_numpy().astype(np.int64)
 
 
-def resistance_daily(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    """What is known of the resistance at the end of each day, and where it sits.
+def step_resistance(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Resistances that the current steps of a day alone tell, and where they sit.
 
-    Besides the normalized resistance (see `normalized_resistance`), two slopes over the
-    day's current steps tell connections from ageing: the highest less the lowest cell
+    Two slopes over the day's current steps tell connections from ageing: the highest
+    less the lowest cell
     voltage on |I| (a cell's loop: its own resistance above the others', its connection
     where the cell's sense lines include it), and the voltage less cells in series times
     the middle of the cell extremes on I (contactors, busbars, cables). Their intervals
@@ -204,9 +203,8 @@ def resistance_daily(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.Dat
         batteries: `Battery` rows.
 
     Returns:
-        `ResistanceDaily` rows, one per battery and day of `intervals`; sorted.
+        `StepResistance` rows, one per battery and day of `intervals`; sorted.
     """
-    days = intervals.select(*_KEY, "date").unique()
     sums = ("step_cell_count", "step_cell_current_square_sum", "step_outside_current_sum", "step_outside_square_sum",
             "step_magnitude_square_sum", "step_spread_magnitude_sum", "step_spread_square_sum")  # fmt: skip
     several = batteries.select(
@@ -240,20 +238,35 @@ def resistance_daily(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.Dat
             of_cells = of_cells.with_columns(
                 pl.Series(f"{name}{suffix}_ohm", np.where(enough, values, np.nan)).fill_nan(None)
             )
-    warm = pl.col("steps").filter(pl.col("celsius").is_not_null())
-    told = (
-        resistance_evidence(intervals, batteries)
-        .group_by(*_KEY, "date", maintain_order=True)
-        .agg(
-            step_count=pl.col("steps").sum().cast(pl.Int64),
-            step_temperature_celsius=pl.when(warm.sum() > 0).then(
-                (pl.col("celsius") * pl.col("steps")).sum() / warm.sum()
-            ),
-        )
+    return (
+        of_cells.join(day_resistance(intervals), on=[*_KEY, "date"], how="left", maintain_order="left")
+        .select(StepResistance.column_names())
+        .sort(*_KEY, "date")
+        .pipe(StepResistance.validate)
     )
-    frames = (day_resistance(intervals), of_cells, told)
-    found = normalized_resistance(intervals, days, batteries)
-    for frame in frames:
+
+
+def resistance_daily(evidence: pl.DataFrame, steps: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """What is known of the resistance at the end of each day, and where it sits.
+
+    The normalized resistance (see `normalized_resistance`) beside what the steps of the
+    day alone say (see `step_resistance`).
+
+    Args:
+        evidence: `ResistanceEvidence` rows.
+        steps: `StepResistance` rows.
+        batteries: `Battery` rows.
+
+    Returns:
+        `ResistanceDaily` rows, one per row of ``steps``; sorted.
+    """
+    warm = pl.col("steps").filter(pl.col("celsius").is_not_null())
+    told = evidence.group_by(*_KEY, "date", maintain_order=True).agg(
+        step_count=pl.col("steps").sum().cast(pl.Int64),
+        step_temperature_celsius=pl.when(warm.sum() > 0).then((pl.col("celsius") * pl.col("steps")).sum() / warm.sum()),
+    )
+    found = normalized_resistance(evidence, steps, batteries)
+    for frame in (steps, told):
         found = found.join(frame, on=[*_KEY, "date"], how="left", maintain_order="left")
     return (
         found.with_columns(pl.col("step_count").fill_null(0))

@@ -8,6 +8,7 @@ import polars as pl
 from bess_pipeline.analytics.ocv import ocv_table, rested_charge
 from bess_pipeline.analytics.traces import INTERVAL_US, floats
 from bess_pipeline.tables.fleet import OcvPoint
+from bess_pipeline.tables.resistance import ResistanceEvidence
 
 _KEY = ["fleet_id", "battery_id"]
 _GAS, _REFERENCE_KELVIN = 8.314462618, 298.15
@@ -53,14 +54,18 @@ def resistance_evidence(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.
         batteries: `Battery` rows.
 
     Returns:
-        Rows sorted by battery, day and third: `method`, `log_ohm` and its `variance`, `cold` (10 kJ/mol over RT
-        less that at 25 °C), `charge` (share less a half; 0 where unknown), `charge_square`, `unwarmed` (0 where
-        the temperature of the cells is known, 1 where no temperature is), `steps`, `celsius` and `ohm`.
+        `ResistanceEvidence` rows, sorted. A day rests on its rows and on the two before them.
     """
     plates = batteries.sort(_KEY).with_row_index("battery_index")
     rows = intervals.join(plates.select(*_KEY, "sampling", "battery_index", "rated_capacity_ah"), on=_KEY, how="inner")
     found = [_of_steps(rows, plates), _of_means(rows, plates)]
-    return pl.concat(found).filter(pl.col("variance") < _WORST_SIGMA**2).sort(*_KEY, "date", "third", "unwarmed")
+    return (
+        pl.concat(found)
+        .filter(pl.col("variance") < _WORST_SIGMA**2)
+        .select(ResistanceEvidence.column_names())
+        .sort(*_KEY, "date", "method", "third", "unwarmed")
+        .pipe(ResistanceEvidence.validate)
+    )
 
 
 def _of_steps(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:

@@ -15,6 +15,7 @@ _TURN_PERCENT = 1.0
 
 _KEY = ["fleet_id", "battery_id"]
 _US_PER_DAY = 86_400_000_000
+_US_PER_WEEK = 7 * _US_PER_DAY
 _VALUES = ("soc", "soc_next", "into", "out", "charged", "discharged")
 
 
@@ -24,7 +25,8 @@ def trips(rows: pl.DataFrame) -> pl.DataFrame:
     From a summit of the charge on, a trip closes when the charge is back there, or
     turns down again below it, by a point: then it goes from where the charge fell
     through that lower level. It needs 10 points of depth. After a trip, after three
-    days, and at a row that does not count the search begins anew: trips never overlap.
+    days, with each week (of seven days since 1970) and at a row that does not count the search
+    begins anew: trips never overlap.
     The rows in which they begin and end count as far as they belong to them.
 
     Args:
@@ -62,7 +64,11 @@ def _trips(series: Ints, time: Ints, rows: Floats) -> Floats:
     while k < len(time):
         soc, ahead = rows[k, 0], rows[k, 1]
         counts = not np.isnan(soc + ahead + rows[k, 2] + rows[k, 3])
-        if start >= 0 and (series[k] != series[start] or time[k] - time[start] > LONGEST_DAYS * _US_PER_DAY):
+        if start >= 0 and (
+            series[k] != series[start]
+            or time[k] - time[start] > LONGEST_DAYS * _US_PER_DAY
+            or time[k] // _US_PER_WEEK != time[start] // _US_PER_WEEK
+        ):
             start = -1
         if not counts:
             start = -1

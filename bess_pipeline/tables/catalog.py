@@ -142,6 +142,14 @@ CAPACITY_OBSERVATIONS = Table(
     ("battery_id", "started_at", "ended_at"),
     until="ended_at",
 )
+RESISTANCE_EVIDENCE = Table(
+    "resistance_evidence",
+    resistance.ResistanceEvidence,
+    "evidence",
+    "fleet",
+    (*_BATTERY_DAY, "method", "third", "unwarmed"),
+)
+STEP_RESISTANCE = Table("step_resistance", resistance.StepResistance, "evidence", "fleet", _BATTERY_DAY)
 RESISTANCE_DAILY = Table("resistance_daily", resistance.ResistanceDaily, "gold", "fleet", _BATTERY_DAY)
 CELL_BALANCE = Table("cell_balance", balance.CellBalance, "gold", "fleet", _BATTERY_DAY)
 STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet", _BATTERY_DAY)
@@ -159,6 +167,7 @@ CYCLE_HISTOGRAM = Table(
     "fleet",
     (*_BATTERY_DAY, "depth_lower_percent", "mean_soc_lower_percent"),
 )
+ENERGY_EVIDENCE = Table("energy_evidence", energy.EnergyEvidence, "evidence", "fleet", _BATTERY_DAY)
 BATTERY_DAILY = Table("battery_daily", energy.BatteryDaily, "gold", "fleet", _BATTERY_DAY)
 TIME_IN_BANDS = Table("time_in_bands", bands.TimeInBand, "gold", "fleet", (*_BATTERY_DAY, "quantity", "position"))
 AVAILABILITY = Table("availability", availability.Availability, "gold", "fleet", _BATTERY_DAY)

@@ -2,9 +2,45 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import choice, count, day, key, quantity
+from bess_pipeline.tables.columns import choice, count, day, key, number, quantity
 
 METHODS = ("steps", "means")
+
+
+class ResistanceEvidence(dy.Schema):
+    """One row per battery, UTC day, method, third of the charge and kind of temperature: a measured resistance."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    method = choice(METHODS, "Whether it rests on current steps, or on 5-minute means.", primary_key=True)
+    third = dy.Int64(primary_key=True, description="Third of the state of charge, from 0; 3 where it is unknown")
+    unwarmed = dy.Float64(
+        primary_key=True, description="0: cell temperature known; 1: none known; between: that of the air"
+    )
+    log_ohm = number("Logarithm of the resistance [Ω]", nullable=False)
+    variance = number("Its variance", low=0, nullable=False)
+    cold = number("10 kJ/mol over RT less that at 25 °C", nullable=False)
+    charge = number("Share of the charge less a half; 0 where unknown", nullable=False)
+    charge_square = number("Mean square of it", nullable=False)
+    steps = number("Steps, or changes as large as one", low=0, nullable=False)
+    celsius = quantity("°C", "Mean temperature")
+    ohm = quantity("Ω", "The resistance", low=0, nullable=False)
+
+
+class StepResistance(dy.Schema):
+    """One row per battery and UTC day with telemetry: what its current steps say alone."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    internal_resistance_ohm = quantity("Ω", "Resistance of the day from steady current steps, as measured", low=0)
+    cell_loop_resistance_ohm = quantity("Ω", "Highest minus lowest cell voltage per current, over the day's steps")
+    cell_loop_resistance_lower_ohm = quantity("Ω", "Lower end of its 90 % interval")
+    cell_loop_resistance_upper_ohm = quantity("Ω", "Upper end of its 90 % interval")
+    outside_cell_resistance_ohm = quantity("Ω", "Voltage beyond that of the cells per current, over the day's steps")
+    outside_cell_resistance_lower_ohm = quantity("Ω", "Lower end of its 90 % interval")
+    outside_cell_resistance_upper_ohm = quantity("Ω", "Upper end of its 90 % interval")
 
 
 class ResistanceDaily(dy.Schema):

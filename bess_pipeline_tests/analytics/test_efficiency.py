@@ -24,9 +24,10 @@ RATES = RATES[: int(np.flatnonzero(made_cells.soc_of(RATES, first_soc=20)[:-1] >
 
 def found(rows, telemetry, *, chemistry="NMC", plates=None):
     plates = made_cells.batteries("b", chemistry=chemistry) if plates is None else plates
-    daily = energy.battery_daily(telemetry, made_cells.evidence(rows), rows, plates)
     unknown = (CurrentOffset.create_empty(), StateOfHealth.create_empty())
-    return efficiency.with_efficiency(daily, telemetry, rows, *unknown, plates, made_cells.curves(plates))
+    curves = made_cells.curves(plates)
+    evidence = energy.energy_evidence(telemetry, made_cells.evidence(rows), rows, *unknown, plates, curves)
+    return energy.battery_daily(evidence, plates)
 
 
 def made(*, rates=RATES, first_soc=20, **columns):

@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 
 from bess_pipeline.analytics import charge, energy
 from bess_pipeline.analytics.battery_states import estimates
+from bess_pipeline.tables.health import CurrentOffset, StateOfHealth
 from bess_pipeline_tests.analytics import made_cells
 
 PLATES = made_cells.batteries("b")
@@ -18,7 +19,9 @@ def daily(rows, evidence=None):
     evidence = made_cells.evidence(rows) if evidence is None else evidence
     found = estimates(rows, PLATES, made_cells.curves(PLATES))
     telemetry = charge.telemetry_5min(rows, found.charge, PLATES)
-    return energy.battery_daily(telemetry, evidence, rows, PLATES)
+    unknown = (CurrentOffset.create_empty(), StateOfHealth.create_empty())
+    sums = energy.energy_evidence(telemetry, evidence, rows, *unknown, PLATES, made_cells.curves(PLATES))
+    return energy.battery_daily(sums, PLATES)
 
 
 @settings(max_examples=10, deadline=None)

@@ -13,6 +13,8 @@ from bess_pipeline.analytics import anchors as finding
 from bess_pipeline.analytics.battery_states import estimates
 from bess_pipeline.analytics.capacity import capacity_observations
 from bess_pipeline.analytics.health import state_of_health
+from bess_pipeline.analytics.resistance import resistance_daily, step_resistance
+from bess_pipeline.analytics.resistance_evidence import resistance_evidence
 from bess_pipeline_tests.analytics import made_cells
 
 PLATES = made_cells.batteries("b")
@@ -24,7 +26,8 @@ def charge_anchors(rows, batteries, curves):
 
 
 def estimated(rows, plates=PLATES):
-    return state_of_health(estimates(rows, plates, made_cells.curves(plates)).states, rows, plates)
+    resistances = resistance_daily(resistance_evidence(rows, plates), step_resistance(rows, plates), plates)
+    return state_of_health(estimates(rows, plates, made_cells.curves(plates)).states, resistances, plates)
 
 
 class TestAnchors:

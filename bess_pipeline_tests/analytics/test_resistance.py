@@ -4,7 +4,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bess_pipeline.analytics.resistance import day_resistance, day_steps, normalized_resistance, resistance_daily
+from bess_pipeline.analytics.resistance import (
+    day_resistance,
+    day_steps,
+    normalized_resistance,
+    resistance_daily,
+    step_resistance,
+)
+from bess_pipeline.analytics.resistance_evidence import resistance_evidence
 from bess_pipeline_tests.analytics import made_cells
 
 
@@ -33,7 +40,13 @@ BATTERIES = made_cells.batteries("b")
 
 
 def normalized(rows, plates=BATTERIES):
-    return normalized_resistance(rows, rows.select("fleet_id", "battery_id", "date"), plates)
+    return normalized_resistance(
+        resistance_evidence(rows, plates), rows.select("fleet_id", "battery_id", "date"), plates
+    )
+
+
+def daily(rows):
+    return resistance_daily(resistance_evidence(rows, BATTERIES), step_resistance(rows, BATTERIES), BATTERIES)
 
 
 def test_the_day_as_measured_is_the_regression_over_its_steps():
@@ -110,7 +123,7 @@ def test_connections_are_told_from_cells_by_what_is_seen_beyond_them():
         step_outside_current_sum=pl.lit(2.0), step_outside_square_sum=pl.lit(0.004 + 0.005),
         step_spread_magnitude_sum=pl.lit(0.5), step_spread_square_sum=pl.lit(0.00025),
     )  # fmt: skip
-    (day,) = resistance_daily(rows, BATTERIES).to_dicts()
+    (day,) = daily(rows).to_dicts()
     assert day["outside_cell_resistance_ohm"] == pytest.approx(0.002)
     assert day["outside_cell_resistance_upper_ohm"] == pytest.approx(0.002 + 2.015 * 0.001, rel=1e-3)
     assert day["cell_loop_resistance_ohm"] == pytest.approx(0.0005)
@@ -119,7 +132,7 @@ def test_connections_are_told_from_cells_by_what_is_seen_beyond_them():
 
 
 def test_too_few_steps_tell_nothing_of_connections():
-    (day,) = resistance_daily(steps([0.05], [25]), BATTERIES).to_dicts()
+    (day,) = daily(steps([0.05], [25])).to_dicts()
     assert day["outside_cell_resistance_ohm"] is None
     assert day["cell_loop_resistance_ohm"] is None
 

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from bess_pipeline.analytics import availability as presence
-from bess_pipeline.analytics import bands, efficiency, energy, fleet, offsets
+from bess_pipeline.analytics import bands, energy, fleet, offsets
 from bess_pipeline.analytics import cycles as rainflow
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
@@ -28,8 +28,8 @@ def cycle_histogram(cycles: pl.DataFrame) -> pl.DataFrame:
     return rainflow.cycle_histogram(cycles)
 
 
-@dg.asset(**spec(catalog.BATTERY_DAILY))
-def battery_daily(
+@dg.asset(**spec(catalog.ENERGY_EVIDENCE, Reach(before=6, ahead=1)))
+def energy_evidence(
     telemetry_5min: pl.DataFrame,
     day_evidence: pl.DataFrame,
     closed_intervals: pl.DataFrame,
@@ -39,13 +39,17 @@ def battery_daily(
     ocv_curves: pl.DataFrame,
 ) -> pl.DataFrame:
     counted = offsets.without_offset(closed_intervals, current_offsets, batteries)
-    daily = energy.battery_daily(telemetry_5min, day_evidence, counted, batteries)
-    return efficiency.with_efficiency(
-        daily, telemetry_5min, counted, current_offsets, state_of_health, batteries, ocv_curves
+    return energy.energy_evidence(
+        telemetry_5min, day_evidence, counted, current_offsets, state_of_health, batteries, ocv_curves
     )
 
 
-@dg.asset(**spec(catalog.TIME_IN_BANDS))
+@dg.asset(**spec(catalog.BATTERY_DAILY))
+def battery_daily(energy_evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return energy.battery_daily(energy_evidence, batteries)
+
+
+@dg.asset(**spec(catalog.TIME_IN_BANDS, Reach(ahead=1)))
 def time_in_bands(
     telemetry_5min: pl.DataFrame, closed_intervals: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:

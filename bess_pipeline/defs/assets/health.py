@@ -8,6 +8,7 @@ import polars as pl
 from bess_pipeline.analytics import anchors, balance, capacity, charge, health, intervals, offsets, resistance, usable
 from bess_pipeline.analytics import battery_states as estimating
 from bess_pipeline.analytics import repairs as repairing
+from bess_pipeline.analytics import resistance_evidence as measuring
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
@@ -72,7 +73,7 @@ def current_offsets(battery_states: pl.DataFrame, batteries: pl.DataFrame) -> pl
     return offsets.current_offsets(battery_states, batteries)
 
 
-@dg.asset(**spec(catalog.CAPACITY_OBSERVATIONS))
+@dg.asset(**spec(catalog.CAPACITY_OBSERVATIONS, Reach(before=16, ahead=1)))
 def capacity_observations(
     closed_intervals: pl.DataFrame, current_offsets: pl.DataFrame, charge_anchors: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
@@ -80,12 +81,24 @@ def capacity_observations(
     return capacity.capacity_observations(counted, charge_anchors, batteries)
 
 
+@dg.asset(**spec(catalog.RESISTANCE_EVIDENCE, Reach(before=1)))
+def resistance_evidence(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return measuring.resistance_evidence(closed_intervals, batteries)
+
+
+@dg.asset(**spec(catalog.STEP_RESISTANCE, Reach()))
+def step_resistance(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return resistance.step_resistance(closed_intervals, batteries)
+
+
 @dg.asset(**spec(catalog.RESISTANCE_DAILY))
-def resistance_daily(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    return resistance.resistance_daily(closed_intervals, batteries)
+def resistance_daily(
+    resistance_evidence: pl.DataFrame, step_resistance: pl.DataFrame, batteries: pl.DataFrame
+) -> pl.DataFrame:
+    return resistance.resistance_daily(resistance_evidence, step_resistance, batteries)
 
 
-@dg.asset(**spec(catalog.CELL_BALANCE))
+@dg.asset(**spec(catalog.CELL_BALANCE, Reach(before=1)))
 def cell_balance(
     closed_intervals: pl.DataFrame,
     day_evidence: pl.DataFrame,
@@ -98,9 +111,9 @@ def cell_balance(
 
 @dg.asset(**spec(catalog.STATE_OF_HEALTH))
 def state_of_health(
-    battery_states: pl.DataFrame, closed_intervals: pl.DataFrame, cell_balance: pl.DataFrame, batteries: pl.DataFrame
+    battery_states: pl.DataFrame, resistance_daily: pl.DataFrame, cell_balance: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
-    found = health.state_of_health(battery_states, closed_intervals, batteries)
+    found = health.state_of_health(battery_states, resistance_daily, batteries)
     return usable.with_usable_capacity(found, cell_balance, batteries)
 
 

@@ -64,7 +64,7 @@ def daily_stress(telemetry: pl.DataFrame, states: pl.DataFrame, batteries: pl.Da
         batteries: `Battery` rows.
 
     Returns:
-        One row per battery and day with data, sorted: `calendar` and `cycle` [loss to the power 1/p], and `cycles`.
+        `DailyStress` rows, sorted: `calendar` and `cycle` [loss to the power 1/p], and `cycles`. A day rests on itself.
 
     References:
         M. Naumann et al. (2018), J. Energy Storage 17, 153, doi:10.1016/j.est.2018.01.019; (2020), J. Power Sources

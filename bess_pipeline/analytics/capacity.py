@@ -13,6 +13,7 @@ from bess_pipeline.tables.health import CapacityObservation
 
 _US_PER_HOUR = 3.6e9
 _KEY = ["fleet_id", "battery_id"]
+_UNIT_AH = 1e-9
 
 #: Least change of the state of charge, longest time and longest unobserved time between two anchors.
 _LEAST_CHANGE_PERCENT = 30.0
@@ -70,7 +71,8 @@ def capacity_observations(intervals: pl.DataFrame, anchors: pl.DataFrame, batter
     if len(start_us) > 1:
         between = (start_us[1:] - start_us[:-1] - INTERVAL_US) * (owner[1:] == owner[:-1])
         unobserved[:-1] += np.maximum(between, 0)
-    counted = np.stack([net, throughput, unobserved], axis=1)
+    # Whole nanoampere-hours, so that the difference of two sums does not depend on where they began.
+    counted = np.rint(np.stack([net / _UNIT_AH, throughput / _UNIT_AH, unobserved], axis=1)).astype(np.int64)
     summed = _summed(at_us, battery, start_us, series.offsets, counted)
     pairs = _Pairs(
         *_paired(
@@ -99,15 +101,15 @@ def capacity_observations(intervals: pl.DataFrame, anchors: pl.DataFrame, batter
 
 
 @njit(cache=True)
-def _summed(at_us: Ints, battery: Ints, start_us: Ints, offsets: Ints, counted: Floats) -> Floats:
+def _summed(at_us: Ints, battery: Ints, start_us: Ints, offsets: Ints, counted: Ints) -> Ints:
     """Sums over the rows of its battery that start before each instant; instants sorted by battery and time."""
-    out = np.empty((len(at_us), counted.shape[1]))
-    total = np.zeros(counted.shape[1])
+    out = np.empty((len(at_us), counted.shape[1]), np.int64)
+    total = np.zeros(counted.shape[1], np.int64)
     k = 0
     for j in range(len(at_us)):
         if j == 0 or battery[j] != battery[j - 1]:
             k = offsets[battery[j]]
-            total[:] = 0.0
+            total[:] = 0
         while k < offsets[battery[j] + 1] and start_us[k] < at_us[j]:
             total += counted[k]
             k += 1
@@ -116,7 +118,7 @@ def _summed(at_us: Ints, battery: Ints, start_us: Ints, offsets: Ints, counted: 
 
 
 @njit(cache=True)
-def _paired(at_us: Ints, battery: Ints, soc: Floats, sigma: Floats, summed: Floats, rated: Floats):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _paired(at_us: Ints, battery: Ints, soc: Floats, sigma: Floats, summed: Ints, rated: Floats):  # type: ignore[no-untyped-def]  # noqa: ANN202
     n = len(at_us)
     first, second = np.empty(n, np.int64), np.empty(n, np.int64)
     capacity, error = np.empty(n), np.empty(n)
@@ -127,7 +129,8 @@ def _paired(at_us: Ints, battery: Ints, soc: Floats, sigma: Floats, summed: Floa
             elapsed = at_us[j] - at_us[i]
             if battery[i] != battery[j] or elapsed > _LONGEST_US:
                 break
-            net, throughput, unobserved = summed[j] - summed[i]
+            net, throughput = (summed[j, 0] - summed[i, 0]) * _UNIT_AH, (summed[j, 1] - summed[i, 1]) * _UNIT_AH
+            unobserved = summed[j, 2] - summed[i, 2]
             if unobserved > _UNOBSERVED_US:
                 break
             change = soc[j] - soc[i]

@@ -71,7 +71,7 @@ def window_sums(
         curves: `OcvPoint` rows.
 
     Returns:
-        Columns of `EnergyEvidence` from `into` on, one row per battery and day.
+        Columns of `EnergyEvidence` from `into` to `trip_weighted`, one row per battery and day.
     """
     rows = rows_with_charge(telemetry, intervals, offsets, health).sort(_KEY)
     parts = rows.join(batteries, on=_KEY, how="semi", maintain_order="left").partition_by(_KEY, maintain_order=True)
@@ -81,7 +81,7 @@ def window_sums(
         for counted in (counted_rows(part, batteries.join(part, on=_KEY, how="semi"), curves) for part in parts)
     ]
     names = EnergyEvidence.column_names()
-    nothing = EnergyEvidence.create_empty().select(*_DAY, *names[names.index("into") :])
+    nothing = EnergyEvidence.create_empty().select(*_DAY, *names[names.index("into") : names.index("last_at")])
     return pl.concat([nothing, *(part.select(nothing.columns).cast(nothing.schema) for part in condensed)])
 
 

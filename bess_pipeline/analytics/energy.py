@@ -50,6 +50,7 @@ def energy_evidence(
         .join(_charge_days(telemetry), on=_DAY, how="left")
         .join(evidence.select(*_DAY, "cell_voltage_spread_p95_volt").unique(_DAY, keep="any"), on=_DAY, how="left")
         .join(day_resistance(intervals), on=_DAY, how="left")
+        .join(last_known(telemetry), on=_DAY, how="left")
         .join(window_sums(telemetry, intervals, offsets, health, batteries, curves), on=_DAY, how="left")
         .select(EnergyEvidence.column_names())
         .cast(EnergyEvidence.create_empty().schema)
@@ -135,4 +136,27 @@ def _charge_days(telemetry: pl.DataFrame) -> pl.DataFrame:
     return telemetry.group_by(_DAY).agg(
         soc_min_percent=pl.col("soc_percent").min(),
         soc_max_percent=pl.col("soc_percent").max(),
+    )
+
+
+#: What is kept as last known of a day, and its column.
+LAST_KNOWN = {
+    "soc": "soc_percent",
+    "voltage": "voltage_volt",
+    "current": "current_ampere",
+    "temperature": "temperature_celsius",
+}
+
+
+def last_known(telemetry: pl.DataFrame) -> pl.DataFrame:
+    """The last values known of each day, and when that was: columns `last_` of `EnergyEvidence`, by battery and day."""
+    known = {name: pl.col(column).is_not_null() for name, column in LAST_KNOWN.items()}
+    return (
+        telemetry.sort(*_KEY, "timestamp")
+        .group_by(_DAY, maintain_order=True)
+        .agg(
+            last_at=pl.col("timestamp").last(),
+            **{f"last_{column}": pl.col(column).filter(known[name]).last() for name, column in LAST_KNOWN.items()},
+            **{f"last_{name}_at": pl.col("timestamp").filter(known[name]).last() for name in LAST_KNOWN},
+        )
     )

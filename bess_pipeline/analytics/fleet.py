@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from bess_pipeline.analytics.energy import LAST_KNOWN
 from bess_pipeline.tables.fleet import BatteryLatest, FleetDaily
 
 _KEY = ["fleet_id", "battery_id"]
@@ -59,7 +60,7 @@ def fleet_daily(daily: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
 
 
 def battery_latest(
-    telemetry: pl.DataFrame,
+    evidence: pl.DataFrame,
     daily: pl.DataFrame,
     health: pl.DataFrame,
     degradation: pl.DataFrame,
@@ -79,7 +80,7 @@ def battery_latest(
     The degradation is the newest of the battery's, positive for loss.
 
     Args:
-        telemetry: `Telemetry5min` rows.
+        evidence: `EnergyEvidence` rows.
         daily: `BatteryDaily` rows.
         health: `StateOfHealth` rows.
         degradation: `Degradation` rows.
@@ -120,7 +121,7 @@ def battery_latest(
         .otherwise(pl.lit("unknown"))
     )
     return (
-        _last_known(telemetry)
+        _last_known(evidence)
         .join(latest_health, on=_KEY, how="left")
         .join(cycles, on=_KEY, how="left")
         .join(lost, on=_KEY, how="left")
@@ -138,14 +139,20 @@ def battery_latest(
     )
 
 
-def _last_known(telemetry: pl.DataFrame) -> pl.DataFrame:
-    values = ["soc_percent", "voltage_volt", "current_ampere", "temperature_celsius"]
+def _last_known(evidence: pl.DataFrame) -> pl.DataFrame:
+    """The last values known, of the day before each battery's last interval."""
+    until = pl.col("last_at").max().over(_KEY)
+
+    def known(name: str, column: str) -> pl.Expr:
+        fresh = pl.col(f"last_{name}_at") > pl.col("until").dt.offset_by("-1d")
+        return pl.col(f"last_{column}").filter(fresh).last().alias(column)
+
     return (
-        telemetry.sort(*_KEY, "timestamp")
-        .filter(pl.col("timestamp") > pl.col("timestamp").max().over(_KEY).dt.offset_by("-1d"))
+        evidence.sort(*_KEY, "date")
+        .with_columns(until=until)
         .group_by(_KEY, maintain_order=True)
         .agg(
-            (pl.col("timestamp").last() + pl.duration(minutes=5)).alias("timestamp"),
-            *[pl.col(name).drop_nulls().last() for name in values],
+            (pl.col("until").last() + pl.duration(minutes=5)).alias("timestamp"),
+            *(known(name, column) for name, column in LAST_KNOWN.items()),
         )
     )

@@ -193,31 +193,45 @@ def troubles(batteries_daily: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def battery_data_quality_daily(
-    evidence: pl.DataFrame,
-    intervals: pl.DataFrame,
-    accounts: pl.DataFrame,
-    repairs: pl.DataFrame,
-    batteries: pl.DataFrame,
-) -> pl.DataFrame:
-    """Say of each battery and day how much was seen, what was wrong with it, and what was done about it.
+def interval_quality(intervals: pl.DataFrame, repairs: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """What the 5-minute rows of each battery and day say of the quality of its data.
 
     Args:
-        evidence: `DayEvidence` rows.
         intervals: `ClosedInterval5min` rows: midnights closed, repairs made.
-        accounts: `RowAccount` rows.
         repairs: `Repair` rows.
         batteries: `Battery` rows.
 
     Returns:
-        `BatteryDataQualityDaily` rows, sorted. A day is there when evidence, intervals or accounts know it: also
-        when all its rows were rejected, or when only a mean of the evening before reaches into it.
+        `IntervalQuality` rows, sorted. A day rests on its rows and on the first of the next.
     """
     seen = intervals.group_by(_DAY).agg(
         seen_us=pl.max_horizontal("current_observed_us", "power_observed_us", "voltage_observed_us").sum()
     )
+    return (
+        seen.join(_repaired(intervals, repairs), on=_DAY, how="left")
+        .join(voltage_mismatch(intervals, batteries), on=_DAY, how="left")
+        .join(charge_mismatch(intervals, batteries), on=_DAY, how="left")
+        .select(contracts.IntervalQuality.column_names())
+        .sort(_DAY)
+        .pipe(contracts.IntervalQuality.validate)
+    )
+
+
+def battery_data_quality_daily(evidence: pl.DataFrame, intervals: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
+    """Say of each battery and day how much was seen, what was wrong with it, and what was done about it.
+
+    Args:
+        evidence: `DayEvidence` rows.
+        intervals: `IntervalQuality` rows.
+        accounts: `RowAccount` rows.
+
+    Returns:
+        `BatteryDataQualityDaily` rows, sorted. A day is there when evidence, intervals or accounts know it: also
+        when all its rows were rejected, or when only a mean of the evening before reaches into it. It rests on
+        60 days before it.
+    """
     # By a column, because Polars would multiply by the reciprocal of a number, but divide a single row by it.
-    seen = seen.select(*_DAY, coverage_fraction=pl.col("seen_us") / (pl.col("seen_us") * 0 + _DAY_US))
+    seen = intervals.with_columns(coverage_fraction=pl.col("seen_us") / (pl.col("seen_us") * 0 + _DAY_US))
     named = accounts.filter((pl.col("battery_id") != "") & (pl.col("date") != NO_DAY))
     days = pl.concat([evidence.select(_DAY), intervals.select(_DAY), named.select(_DAY)]).unique()
     told = ("longest_gap_us", "clock_shifted", *FLAGS)
@@ -227,12 +241,9 @@ def battery_data_quality_daily(
         .join(evidence.select(*_DAY, *told), on=_DAY, how="left")
         .join(seen, on=_DAY, how="left")
         .join(named.group_by(_DAY).agg(**_outcomes()), on=_DAY, how="left")
-        .join(_repaired(intervals, repairs), on=_DAY, how="left")
         .with_columns(pl.col(counts).fill_null(0))
         .join(_expected(days, evidence), on=_DAY, how="left")
         .join(_complete(evidence), on=_DAY, how="left")
-        .join(voltage_mismatch(intervals, batteries), on=_DAY, how="left")
-        .join(charge_mismatch(intervals, batteries), on=_DAY, how="left")
         .sort(_DAY)
         .select(contracts.BatteryDataQualityDaily.column_names())
     )
@@ -265,23 +276,23 @@ def _expected(days: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
     known = evidence.sort(_DAY).select(*_DAY, usual=usual)
     return (
         days.sort(_DAY)
-        .join_asof(known.sort("date"), on="date", by=list(_KEY), check_sortedness=False)
+        .join_asof(known.sort("date"), on="date", by=list(_KEY), tolerance="30d", check_sortedness=False)
         .select(*_DAY, samples_expected=(_DAY_US / pl.col("usual")).round().cast(pl.Int64))
     )
 
 
 def _complete(evidence: pl.DataFrame) -> pl.DataFrame:
-    """The share of each day's samples in which a channel is usable; null for channels that the battery never has."""
+    """The share of each day's samples in which a channel is usable; null for channels that it has not had lately."""
 
     def share(channel: str) -> pl.Expr:
-        has_it = pl.col(f"{channel}_known").max().over(_KEY) > 0
+        has_it = pl.col(f"{channel}_known").rolling_max_by("date", window_size="31d").over(_KEY) > 0
         return pl.when(has_it & (pl.col("samples") > 0)).then(pl.col(f"{channel}_usable") / pl.col("samples"))
 
     def voided(channel: str) -> pl.Expr:
         known = pl.col(f"{channel}_known")
         return pl.when(known > 0).then((known - pl.col(f"{channel}_usable")) / known)
 
-    return evidence.select(
+    return evidence.sort(_DAY).select(
         *_DAY,
         **{f"{channel}_completeness_fraction": share(channel) for channel in CHANNELS},
         excluded_fraction=pl.coalesce(voided("current"), voided("power")),

@@ -8,6 +8,34 @@ FAMILIES = ("thermal", "electrical", "cell", "capacity", "sensor", "data", "limi
 SEVERITIES = ("info", "warning", "critical")
 
 
+class FeatureEvidence(dy.Schema):
+    """One row per battery and UTC day: what its 5-minute rows and its evidence say, before any comparison."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    observed_until = instant("End of the day's last interval")
+    depth = count("How far the day reached into the steep lower end of the open-circuit curve, in steps")
+    height = count("How far it reached into the steep upper end")
+    current_sign_fraction = number("Share of the intervals of another sign", low=0)
+    temperature_unit_fraction = number("Share of the intervals in degrees Fahrenheit", low=0)
+    soc_unit_fraction = number("Share of the intervals whose charge is reported as a fraction", low=0)
+    cell_low = number("How far the lowest cell lies below the mean one, 97 % of the day no further [V]")
+    cell_high = number("How far the highest cell lies above the mean one, likewise [V]")
+    rest_spread = number("Spread of the cells at rest [V]")
+    outside_cell_resistance = number("Slope of the voltage outside the cells on the current [V]")
+    cell_loop_resistance = number("Slope of the spread of the cells on the magnitude of the current [V]")
+    temperature_mean = number("Mean temperature [°C]")
+    temperature_over_ambient = number("Mean temperature above the air [K]")
+    throughput = number("Logarithm of the mean magnitude of the current [C]")
+    idle_current = number("Median current while the battery idles [C]")
+    step_resistance = number("Logarithm of the resistance of the day's steps at 25 °C [Ω]")
+    flagged_fraction = number("Share of the samples out of range", low=0)
+    still_fraction = number("Share of the samples that stand still", low=0)
+    spread_p95 = number("Spread of the cells, 95 % of the samples [V]")
+    temperature_hot_spot = number("Hottest probe above the mean, 95 % of the samples [K]")
+
+
 class DailyFeature(dy.Schema):
     """One row per battery, UTC day and feature: the value, what it is beside its peers, and beside its own past."""
 

@@ -172,8 +172,10 @@ BATTERY_DAILY = Table("battery_daily", energy.BatteryDaily, "gold", "fleet", _BA
 TIME_IN_BANDS = Table("time_in_bands", bands.TimeInBand, "gold", "fleet", (*_BATTERY_DAY, "quantity", "position"))
 AVAILABILITY = Table("availability", availability.Availability, "gold", "fleet", _BATTERY_DAY)
 _BATTERY_AS_OF = ("battery_id", "as_of")
+DAILY_STRESS = Table("daily_stress", degradation.DailyStress, "evidence", "fleet", _BATTERY_DAY)
 DEGRADATION = Table("degradation", degradation.Degradation, "gold", "fleet", _BATTERY_AS_OF)
 CAPACITY_FORECAST = Table("capacity_forecast", degradation.CapacityForecast, "gold", "fleet", (*_BATTERY_AS_OF, "date"))
+FEATURE_EVIDENCE = Table("feature_evidence", anomalies.FeatureEvidence, "evidence", "fleet", _BATTERY_DAY)
 DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
 LIMIT_MEMORY = Table("limit_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
 LIMIT_EPISODES = Table(
@@ -183,6 +185,7 @@ ANOMALY_SCORES = Table("anomaly_scores", anomalies.AnomalyScore, "gold", "fleet"
 ANOMALY_EVENTS = Table("anomaly_events", anomalies.AnomalyEvent, "gold", "fleet", ("detected_at", "event_id"))
 BATTERY_LATEST = Table("battery_latest", fleet.BatteryLatest, "gold", "fleet", ("battery_id",))
 FLEET_DAILY = Table("fleet_daily", fleet.FleetDaily, "gold", "fleet", ("date",))
+INTERVAL_QUALITY = Table("interval_quality", quality.IntervalQuality, "evidence", "fleet", _BATTERY_DAY)
 BATTERY_DATA_QUALITY_DAILY = Table(
     "battery_data_quality_daily", quality.BatteryDataQualityDaily, "gold", "fleet", _BATTERY_DAY
 )

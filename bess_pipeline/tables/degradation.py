@@ -5,6 +5,17 @@ import dataframely as dy
 from bess_pipeline.tables.columns import count, day, key, label, number, quantity
 
 
+class DailyStress(dy.Schema):
+    """One row per battery and UTC day with data: what the day adds to the clocks of ageing."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    cycles = number("Equivalent full cycles by charge", low=0, nullable=False)
+    calendar = number("What it adds to the clock of the calendar", low=0, nullable=False)
+    cycle = number("What it adds to the clock of cycling", nullable=False)
+
+
 class Degradation(dy.Schema):
     """One row per battery and `as_of`, every month end and the last day, from data up to it."""
 

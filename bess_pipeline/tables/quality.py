@@ -106,7 +106,7 @@ class Repair(dy.Schema):
 
 def completeness(channel: str) -> dy.Float64:
     """The share of samples in which a channel can be used."""
-    text = f"Share of the samples whose {channel} is known and not voided; null if the battery never has any"
+    text = f"Share of the samples whose {channel} is known and not voided; null if there was none in 31 days"
     return quantity("1", text, low=0, high=1)
 
 
@@ -130,6 +130,29 @@ class BatteryDataQualityDaily(BatteryDay, FlagCounts, RepairCounts):
     excluded_fraction = quantity(
         "1", "Share of the known currents, or powers where there is no current, that a flag voids", low=0, high=1
     )
+    cell_voltage_mismatch_fraction = quantity(
+        "1", "Share of the 5-minute rows in which voltage and cells in series differ by more than 3 %", low=0, high=1
+    )
+    soc_bms_deviation_percent = quantity(
+        "%", "Change of the reported state of charge in an hour against the charge counted, median difference", low=0
+    )
+    soc_bms_mismatch_fraction = quantity(
+        "1", "Share of the hours at work in which these changes differ by half or more", low=0, high=1
+    )
+
+
+class IntervalQuality(dy.Schema):
+    """One row per battery and UTC day with 5-minute rows: what these say of the quality of the day's data."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    seen_us = duration("Time over which a channel is known")
+    current_sign_intervals = count("Intervals of 5 minutes whose charge and discharge changed places")
+    temperature_unit_intervals = count("Intervals of 5 minutes brought from degrees Fahrenheit to Celsius")
+    soc_unit_intervals = count("Intervals of 5 minutes whose reported charge was brought from a fraction to percent")
+    mixed_intervals = count("Intervals of 5 minutes left out, because the unit or the sign changes within them")
+    suspected_intervals = count("Intervals of 5 minutes that seem to be of the wrong sign or unit, left as they are")
     cell_voltage_mismatch_fraction = quantity(
         "1", "Share of the 5-minute rows in which voltage and cells in series differ by more than 3 %", low=0, high=1
     )

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
+from bess_pipeline.analytics import features
+from bess_pipeline.analytics.feature_evidence import feature_evidence
 from bess_pipeline.tables.energy import BatteryDaily
 from bess_pipeline.tables.fleet import Battery
 from bess_pipeline.tables.health import StateOfHealth
@@ -143,3 +145,16 @@ def _filled(frame: pl.DataFrame, contract: type) -> pl.DataFrame:
         else pl.lit(0 if kind == pl.Int64 else None).cast(kind).alias(name)
         for name, kind in contract.create_empty().schema.items()
     )
+
+
+def daily_features(
+    *,
+    battery_daily: pl.DataFrame,
+    intervals: pl.DataFrame,
+    evidence: pl.DataFrame,
+    health: pl.DataFrame,
+    batteries: pl.DataFrame,
+) -> pl.DataFrame:
+    """`DailyFeature` rows of frames as `made_days` makes them."""
+    own = feature_evidence(intervals, evidence, batteries)
+    return features.daily_features(battery_daily, own, health, batteries)

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bess_pipeline.analytics.anomalies import anomaly_events, anomaly_scores
-from bess_pipeline.analytics.features import FEATURES, daily_features
+from bess_pipeline.analytics.features import FEATURES
 from bess_pipeline.analytics.limits import limit_episodes
 from bess_pipeline.tables.anomalies import AnomalyEvent, AnomalyScore, DailyFeature, LimitEpisode
-from bess_pipeline_tests.analytics.made_days import START, made_days
+from bess_pipeline_tests.analytics.made_days import START, daily_features, made_days
 
 FIRST = date(2026, 1, 1)
 NO_EPISODES = LimitEpisode.create_empty()

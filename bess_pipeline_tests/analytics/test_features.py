@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bess_pipeline.analytics.features import DATA_FAULTS, FEATURES, daily_features
+from bess_pipeline.analytics.features import DATA_FAULTS, FEATURES
 from bess_pipeline.tables.anomalies import DailyFeature
-from bess_pipeline_tests.analytics.made_days import START, made_days
+from bess_pipeline_tests.analytics.made_days import START, daily_features, made_days
 
 
 def features_of(frames):

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
+from bess_pipeline.analytics.energy import last_known
 from bess_pipeline.analytics.fleet import battery_latest, fleet_daily
 from bess_pipeline.tables.anomalies import AnomalyEvent
 from bess_pipeline.tables.degradation import Degradation
@@ -71,7 +72,7 @@ def sample(minutes, **values):
 
 def latest(*, samples=None, days=(), known=None, lost=(), events=()):
     (row,) = battery_latest(
-        frame(Telemetry5min, samples or [sample(0)]),
+        last_known(frame(Telemetry5min, samples or [sample(0)])),
         frame(BatteryDaily, list(days)),
         soh("a", known or []),
         frame(Degradation, list(lost)),

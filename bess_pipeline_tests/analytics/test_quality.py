@@ -6,7 +6,13 @@ import polars as pl
 import pytest
 
 from bess_pipeline.analytics.intervals import closed, day_evidence, intervals_5min
-from bess_pipeline.analytics.quality import NO_DAY, battery_data_quality_daily, data_quality_daily, row_accounts
+from bess_pipeline.analytics.quality import (
+    NO_DAY,
+    battery_data_quality_daily,
+    data_quality_daily,
+    interval_quality,
+    row_accounts,
+)
 from bess_pipeline.analytics.repairs import repaired
 from bess_pipeline.tables.quality import BatteryDataQualityDaily, DataQualityDaily, Repair, RowAccount
 from bess_pipeline_tests.analytics.made_quality import battery_days
@@ -52,7 +58,7 @@ def judged(rows, *, became=(), repairs=(), sampling="instant", names=("b",)):
     evidence = day_evidence(frame, plates)
     intervals = repaired(closed(intervals_5min(frame, plates), evidence, plates), found)
     return BatteryDataQualityDaily.validate(
-        battery_data_quality_daily(evidence, intervals, accounts(*became), found, plates)
+        battery_data_quality_daily(evidence, interval_quality(intervals, found, plates), accounts(*became))
     )
 
 

@@ -6,20 +6,27 @@ import dagster as dg
 import polars as pl
 
 from bess_pipeline.analytics import anomalies, features, fleet, limits
+from bess_pipeline.analytics import feature_evidence as days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
 
 
+@dg.asset(**spec(catalog.FEATURE_EVIDENCE, Reach(before=1)))
+def feature_evidence(
+    closed_intervals: pl.DataFrame, day_evidence: pl.DataFrame, batteries: pl.DataFrame
+) -> pl.DataFrame:
+    return days.feature_evidence(closed_intervals, day_evidence, batteries)
+
+
 @dg.asset(**spec(catalog.DAILY_FEATURES))
 def daily_features(
     battery_daily: pl.DataFrame,
-    closed_intervals: pl.DataFrame,
-    day_evidence: pl.DataFrame,
+    feature_evidence: pl.DataFrame,
     state_of_health: pl.DataFrame,
     batteries: pl.DataFrame,
 ) -> pl.DataFrame:
-    return features.daily_features(battery_daily, closed_intervals, day_evidence, state_of_health, batteries)
+    return features.daily_features(battery_daily, feature_evidence, state_of_health, batteries)
 
 
 @dg.multi_asset(
@@ -48,11 +55,11 @@ def anomaly_events(
 
 @dg.asset(**spec(catalog.BATTERY_LATEST))
 def battery_latest(
-    telemetry_5min: pl.DataFrame,
+    energy_evidence: pl.DataFrame,
     battery_daily: pl.DataFrame,
     state_of_health: pl.DataFrame,
     degradation: pl.DataFrame,
     anomaly_events: pl.DataFrame,
     batteries: pl.DataFrame,
 ) -> pl.DataFrame:
-    return fleet.battery_latest(telemetry_5min, battery_daily, state_of_health, degradation, anomaly_events, batteries)
+    return fleet.battery_latest(energy_evidence, battery_daily, state_of_health, degradation, anomaly_events, batteries)

@@ -5,21 +5,23 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
+from bess_pipeline.analytics import ageing_clocks
 from bess_pipeline.analytics import degradation as ageing
-from bess_pipeline.analytics.ageing_clocks import daily_stress
-from bess_pipeline.defs.house import outs
+from bess_pipeline.defs.house import outs, spec
+from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
+
+
+@dg.asset(**spec(catalog.DAILY_STRESS, Reach()))
+def daily_stress(telemetry_5min: pl.DataFrame, battery_states: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return ageing_clocks.daily_stress(telemetry_5min, battery_states, batteries)
 
 
 @dg.multi_asset(name="ageing", **outs(catalog.DEGRADATION, catalog.CAPACITY_FORECAST))
 def aged(
-    state_of_health: pl.DataFrame,
-    telemetry_5min: pl.DataFrame,
-    battery_states: pl.DataFrame,
-    batteries: pl.DataFrame,
+    state_of_health: pl.DataFrame, daily_stress: pl.DataFrame, batteries: pl.DataFrame
 ) -> Iterator[dg.Output[pl.DataFrame]]:
     """Say at every month end how fast each battery ages, and what is to be expected."""
-    stress = daily_stress(telemetry_5min, battery_states, batteries)
-    found = ageing.ageing(state_of_health, stress, batteries)
+    found = ageing.ageing(state_of_health, daily_stress, batteries)
     yield dg.Output(found.degradation, catalog.DEGRADATION.name)
     yield dg.Output(found.forecast, catalog.CAPACITY_FORECAST.name)

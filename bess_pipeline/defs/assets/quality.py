@@ -5,6 +5,7 @@ import polars as pl
 
 from bess_pipeline.analytics import quality
 from bess_pipeline.defs.house import spec
+from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
 
 
@@ -18,12 +19,13 @@ def data_quality_daily(
     return quality.data_quality_daily(landing_days, landing_files, row_accounts, battery_data_quality_daily)
 
 
-@dg.asset(**spec(catalog.BATTERY_DATA_QUALITY_DAILY))
+@dg.asset(**spec(catalog.INTERVAL_QUALITY, Reach(ahead=1)))
+def interval_quality(closed_intervals: pl.DataFrame, repairs: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return quality.interval_quality(closed_intervals, repairs, batteries)
+
+
+@dg.asset(**spec(catalog.BATTERY_DATA_QUALITY_DAILY, Reach(before=61)))
 def battery_data_quality_daily(
-    day_evidence: pl.DataFrame,
-    closed_intervals: pl.DataFrame,
-    row_accounts: pl.DataFrame,
-    repairs: pl.DataFrame,
-    batteries: pl.DataFrame,
+    day_evidence: pl.DataFrame, interval_quality: pl.DataFrame, row_accounts: pl.DataFrame
 ) -> pl.DataFrame:
-    return quality.battery_data_quality_daily(day_evidence, closed_intervals, row_accounts, repairs, batteries)
+    return quality.battery_data_quality_daily(day_evidence, interval_quality, row_accounts)

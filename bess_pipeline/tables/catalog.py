@@ -128,6 +128,7 @@ CLOSED_INTERVALS = Table(
     "closed_intervals", telemetry.ClosedInterval5min, "evidence", "fleet", _BATTERY_TIME, by_day=True
 )
 REPAIRS = Table("repairs", quality.Repair, "gold", "fleet", ("battery_id", "kind", "started_at"), until="ended_at")
+REPAIR_MEMORY = Table("repair_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
 CHARGE_ESTIMATES = Table("charge_estimates", health.ChargeEstimate, "evidence", "fleet", _BATTERY_TIME, by_day=True)
 BATTERY_STATES = Table("battery_states", health.BatteryState, "gold", "fleet", _BATTERY_DAY)
 FILTER_MEMORY = Table("filter_memory", health.FilterMemory, "evidence", "fleet", _BATTERY_DAY)

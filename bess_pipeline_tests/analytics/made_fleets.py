@@ -42,7 +42,7 @@ def fleet(plan: Plan) -> Fleet:
     plates = plates_of(simulated)
     delivery = delivered(plan, simulated.samples)
     came = condensed(plan, delivery, plates)
-    found = repairs(came, plates)
+    found = repairs(came, plates).repairs
     true = condensed(plan, delivered(Plan(**{**vars(plan), "data_faults": False}), simulated.samples), plates)
     events = pl.DataFrame(delivery.events).with_columns(pl.col("t_on", "t_off").dt.replace_time_zone("UTC"))
     return Fleet(plates, came, found, repaired(came, found), true, events)

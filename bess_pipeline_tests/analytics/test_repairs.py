@@ -9,10 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bess_pipeline.analytics.repairs import repaired, repairs
+from bess_pipeline.analytics.repairs import repaired
+from bess_pipeline.analytics.repairs import repairs as searched
 from bess_pipeline.sources.simulate import Plan
 from bess_pipeline_tests.analytics.made_days import START, made_batteries, made_intervals
 from bess_pipeline_tests.analytics.made_fleets import JUDGED_BY, fleet, judged
+
+
+def repairs(intervals, batteries):
+    return searched(intervals, batteries).repairs
+
 
 PROFILES = ("arbitrage", "pv", "frequency", "peak_shaving")
 OFTEN = {"unit_mv": 0.8, "unit_f": 1.1, "soc_frac": 0.8, "sign_flip": 0.8, "clock": 0.0}

@@ -102,7 +102,7 @@ def _heat_awaited(m: Record, found: Floats, n: int, calm: int) -> int:
         if not calm:
             return _heat_judged(m, found, n, SUSPECTED)
         m.begun, m.both, m.both_start = 1.0, 1.0, m.last.start
-        m.held, m.lasts = NOTHING, 0.0
+        m.held, m.lasts, m.told = NOTHING, 0.0, 0.0
         return n
     n = _heat_ended(m, found, n, calm, 0)
     if calm and m.verdict == CONVERTED:

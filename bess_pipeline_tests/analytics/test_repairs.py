@@ -279,6 +279,30 @@ def test_a_sign_that_is_wrong_throughout_is_suspected_and_left():
     assert_frame_equal(repaired(rows, found), rows.with_columns(repairs=pl.lit(None, pl.String)), check_exact=True)
 
 
+@pytest.mark.parametrize(("days", "right"), [(24, 8), (16, 2)])
+def test_a_reversal_that_lasts_longer_than_what_was_right_before_is_turned(days, right):
+    level, flow = charged(days)
+    hit = slice(right * DAY + 100, None)
+    rows = history(np.full(days * DAY, 25.0), soc_bms_percent=level, **turned(flow, hit))
+    found, kinds = done(rows)
+    assert {(kind, action) for kind, action, _ in kinds} == {
+        ("current_sign", "converted"),
+        ("current_sign", "excluded"),
+    }
+    read = repaired(rows, found)["current_ampere"]
+    np.testing.assert_allclose(read.drop_nulls(), flow["current_ampere"][read.is_not_null().to_numpy()])
+
+
+def test_fahrenheit_that_could_be_celsius_is_believed_after_a_week():
+    """5 °C is 41 °F, as possible as any; only an end, or a time for which no fire lasts, proves it."""
+    heat = days_at(5.0, 12)
+    struck = heat.copy()
+    struck[DAY:] = fahrenheit(heat[DAY:])
+    for days, action in ((7, "suspected"), (9, "converted")):
+        _, kinds = done(history(struck[: days * DAY]))
+        assert kinds == {("temperature_unit", action, (days - 1) * DAY)}
+
+
 def test_all_three_faults_at_once_are_told_apart():
     level, flow = charged(6)
     heat = days_at(25.0, 6)

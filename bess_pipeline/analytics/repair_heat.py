@@ -42,7 +42,7 @@ HEAT = np.dtype(
         ("last", _ROW),
         ("before", _ROW),
         *((name, "f8") for name in ("verdict", "begun", "waits", "first", "since_week", "lasts", "told")),
-        *((name, "f8") for name in ("both", "both_start")),
+        *((name, "f8") for name in ("both", "both_start", "both_week")),
         *((name, "f8") for name in ("held", "held_number", "held_start", "held_week")),
     ]
 )
@@ -101,7 +101,7 @@ def _heat_awaited(m: Record, found: Floats, n: int, calm: int) -> int:
     if m.state == 1:
         if not calm:
             return _heat_judged(m, found, n, SUSPECTED)
-        m.begun, m.both, m.both_start = 1.0, 1.0, m.last.start
+        m.begun, m.both, m.both_start, m.both_week = 1.0, 1.0, m.last.start, m.last.week
         m.held, m.lasts, m.told = NOTHING, 0.0, 0.0
         return n
     n = _heat_ended(m, found, n, calm, 0)
@@ -120,10 +120,24 @@ def _heat_changes(m: Record, found: Floats, n: int, start: float, week: float, p
     if state == 1:
         m.verdict, m.first, m.since_week = UNDECIDED, 1.0 if m.known == 0 else 0.0, week
         m.begun, m.lasts, m.told = 1.0 - m.waits, 0.0, 0.0
-        m.both, m.both_start = 1.0 if passing and m.last.week >= week - 1 else 0.0, m.last.start
+        m.both, m.both_start, m.both_week = 1.0 if passing else 0.0, m.last.start, m.last.week
     elif m.known == 1 and m.waits == 0:
         n = _heat_ended(m, found, n, 1, 1 if passing else 0)
         m.verdict = NOTHING
+    return n
+
+
+@njit(cache=True)
+def _heat_expired(m: Record, found: Floats, n: int, week: float) -> int:
+    """What was waited for and did not come by the week after, or before a silence of more than a week."""
+    if week > m.both_week + 1:
+        m.both = 0.0
+    if m.verdict == UNDECIDED and week > m.since_week + 1:
+        n = _heat_judged(m, found, n, SUSPECTED)
+    if m.known == 1 and week > m.last.week + 1:
+        if m.waits == 1:
+            n = _heat_awaited(m, found, n, 0)
+        n = _heat_settled(m, found, n)
     return n
 
 
@@ -163,12 +177,7 @@ def of_heat(m: Record, found: Floats, n: int, first: int, last: int, rows: HeatR
         if not known[i]:
             continue
         at, here, state = float(start[i]), float(week[i]), int(states[i])
-        if m.verdict == UNDECIDED and here > m.since_week + 1:
-            n = _heat_judged(m, found, n, SUSPECTED)
-        if m.known == 1 and here > m.last.week + 1:
-            if m.waits == 1:
-                n = _heat_awaited(m, found, n, 0)
-            n = _heat_settled(m, found, n)
+        n = _heat_expired(m, found, n, here)
         if m.waits == 1:
             calm = state == m.state and _goes_on(m.before, 1 - state, at, probes[i], state)
             n = _heat_awaited(m, found, n, 1 if calm else 0)

@@ -78,6 +78,18 @@ def test_a_fleet_that_grows_by_days_comes_to_the_same_repairs_as_all_at_once(see
 
 
 @few
+@given(seeds, st.integers(0, 100))
+def test_what_is_repaired_on_a_day_is_final_after_three_weeks(seed, day):
+    rows, whole = found_of(seed)
+    last = rows["date"].min() + timedelta(days=day)
+    early = repairs(rows.filter(days(last=last + timedelta(days=AHEAD_DAYS))), BATTERIES).repairs
+    past = rows.filter(days(last=last))
+    assert_frame_equal(repaired(past, early), repaired(past, whole.repairs), check_exact=True)
+    over = pl.col("ended_at") <= midnight(last + timedelta(days=1))
+    assert_frame_equal(early.filter(over), whole.repairs.filter(over), check_exact=True)
+
+
+@few
 @given(seeds)
 def test_any_days_are_read_as_the_repairs_of_the_whole_history_say(seed):
     rows, whole = found_of(seed)

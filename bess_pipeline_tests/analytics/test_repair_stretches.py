@@ -125,19 +125,20 @@ def heat_in_hindsight(rows):  # noqa: C901 - the rules read best in one piece
         edge = None
         if begins == "but for the first":
             edge, within = a, within[1:]
-        elif begins == "but for the last" and week[a - 1] >= week[a] - 1:
+        elif begins == "but for the last":
             edge = a - 1
         told = np.cumsum([rows.told[known[i]] for i in within])
         lasting = [
             i for n, (i, so_far) in enumerate(zip(within, told, strict=True), 1)
             if begins and ((n >= 288 and so_far > n / 2) or (n >= 2016 and number > 0))
         ]  # fmt: skip
-        soon = (lasting and week[lasting[0]] <= horizon) or (begins and ends and week[told_at] <= horizon)
+        proofs = [week[i] for i in lasting[:1]] + ([week[told_at]] if begins and ends else [])
+        soon = min(proofs, default=horizon + 1) <= horizon
         for i in within:
             late = lasting and i >= lasting[0]
             actions[known[i]] = CONVERTED if soon or late else SUSPECTED
             stretch_of[known[i]] = number
-        if soon and edge is not None:
+        if soon and edge is not None and min(proofs) <= week[edge] + 1:
             alone.append((EXCLUDED, int(rows.start[known[edge]]), int(rows.start[known[edge]]), 1))
         if actions[known[z]] == CONVERTED and ends == "but for the last" and week[z + 1] <= week[z] + 1:
             actions[known[z]] = EXCLUDED

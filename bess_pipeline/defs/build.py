@@ -15,7 +15,7 @@ def code_location() -> dg.Definitions:
     return dg.Definitions(
         assets=[
             *dg.load_assets_from_package_module(assets),
-            *remembered(catalog.FILTER_MEMORY, catalog.CYCLE_MEMORY, catalog.ANCHOR_MEMORY, catalog.LIMIT_MEMORY),
+            *remembered(*(table for name, table in catalog.TABLES.items() if name.endswith("_memory"))),
         ],
         asset_checks=[checks.data_quality],
         jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH],

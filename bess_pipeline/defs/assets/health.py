@@ -14,9 +14,21 @@ from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
 
 
-@dg.asset(**spec(catalog.REPAIRS))
-def repairs(intervals_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    return repairing.repairs(intervals_5min, batteries)
+@dg.multi_asset(
+    name="repaired",
+    **outs(
+        catalog.REPAIRS,
+        catalog.REPAIR_MEMORY,
+        reach=Reach(before=1, ahead=repairing.AHEAD_DAYS, memory=catalog.REPAIR_MEMORY),
+    ),
+)
+def repaired(
+    intervals_5min: pl.DataFrame, batteries: pl.DataFrame, repair_memory_before: pl.DataFrame
+) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Find what is in another unit, or of the wrong sign."""
+    found = repairing.repairs(intervals_5min, batteries, repair_memory_before)
+    yield dg.Output(found.repairs, catalog.REPAIRS.name)
+    yield dg.Output(found.memory, catalog.REPAIR_MEMORY.name)
 
 
 @dg.asset(**spec(catalog.CLOSED_INTERVALS, Reach(before=1, ahead=1)))

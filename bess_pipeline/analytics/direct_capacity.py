@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 from numba import njit
 
 from bess_pipeline.analytics.capacity import GAIN_ERROR, OFFSET_RATE
+from bess_pipeline.analytics.capacity_counts import CARRIED, LONGEST_DAYS, nothing, tests_of
 from bess_pipeline.analytics.capacity_marks import (
-    BOTTOM,
-    CHARGE,
-    CROSSING,
-    DISCHARGE,
     FULL_PERCENT,
-    IDLE_RATE,
     LIMIT_PRECISION,
-    SAME_END_SHARE,
     SLOPED,
-    TAPERED_RATE,
-    TOP,
-    moved,
     rest_volt,
-    since_crossing,
 )
+from bess_pipeline.analytics.memory import Recalled, Stretch
 from bess_pipeline.analytics.traces import INTERVAL_US, Floats, Ints, floats, traces
 from bess_pipeline.tables.capacity import MARKS, TESTS, CapacityTest
 
@@ -31,18 +25,26 @@ _US_PER_HOUR = 3.6e9
 _DAY_US = 86_400_000_000
 _NORMAL_90 = 1.6448536269514722
 
-#: A current is constant up to this standard deviation over its mean; ramps at both ends count.
-CONSTANT_SHARE = 0.1
-#: After a silence longer than this the voltage at rest must say that a battery is still full, or empty [µs].
-_SILENT_US = 3_600_000_000
 #: What it must say: the state of charge on the curve of a new cell, from above and from below [%].
 _STILL_FULL, _STILL_EMPTY = 90.0, 20.0
 #: Longest unobserved time of a test [share of its length], and what its capacity may be [share of rated].
 _UNOBSERVED_SHARE, _PLAUSIBLE = 0.01, (0.2, 1.5)
 
-_FULL_OUT, _CONSTANT_OUT, _FULL_IN, _CONSTANT_IN = range(len(TESTS))
 _FIELDS = ("charging_ah", "discharging_ah", "square", "current_ampere", "cell_volt", "since_crossing_ah",
            "last_step_ah")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tests:
+    """What was measured.
+
+    Attributes:
+        tests: `CapacityTest` rows, sorted by battery and end.
+        memory: `EpochMemory` rows of the epochs that begin within the evidence.
+    """
+
+    tests: pl.DataFrame
+    memory: pl.DataFrame
 
 
 def capacity_tests(
@@ -51,7 +53,8 @@ def capacity_tests(
     offsets: pl.DataFrame,
     repairs: pl.DataFrame,
     batteries: pl.DataFrame,
-) -> pl.DataFrame:
+    memory: pl.DataFrame | None = None,
+) -> Tests:
     """Measure capacity wherever a battery goes from one end of its voltage to the other.
 
     A discharge test begins where a discharge begins from full, and ends with the first
@@ -71,34 +74,56 @@ def capacity_tests(
     current over unobserved time, and an even chance over the last step.
 
     Tests that touch a repaired sign of the current are left out, and those with more
-    than 1 % of their time unobserved, or a capacity outside 0.2 to 1.5 of rated.
+    than 1 % of their time unobserved, longer than 7 days, or with a capacity outside 0.2 to 1.5 of rated.
+    After 3 days without data nothing is known of what was full before.
 
     Args:
-        evidence: `CapacityEvidence` rows.
-        intervals: `ClosedInterval5min` rows, for temperature and lowest voltage.
+        evidence: `CapacityEvidence` rows; with a memory, those from its epoch on.
+        intervals: `ClosedInterval5min` rows of the same days, for temperature and lowest voltage.
         offsets: `CurrentOffset` rows.
         repairs: `Repair` rows.
         batteries: `Battery` rows.
+        memory: `EpochMemory` rows of one epoch; none to begin at the beginning.
 
     Returns:
-        `CapacityTest` rows, sorted by battery and end.
+        All tests that end a week or more after the beginning of the epoch; they change up to 4 days before a day does.
 
     References:
         Capacity as charge from full to the cut-off voltage: IEC 62620:2014, 6.3.1. Published figures that this
         reproduces: B. Saha, K. Goebel (2007), Battery Data Set, NASA Prognostics Data Repository.
     """
     plates = batteries.sort(_KEY).with_row_index("battery_index")
-    days = evidence.join(plates.select(*_KEY, "battery_index", "sampling"), on=_KEY, how="inner").sort(
-        "battery_index", "date"
-    )
+    series = traces(evidence.with_columns(timestamp="first_timestamp"), batteries)
+    days = series.rows.join(plates.select(*_KEY, "sampling"), on=_KEY, how="left", maintain_order="left")
     clock, amount = _day_arrays(days)
     first_mark, mark, value = _mark_arrays(days)
-    rows, times, values = _tests(
-        days["battery_index"].to_numpy().astype(np.int64), clock, amount, first_mark, mark, value, _plate_arrays(plates)
-    )
-    found = _named(plates, rows, times, values)
-    return (
-        found.pipe(_unrepaired, repairs)
+    bounds = _plate_arrays(plates)
+    recalled = Recalled(series, memory)
+    found = []
+
+    def tested(part: Stretch) -> list[Floats]:
+        carried = nothing() if part.carried is None else part.carried
+        kept = np.empty((len(part.keep_at), CARRIED))
+        marks = slice(first_mark[part.rows.start], first_mark[part.rows.stop])
+        kinds, times, values = tests_of(
+            clock[part.rows],
+            amount[part.rows],
+            first_mark[part.rows.start : part.rows.stop + 1] - first_mark[part.rows.start],
+            mark[marks],
+            value[marks],
+            bounds[part.battery],
+            carried,
+            part.keep_at,
+            kept,
+        )
+        found.append((np.full(len(kinds), part.battery), kinds, times, values))
+        return list(kept)
+
+    recalled.over(tested)
+    owner, kind, times, values = (np.concatenate(part) for part in zip(_NO_TESTS, *found, strict=True))
+    tests = (
+        _named(plates, owner, kind, times, values)
+        .pipe(_unrepaired, repairs)
         .pipe(_with_offset, offsets)
         .pipe(_with_rows, intervals, batteries)
         .pipe(_with_interval)
@@ -106,6 +131,10 @@ def capacity_tests(
         .sort(*_KEY, "ended_at", "started_at")
         .pipe(CapacityTest.validate)
     )
+    return Tests(tests, recalled.memory())
+
+
+_NO_TESTS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4), np.int64), np.zeros((0, 6)))
 
 
 def _day_arrays(days: pl.DataFrame) -> tuple[Ints, Floats]:
@@ -156,157 +185,15 @@ def _plate_arrays(plates: pl.DataFrame) -> Floats:
     return np.concatenate([own, np.array(bounds, dtype=np.float64).reshape(-1, 3)], axis=1)
 
 
-@njit(cache=True)
-def _tests(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0915
-    battery: Ints,
-    clock: Ints,
-    amount: Floats,
-    first_mark: Ints,
-    mark: Ints,
-    value: Floats,
-    plates: Floats,
-):
-    """Battery and kind, times, and amounts of each test.
-
-    Each of four counts (in, out, square, unobserved) begins anew with what it counts
-    from: the last full end, the discharge from it, the last empty end, the charge from it.
-    """
-    full, going, empty, coming = range(4)
-    size = 0
-    most = len(mark) + 1
-    row, times, found = np.empty((most, 2), np.int64), np.empty((most, 4), np.int64), np.empty((most, 6))
-    count = np.zeros((4, 4))
-    start, rested = np.zeros(4, np.int64), np.full(4, np.nan)
-    alive = np.zeros(4, np.bool_)
-    taper = np.array([np.inf, np.inf])
-    here, begin = np.zeros(4), np.zeros(4)
-    for k in range(len(battery)):
-        rated, low_limit, rest_full, still_full, still_empty = plates[battery[k]]
-        first, last, is_mean = clock[k, 0], clock[k, 1], clock[k, 4]
-        follows = k > 0 and battery[k - 1] == battery[k]
-        joined = False
-        bridge = np.zeros(4)
-        if follows:
-            bridge, joined = _bridge(clock[k - 1], amount[k - 1], first, amount[k, 3])
-            day = np.array([amount[k - 1, 0], amount[k - 1, 1], amount[k - 1, 2], float(clock[k - 1, 6])])
-            count += day + bridge
-        else:
-            alive[:] = False
-            taper[:] = np.inf
-        for m in range(first_mark[k], first_mark[k + 1]):
-            kind, at, missed, since_us = mark[m]
-            here[:] = (value[m, 0], value[m, 1], value[m, 2], float(missed))
-            current, volt = value[m, 3], value[m, 4]
-            at_first = at == first and follows and joined and abs(amount[k, 3]) > IDLE_RATE * rated
-            begin[:] = here
-            began, rest = at, volt
-            if at_first and kind in (DISCHARGE, CHARGE):
-                # It begins with the last sample of the day before.
-                begin[:] = -bridge
-                began = clock[k - 1, 1]
-                resting = abs(amount[k - 1, 4]) <= IDLE_RATE * rated
-                rest = (amount[k - 1, 6] if kind == DISCHARGE else amount[k - 1, 5]) if resting else np.nan
-            if kind in (TOP, BOTTOM) and at == last and k + 1 < len(battery) and battery[k + 1] == battery[k]:
-                # A day ends, but perhaps not the charge or the discharge.
-                _, goes_on = _bridge(clock[k], amount[k], clock[k + 1, 0], amount[k + 1, 3])
-                onwards = amount[k + 1, 3] if kind == TOP else -amount[k + 1, 3]
-                if goes_on and onwards > IDLE_RATE * rated:
-                    continue
-            if kind in (TOP, BOTTOM):
-                end = full if kind == TOP else empty
-                side = 0 if kind == TOP else 1
-                flowed = count[end] + here
-                apart = not alive[end] or flowed[1 - side] >= SAME_END_SHARE * rated
-                if kind == TOP and alive[coming]:
-                    tapered = current <= TAPERED_RATE * rated
-                    last_of_data = at == last and (k + 1 == len(battery) or battery[k + 1] != battery[k])
-                    total = count[coming] + here
-                    constant = _variation(total[0] + total[1], total[2], (at - start[coming]) / _US_PER_HOUR)
-                    if not last_of_data and (tapered or constant <= CONSTANT_SHARE):
-                        row[size] = (battery[k], _FULL_IN if tapered else _CONSTANT_IN)
-                        times[size] = (start[coming], at, 0, int(total[3]))
-                        found[size] = (total[0] - total[1], 0.0, 0.0, constant, rested[coming], np.nan)
-                        size += 1
-                        alive[coming] = False
-                if apart or abs(current) < taper[side]:
-                    taper[side] = abs(current)
-                    alive[end], alive[end + 1] = True, False
-                    count[end] = -here
-                if kind == BOTTOM:
-                    alive[full] = alive[going] = False
-            elif kind == DISCHARGE:
-                if not alive[going] or rest >= rest_full:
-                    alive[going] = True
-                    start[going], rested[going] = began, rest
-                    count[going] = -begin
-                    # Whether what was full before is full still.
-                    since = count[full] + begin
-                    silent = since[3] > _SILENT_US and not rest >= still_full
-                    if alive[full] and (silent or since[1] > SAME_END_SHARE * rated):
-                        alive[full] = False
-            elif kind == CHARGE:
-                if not alive[coming]:
-                    since = count[empty] + begin
-                    silent = since[3] > _SILENT_US and not rest <= still_empty
-                    if alive[empty] and not silent and since[0] <= SAME_END_SHARE * rated:
-                        alive[coming] = True
-                        start[coming], rested[coming] = began, rest
-                        count[coming] = -begin
-            elif kind == CROSSING:
-                since_ah, step = value[m, 5], value[m, 6]
-                if at_first:
-                    step = bridge[1]
-                    before = amount[k - 1, 5]
-                    if is_mean == 0 and before > low_limit:
-                        share = (before - low_limit) / (before - volt)
-                        since_us, since_ah = since_crossing(amount[k - 1, 4], current, at - clock[k - 1, 1], share)
-                if alive[going]:
-                    total = count[going] + here
-                    constant = _variation(total[0] + total[1], total[2], (at - start[going]) / _US_PER_HOUR)
-                    from_full = (alive[full] and taper[0] <= TAPERED_RATE * rated) or rested[going] >= rest_full
-                    if from_full or (alive[full] and constant <= CONSTANT_SHARE):
-                        row[size] = (battery[k], _FULL_OUT if from_full else _CONSTANT_OUT)
-                        times[size] = (start[going], at, since_us, int(total[3]))
-                        found[size] = (total[1] - total[0], since_ah, step, constant, rested[going], volt)
-                        size += 1
-                alive[going] = alive[full] = False
-    return row[:size], times[:size], found[:size]
-
-
-@njit(cache=True)
-def _bridge(clock: Ints, amount: Floats, first: int, current: float):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """What flows between the last sample of a day and the next day's first, and whether they are joined."""
-    last, gap, hold, is_mean, midnight = clock[1], clock[2], clock[3], clock[4], clock[5]
-    silence = first - last
-    joined = silence <= gap
-    held, counted = 0, 0
-    if is_mean == 1:
-        held = max(min(last + hold, first) - midnight, 0)
-        counted = min(hold, midnight - last)
-    elif joined:
-        held = silence
-    into, out, square = moved(amount[4], current, held, is_mean)
-    return np.array([into, out, square, float(max(silence - held - counted, 0))]), joined
-
-
-@njit(cache=True)
-def _variation(moved_ah: float, square: float, hours: float) -> float:
-    """Standard deviation of a current over its mean."""
-    if moved_ah <= 0.0 or hours <= 0.0:
-        return 0.0
-    mean = moved_ah / hours
-    return float(np.sqrt(max(square / hours - mean * mean, 0.0)) / mean)
-
-
-def _named(plates: pl.DataFrame, rows: Ints, times: Ints, values: Floats) -> pl.DataFrame:
+def _named(plates: pl.DataFrame, owner: Ints, kind: Ints, times: Ints, values: Floats) -> pl.DataFrame:
     """Tests with names and units, without those that are not worth the name."""
     instants = pl.Datetime("us", "UTC")
-    owners: pl.DataFrame = plates.select(*_KEY, "rated_capacity_ah")[rows[:, 0].tolist()]
+    owners: pl.DataFrame = plates.select(*_KEY, "rated_capacity_ah")[owner.tolist()]
     net, since, step, variation, rested, ended = values.T
     share, rated = pl.col("unobserved_us") / pl.col("length_us"), pl.col("rated_capacity_ah")
     return (
         owners.with_columns(
-            kind=pl.Series(np.array(TESTS, dtype=object)[rows[:, 1]], dtype=pl.String),
+            kind=pl.Series(np.array(TESTS, dtype=object)[kind], dtype=pl.String),
             started_at=pl.Series(times[:, 0], dtype=pl.Int64).cast(instants),
             ended_at=pl.Series(times[:, 1], dtype=pl.Int64).cast(instants),
             length_us=pl.Series(times[:, 1] - times[:, 0], dtype=pl.Int64),
@@ -320,6 +207,7 @@ def _named(plates: pl.DataFrame, rows: Ints, times: Ints, values: Floats) -> pl.
         )
         .filter(
             share <= _UNOBSERVED_SHARE,
+            pl.col("length_us") <= LONGEST_DAYS * _DAY_US,
             pl.col("capacity_ah").is_between(_PLAUSIBLE[0] * rated, _PLAUSIBLE[1] * rated),
             pl.col("capacity_at_crossing_ah") > 0,
         )

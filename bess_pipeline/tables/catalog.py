@@ -154,6 +154,7 @@ STEP_RESISTANCE = Table("step_resistance", resistance.StepResistance, "evidence"
 RESISTANCE_DAILY = Table("resistance_daily", resistance.ResistanceDaily, "gold", "fleet", _BATTERY_DAY)
 CELL_BALANCE = Table("cell_balance", balance.CellBalance, "gold", "fleet", _BATTERY_DAY)
 STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet", _BATTERY_DAY)
+TEST_MEMORY = Table("test_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
 CAPACITY_TESTS = Table(
     "capacity_tests", capacity.CapacityTest, "gold", "fleet", ("battery_id", "ended_at", "started_at"), until="ended_at"
 )

@@ -105,7 +105,7 @@ def measured(clean, plates, *, repairs=None, offsets=None):
         CurrentOffset.create_empty() if offsets is None else offsets,
         Repair.create_empty() if repairs is None else repairs,
         plates,
-    )
+    ).tests
 
 
 @dataclass

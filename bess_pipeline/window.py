@@ -86,8 +86,8 @@ def epoch_start(day: date) -> date:
     """The first day of the epoch that a day lies in.
 
     Examples:
-        >>> epoch_start(date(2026, 1, 28)), epoch_start(date(2026, 1, 29))
-        (datetime.date(2026, 1, 1), datetime.date(2026, 1, 29))
+        >>> epoch_start(date(2026, 1, 14)), epoch_start(date(2026, 1, 15))
+        (datetime.date(2025, 12, 18), datetime.date(2026, 1, 15))
     """
     return day - timedelta(days=(day - _FIRST).days % EPOCH_DAYS)
 

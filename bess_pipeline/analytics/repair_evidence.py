@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import polars as pl
-from numba import njit
 
 from bess_pipeline.analytics.likelihood import (
     WEEK_US,
@@ -231,20 +232,19 @@ def _usual(weeks: Weeks, week: Ints, values: Floats, before: Floats, known: Floa
     table = pl.DataFrame({"week": week, "value": values}).group_by("week").agg(pl.col("value").median())
     medians = np.full(len(weeks.series), np.nan)
     medians[table["week"].to_numpy()] = table["value"].to_numpy()
-    return _recent(weeks.series, medians, before.copy(), known)[week]
+    return _recent(weeks.series, medians, before, known)[week]
 
 
-@njit(cache=True)
 def _recent(series: Ints, medians: Floats, before: Floats, known: Floats) -> Floats:
     """The median of the last weekly medians of a series, at each of its weeks; NaN where there is none."""
     usual = np.full(len(medians), np.nan)
-    for w in range(len(medians)):
-        own = before[series[w]]
-        if not np.isnan(medians[w]):
-            five = np.append(own, medians[w])
-            usual[w] = np.median(five[~np.isnan(five)])
-            own[:] = five[1:]
-        known[w] = own
+    last = before.tolist()
+    for week, (battery, own) in enumerate(zip(series.tolist(), medians.tolist(), strict=True)):
+        if not math.isnan(own):
+            of_weeks = [*last[battery], own]
+            usual[week] = median(value for value in of_weeks if not math.isnan(value))
+            last[battery] = of_weeks[1:]
+        known[week] = last[battery]
     return usual
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from bess_pipeline.tables.availability import Availability
+from bess_pipeline.tables.availability import Availability, PresenceEvidence
 
 _KEY = ["fleet_id", "battery_id"]
 _DAY = [*_KEY, "date"]
@@ -28,7 +28,38 @@ LEAST_PEERS, PEER_RATE, LEAST_WORK_US = 3, 0.05, 3 * 3_600_000_000
 ABLE_PERCENT = (15.0, 85.0)
 
 
-def availability(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+def presence_evidence(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Condense each battery's day to what says whether it was there.
+
+    Args:
+        telemetry: `Telemetry5min` rows of a fleet.
+        batteries: `Battery` rows.
+
+    Returns:
+        `PresenceEvidence` rows, sorted. A day rests on itself.
+    """
+    rows = (
+        telemetry.select(*_DAY, "timestamp", "current_ampere", "power_watt", "soc_percent", "soc_bms_percent")
+        .join(batteries.select(*_KEY, "rated_capacity_ah", "rated_energy_wh"), on=_KEY, how="inner")
+        .sort(*_KEY, "timestamp")
+        .with_columns(
+            rate=pl.coalesce(
+                pl.col("current_ampere") / pl.col("rated_capacity_ah"), pl.col("power_watt") / pl.col("rated_energy_wh")
+            ).abs()
+        )
+    )
+    pieces = (_day_pieces(rows), _silent_pieces(rows), _idle_pieces(rows))
+    nothing = PresenceEvidence.create_empty()
+    return (
+        pl.concat([nothing, *pieces], how="diagonal")
+        .with_columns(pl.col("intervals", "worked", "soc_known").fill_null(0))
+        .select(nothing.columns)
+        .sort(*_DAY, "kind", "started_at")
+        .pipe(PresenceEvidence.validate)
+    )
+
+
+def availability(evidence: pl.DataFrame) -> pl.DataFrame:
     """Say for how much of each day each battery was there.
 
         availability = 100 · (H − unknown − outage − standstill) / (H − unknown)
@@ -40,13 +71,12 @@ def availability(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFra
     that or a day went by, the battery was out. Where it is not reported, or idling
     explains that it stands, nobody knows: neither for nor against.
 
-    A standstill is six hours without current, at a charge at which the battery could
+    A standstill is six hours without current, at a mean charge at which the battery could
     have gone both ways, in three of which the middle one of at least three others
     worked.
 
     Args:
-        telemetry: `Telemetry5min` rows of a fleet.
-        batteries: `Battery` rows.
+        evidence: `PresenceEvidence` rows.
 
     Returns:
         `Availability` rows, sorted by battery and day. What becomes of a silence is known once it is over:
@@ -56,16 +86,7 @@ def availability(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFra
         Outages told by counters: K. Anderson, R. Blumenthal (2020), Overcoming communications outages in inverter
         downtime analysis, 47th IEEE Photovoltaic Specialists Conference.
     """
-    rows = (
-        telemetry.select(*_KEY, "date", "timestamp", "current_ampere", "power_watt", "soc_percent", "soc_bms_percent")
-        .join(batteries.select(*_KEY, "rated_capacity_ah", "rated_energy_wh"), on=_KEY, how="inner")
-        .sort(*_KEY, "timestamp")
-        .with_columns(
-            rate=pl.coalesce(
-                pl.col("current_ampere") / pl.col("rated_capacity_ah"), pl.col("power_watt") / pl.col("rated_energy_wh")
-            )
-        )
-    )
+    rows = evidence.sort(*_KEY, "started_at")
     silent = _by_day(_silences(rows))
     still = _by_day(_standstills(rows)).rename({"us": "standstill"}).drop("kind")
     kinds = {
@@ -91,27 +112,34 @@ def availability(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFra
     )
 
 
-def _presence(rows: pl.DataFrame) -> pl.DataFrame:
+def _presence(evidence: pl.DataFrame) -> pl.DataFrame:
     """Each day from first to last data of each battery, and its time between these [µs]."""
-    spans = rows.group_by(_KEY, maintain_order=True).agg(
-        begins=pl.col("timestamp").first(), ends=pl.col("timestamp").last() + pl.duration(microseconds=_INTERVAL_US)
+    spans = (
+        evidence.filter(kind="day")
+        .group_by(_KEY, maintain_order=True)
+        .agg(begins=pl.col("started_at").min(), ends=pl.col("ended_at").max())
     )
     return _by_day(spans.with_columns(kind=pl.lit("there"))).rename({"us": "there"}).drop("kind")
 
 
-def _silences(rows: pl.DataFrame) -> pl.DataFrame:
-    """Silences of each battery: begins, ends, kind."""
-    before = rows.with_columns(
-        begins=pl.col("timestamp") + pl.duration(microseconds=_INTERVAL_US),
-        ends=pl.col("timestamp").shift(-1).over(_KEY),
-        # Of the last row the state of charge is that of its start: what flowed in it is not known to the counter yet.
-        after=pl.col("soc_bms_percent").shift(-1).over(_KEY),
-        in_row=100 * pl.col("rate").abs() / 12,
-    ).with_columns(silence_us=(pl.col("ends") - pl.col("begins")).dt.total_microseconds())
+def _silences(evidence: pl.DataFrame) -> pl.DataFrame:
+    """Silences of each battery, within its days and between them: begins, ends, kind."""
+    following = {name: pl.col(of).shift(-1).over(_KEY) for name, of in _NEXT.items()}
+    between = (
+        evidence.filter(kind="day")
+        .with_columns(
+            **following, started_at=pl.col("ended_at"), reported_before_percent=pl.col("reported_after_percent")
+        )
+        .with_columns(ended_at="next_at", reported_after_percent="next_reported")
+        .drop(_NEXT)
+        .filter(_lasted() >= SHORTEST_SILENCE_US)
+    )
+    before = pl.concat([evidence.filter(kind="silence"), between]).with_columns(silence_us=_lasted())
     days = pl.col("silence_us") / _DAY_US
-    change = (pl.col("after") - pl.col("soc_bms_percent")).abs()
-    expected = 100 * pl.col("rate").abs() * pl.col("silence_us") / _US_PER_HOUR
-    least = MOVED_PERCENT + MOVED_PERCENT_PER_DAY * days + pl.col("in_row").fill_null(0.0)
+    change = (pl.col("reported_after_percent") - pl.col("reported_before_percent")).abs()
+    expected = 100 * pl.col("rate") * pl.col("silence_us") / _US_PER_HOUR
+    in_row = 100 * pl.col("rate") / 12
+    least = MOVED_PERCENT + MOVED_PERCENT_PER_DAY * days + in_row.fill_null(0.0)
     kind = (
         pl.when(change.is_null())
         .then(pl.lit("unknown"))
@@ -121,43 +149,100 @@ def _silences(rows: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("outage"))
         .otherwise(pl.lit("unknown"))
     )
-    return before.filter(pl.col("silence_us") >= SHORTEST_SILENCE_US).select(*_KEY, "begins", "ends", kind=kind)
+    return before.select(*_KEY, begins="started_at", ends="ended_at", kind=kind)
 
 
-def _standstills(rows: pl.DataFrame) -> pl.DataFrame:
-    """Stretches in which a battery stands still while the others work: begins, ends, kind."""
-    rate = pl.col("rate").abs()
-    peers = (
-        rows.drop_nulls("rate")
-        .group_by("fleet_id", "timestamp")
-        .agg(seen=pl.len(), middle=rate.median())
-        .select("fleet_id", "timestamp", others=pl.col("seen") - 1, work=pl.col("middle") >= PEER_RATE)
-    )
-    idle = rate < STILL_RATE
-    goes_on = (
-        (pl.col("timestamp").diff() == pl.duration(microseconds=_INTERVAL_US))
-        & (pl.struct(_KEY) == pl.struct(_KEY).shift())
-        & (idle == idle.shift())
-    )
+_NEXT = {"next_at": "started_at", "next_reported": "reported_before_percent"}
+
+
+def _lasted() -> pl.Expr:
+    return (pl.col("ended_at") - pl.col("started_at")).dt.total_microseconds()
+
+
+def _standstills(evidence: pl.DataFrame) -> pl.DataFrame:
+    """Stretches, over any midnights, in which a battery stands still while the others work: begins, ends, kind."""
+    goes_on = (pl.col("started_at") == pl.col("ended_at").shift()) & (pl.struct(_KEY) == pl.struct(_KEY).shift())
     return (
-        rows.drop_nulls("rate")
-        .join(peers, on=["fleet_id", "timestamp"], how="left", maintain_order="left")
-        .with_columns(idle=idle, stretch=(~goes_on.fill_null(value=False)).cum_sum())
-        .filter("idle")
+        evidence.filter(kind="idling")
+        .with_columns(stretch=(~goes_on.fill_null(value=False)).cum_sum())
         .group_by(*_KEY, "stretch", maintain_order=True)
         .agg(
-            begins=pl.col("timestamp").first(),
-            ends=pl.col("timestamp").last() + pl.duration(microseconds=_INTERVAL_US),
-            rows=pl.len().cast(pl.Int64),
-            worked=(pl.col("work") & (pl.col("others") >= LEAST_PEERS)).sum().cast(pl.Int64),
-            soc=pl.coalesce("soc_percent", "soc_bms_percent").median(),
+            pl.col("intervals", "worked", "soc_sum_percent", "soc_known").sum(),
+            begins=pl.col("started_at").first(),
+            ends=pl.col("ended_at").last(),
         )
         .filter(
-            pl.col("rows") * _INTERVAL_US >= SHORTEST_STANDSTILL_US,
+            pl.col("intervals") * _INTERVAL_US >= SHORTEST_STANDSTILL_US,
             pl.col("worked") * _INTERVAL_US >= LEAST_WORK_US,
-            pl.col("soc").is_between(*ABLE_PERCENT),
+            (pl.col("soc_sum_percent") / pl.col("soc_known")).is_between(*ABLE_PERCENT),
         )
         .select(*_KEY, "begins", "ends", kind=pl.lit("standstill"))
+    )
+
+
+def _day_pieces(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each day from its first to its last row."""
+    return rows.group_by(_DAY, maintain_order=True).agg(
+        pl.col("rate").last(),
+        kind=pl.lit("day").first(),
+        started_at=pl.col("timestamp").first(),
+        ended_at=pl.col("timestamp").last() + pl.duration(microseconds=_INTERVAL_US),
+        reported_before_percent=pl.col("soc_bms_percent").first(),
+        reported_after_percent=pl.col("soc_bms_percent").last(),
+    )
+
+
+def _silent_pieces(rows: pl.DataFrame) -> pl.DataFrame:
+    """Silences of at least half an hour within a day."""
+    return (
+        rows.with_columns(
+            started_at=pl.col("timestamp") + pl.duration(microseconds=_INTERVAL_US),
+            ended_at=pl.col("timestamp").shift(-1).over(_DAY),
+            reported_after_percent=pl.col("soc_bms_percent").shift(-1).over(_DAY),
+        )
+        .filter(_lasted() >= SHORTEST_SILENCE_US)
+        .select(
+            *_DAY, "started_at", "ended_at", "rate", "reported_after_percent",
+            kind=pl.lit("silence"), reported_before_percent="soc_bms_percent",
+        )
+    )  # fmt: skip
+
+
+def _idle_pieces(rows: pl.DataFrame) -> pl.DataFrame:
+    """Stretches without current that last for hours, or reach a midnight, beyond which they may go on."""
+    known = rows.drop_nulls("rate")
+    peers = known.group_by("fleet_id", "timestamp").agg(seen=pl.len(), middle=pl.col("rate").median())
+    idle = pl.col("rate") < STILL_RATE
+    goes_on = (
+        (pl.col("timestamp").diff() == pl.duration(microseconds=_INTERVAL_US))
+        & (pl.struct(_DAY) == pl.struct(_DAY).shift())
+        & (idle == idle.shift())
+    )
+    soc = pl.coalesce("soc_percent", "soc_bms_percent")
+    midnight = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return (
+        known.join(peers, on=["fleet_id", "timestamp"], how="left", maintain_order="left")
+        .with_columns(
+            stretch=(~goes_on.fill_null(value=False)).cum_sum(),
+            work=(pl.col("middle") >= PEER_RATE) & (pl.col("seen") - 1 >= LEAST_PEERS),
+        )
+        .filter(idle)
+        .group_by(*_DAY, "stretch", maintain_order=True)
+        .agg(
+            kind=pl.lit("idling").first(),
+            started_at=pl.col("timestamp").first(),
+            ended_at=pl.col("timestamp").last() + pl.duration(microseconds=_INTERVAL_US),
+            intervals=pl.len().cast(pl.Int64),
+            worked=pl.col("work").sum().cast(pl.Int64),
+            soc_sum_percent=soc.sum(),
+            soc_known=soc.count().cast(pl.Int64),
+        )
+        .filter(
+            (_lasted() >= SHORTEST_STANDSTILL_US)
+            | (pl.col("started_at") == midnight)
+            | (pl.col("ended_at") == midnight + pl.duration(days=1))
+        )
+        .drop("stretch")
     )
 
 

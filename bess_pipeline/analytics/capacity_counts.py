@@ -35,6 +35,8 @@ _FULL_OUT, _CONSTANT_OUT, _FULL_IN, _CONSTANT_IN = range(len(TESTS))
 #: What is carried from day to day: the four counts, when each began [µs], the voltage at rest then, whether it goes on,
 #: the least current at either end, whether there was a day before, its clock and its amounts.
 _COUNTS, _STARTS, _RESTED, _ALIVE, _TAPER = slice(0, 16), slice(16, 20), slice(20, 24), slice(24, 28), slice(28, 30)
+#: A current at which nothing has ended [A].
+_UNTAPERED = 1e30
 _HAD_DAY, _CLOCK, _AMOUNT = 30, slice(31, 38), slice(38, 45)
 CARRIED = 45
 
@@ -43,7 +45,7 @@ def nothing() -> Floats:
     """What is carried into the first day of a battery."""
     carried = np.zeros(CARRIED)
     carried[_RESTED] = np.nan
-    carried[_TAPER] = np.inf
+    carried[_TAPER] = _UNTAPERED
     return carried
 
 
@@ -114,7 +116,7 @@ def tests_of(  # type: ignore[no-untyped-def]  # noqa: ANN201, C901, PLR0912, PL
             count += day + bridge
         else:
             alive[:] = False
-            taper[:] = np.inf
+            taper[:] = _UNTAPERED
         for m in range(first_mark[k], first_mark[k + 1]):
             kind, at, missed, since_us = mark[m]
             here[:] = (value[m, 0], value[m, 1], value[m, 2], float(missed))

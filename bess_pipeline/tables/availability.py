@@ -2,7 +2,27 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import day, key, number, quantity
+from bess_pipeline.tables.columns import choice, count, day, instant, key, number, quantity
+
+PIECES = ("day", "silence", "idling")
+
+
+class PresenceEvidence(dy.Schema):
+    """One row per battery, UTC day and piece of it: the whole from first to last row, a silence, or idling."""
+
+    fleet_id = key("Fleet the battery belongs to")
+    battery_id = key("Battery within the fleet")
+    date = day("UTC day")
+    kind = choice(PIECES, "What the piece is.", primary_key=True)
+    started_at = instant("Begin of the piece", primary_key=True)
+    ended_at = instant("End of the piece")
+    rate = number("Magnitude of the last known current before the end of the day, or the silence [C]", low=0)
+    reported_before_percent = quantity("%", "Reported charge of the first row of the day; before a silence the last")
+    reported_after_percent = quantity("%", "Reported charge of the last row of the day; after a silence the first")
+    intervals = count("Intervals of 5 minutes of idling")
+    worked = count("Of these, those in which the middle one of at least three others worked")
+    soc_sum_percent = quantity("%", "Sum of the charges while idling")
+    soc_known = count("Number of these charges")
 
 
 class Availability(dy.Schema):

@@ -172,6 +172,13 @@ CYCLE_HISTOGRAM = Table(
 ENERGY_EVIDENCE = Table("energy_evidence", energy.EnergyEvidence, "evidence", "fleet", _BATTERY_DAY)
 BATTERY_DAILY = Table("battery_daily", energy.BatteryDaily, "gold", "fleet", _BATTERY_DAY)
 TIME_IN_BANDS = Table("time_in_bands", bands.TimeInBand, "gold", "fleet", (*_BATTERY_DAY, "quantity", "position"))
+PRESENCE_EVIDENCE = Table(
+    "presence_evidence",
+    availability.PresenceEvidence,
+    "evidence",
+    "fleet",
+    (*_BATTERY_DAY, "kind", "started_at"),
+)
 AVAILABILITY = Table("availability", availability.Availability, "gold", "fleet", _BATTERY_DAY)
 _BATTERY_AS_OF = ("battery_id", "as_of")
 DAILY_STRESS = Table("daily_stress", degradation.DailyStress, "evidence", "fleet", _BATTERY_DAY)

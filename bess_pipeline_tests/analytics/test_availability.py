@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bess_pipeline.analytics.availability import availability
+from bess_pipeline.analytics.availability import availability, presence_evidence
 from bess_pipeline.tables.availability import Availability
 from bess_pipeline.tables.telemetry import Telemetry5min
 from bess_pipeline_tests.analytics import made_cells
@@ -45,7 +45,10 @@ def telemetry(days=1, *, battery="b", rate=0.25, bms=50.0, soc=50.0, silent=()):
 
 def days_of(*frames):
     rows = pl.concat(frames)
-    found = availability(rows, made_cells.batteries(*sorted(set(rows["battery_id"]))))
+    plates = made_cells.batteries(*sorted(set(rows["battery_id"])))
+    found = availability(presence_evidence(rows, plates))
+    by_day = [presence_evidence(day, plates) for _, day in rows.group_by("date", maintain_order=True)]
+    assert_frame_equal(availability(pl.concat(by_day)), found, check_exact=True)
     Availability.validate(found)
     return found
 
@@ -146,4 +149,4 @@ def test_hours_add_up_and_the_order_of_rows_does_not_matter(there, seed):
 
 
 def test_nothing_in_gives_nothing_out():
-    assert availability(telemetry().clear(), made_cells.batteries("b")).is_empty()
+    assert availability(presence_evidence(telemetry().clear(), made_cells.batteries("b"))).is_empty()

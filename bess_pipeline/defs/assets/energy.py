@@ -56,9 +56,14 @@ def time_in_bands(
     return bands.time_in_bands(telemetry_5min, closed_intervals, batteries)
 
 
+@dg.asset(**spec(catalog.PRESENCE_EVIDENCE, Reach()))
+def presence_evidence(telemetry_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return presence.presence_evidence(telemetry_5min, batteries)
+
+
 @dg.asset(**spec(catalog.AVAILABILITY))
-def availability(telemetry_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    return presence.availability(telemetry_5min, batteries)
+def availability(presence_evidence: pl.DataFrame) -> pl.DataFrame:
+    return presence.availability(presence_evidence)
 
 
 @dg.asset(**spec(catalog.FLEET_DAILY))

@@ -82,13 +82,16 @@ def give_past(lake: GrowingLake, years: float) -> None:
         if begun is None:
             continue
         period = rows.filter(pl.col(table.until).cast(pl.Date) < begun + timedelta(days=PERIOD))
+        # What a night does not read of the past is left empty: it would tell of instants in nested columns.
+        period = period.with_columns(cs.list(cs.struct()).list.head(0))
         past = pl.concat(
             period.with_columns(cs.temporal().dt.offset_by(f"-{PERIOD * back}d")) for back in range(1, periods + 1)
         ).select(whole.columns)
         lake.lake.replace(table, pl.concat([past, whole]), Slice(_FLEET))
     for step in steps():
         if step.reach is not None:
-            reads, makes = ([catalog.TABLES[name] for name in sorted(names)] for names in (step.needs, step.makes))
+            reads = [catalog.TABLES[name] for name in sorted(step.needs)]
+            makes = [catalog.TABLES[name] for name in step.makes]
             wanted = increment(lake.lake, _FLEET, reads, makes, step.reach, made_by="")
             for table in makes:
                 Notes(lake.lake).record(_FLEET, table.name, wanted.basis)

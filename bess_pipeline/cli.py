@@ -46,6 +46,7 @@ class Profile(StrEnum):
     pv = "pv"
     frequency = "frequency"
     peak_shaving = "peak_shaving"
+    reserve = "reserve"
 
 
 def _fail(lines: list[str]) -> None:

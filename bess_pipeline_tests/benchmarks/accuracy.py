@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import polars as pl
 from rich.console import Console
@@ -29,6 +30,7 @@ from bess_pipeline.analytics.fleet_accuracy import JUDGED, Accuracy, fleet_accur
 from bess_pipeline.analytics.known_truth import known_truth
 from bess_pipeline.defs.evaluate import accuracy_grids
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
+from bess_pipeline.sources.simulate.plan import ProfileName
 from bess_pipeline.sources.simulate.truth import END_OF_LIFE, truth_tables
 from bess_pipeline_tests.fleet_tables import plan_without_clocks, simulated_tables
 
@@ -104,9 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--chemistry", nargs="+", default=["LFP"], choices=["LFP", "NMC"])
-    parser.add_argument(
-        "--profile", nargs="+", default=["arbitrage"], choices=["arbitrage", "pv", "frequency", "peak_shaving"]
-    )
+    parser.add_argument("--profile", nargs="+", default=["arbitrage"], choices=get_args(ProfileName))
     parser.add_argument("--batteries", type=int, default=6)
     parser.add_argument("--days", type=int, default=400)
     parser.add_argument("--interval", type=int, default=300, help="seconds from sample to sample")

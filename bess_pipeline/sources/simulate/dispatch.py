@@ -25,6 +25,7 @@ def requests(plan: Plan, chance: np.random.Generator) -> Floats:
         "pv": _pv,
         "frequency": _frequency,
         "peak_shaving": _peak_shaving,
+        "reserve": _reserve,
     }[plan.profile](plan, hours, chance)
     share = chance.uniform(0.92, 1.04, (plan.batteries, 1))
     return asked * share
@@ -84,6 +85,21 @@ def _peak_shaving(plan: Plan, hours: Floats, chance: np.random.Generator) -> Flo
     charging = (hour >= 21) | (hour < 5)
     site = np.where(charging, 0.18, 0.0) - np.where(shaving, depth, 0.0)
     return np.repeat(site[None, :], plan.batteries, axis=0)
+
+
+def _reserve(plan: Plan, hours: Floats, chance: np.random.Generator) -> Floats:
+    """Stands by half full: called upon once on most days, either way, for less than an hour.
+
+    The kernel adds what brings the state of charge back to the middle.
+    """
+    hour = hours % 24
+    at = _by_day(plan, chance.uniform(0.5, 22.0, plan.days))
+    long = _by_day(plan, chance.uniform(0.2, 0.8, plan.days))
+    called = (hour >= at) & (hour < at + long)
+    rate = _by_day(plan, chance.choice([-0.2, -0.1, 0.0, 0.1, 0.2], plan.days))
+    droop = 0.02 * _smooth_noise(plan, chance, seconds=300.0, rows=plan.batteries)
+    asked: Floats = np.where(called, rate, 0.0)[None, :] + droop
+    return asked
 
 
 def _smooth_noise(plan: Plan, chance: np.random.Generator, *, seconds: float, rows: int) -> Floats:

@@ -17,8 +17,8 @@ from bess_pipeline.sources.simulate.plan import Plan
 
 Floats = npt.NDArray[np.float64]
 
-#: C-rate per unit of state of charge away from a half, by which regulating batteries find back to the middle.
-_RECENTRE = {"frequency": 0.25}
+#: C-rate per unit of state of charge away from a half, by which batteries that regulate or stand by find back.
+_RECENTRE = {"frequency": 0.25, "reserve": 0.15}
 
 
 #: Loggers that are this slow deliver the mean of each interval [s].

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Literal, get_args
 
 ChemistryName = Literal["LFP", "NMC"]
-ProfileName = Literal["arbitrage", "pv", "frequency", "peak_shaving"]
+ProfileName = Literal["arbitrage", "pv", "frequency", "peak_shaving", "reserve"]
 
 #: Battery faults that can be planted.
 FAULTS = (

@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float64]
 #: A battery has reached the end of its life at this share of rated capacity.
 END_OF_LIFE = 0.8
 
+#: What the evaluation data call uses.
+_SHORT = {"arbitrage": "arb", "frequency": "fr", "peak_shaving": "peak"}
 _FUTURE_DAYS = 20 * 365
 _FUTURE_STEP = 7
 _INVERTER_EFFICIENCY = 0.975
@@ -187,7 +189,7 @@ def _racks(simulated: Simulated, daily: pl.DataFrame, future: pl.DataFrame) -> p
             "rack_id": _ids(simulated),
             "site_id": plan.fleet_id,
             "chem": plan.chemistry,
-            "profile": {"arbitrage": "arb", "pv": "pv", "frequency": "fr", "peak_shaving": "peak"}[plan.profile],
+            "profile": _SHORT.get(plan.profile, plan.profile),
             "eol_q": END_OF_LIFE,
             "knee_day": [
                 (knees[number].onset - plan.start_time) / timedelta(days=1) if number in knees else None

@@ -79,6 +79,16 @@ def test_charging_lies_above_discharging_at_the_same_charge():
     assert volt[middle & (current > 50)].mean() - volt[middle & (current < -50)].mean() > 0.03
 
 
+@pytest.mark.parametrize("chemistry", ["LFP", "NMC"])
+def test_a_battery_in_reserve_stays_near_the_middle_for_months(chemistry):
+    """So that use which never shows the ends of the charge can be judged after long."""
+    lived = simulate(plan(profile="reserve", chemistry=chemistry, days=120, interval_seconds=300, data_faults=False))
+    soc = lived.life.steps[:, 288:, physics.MEAN_SOC]
+    assert 0.2 < soc.min() < 0.45
+    assert 0.55 < soc.max() < 0.8
+    assert (soc.max(axis=1) - soc.min(axis=1) > 0.15).all()
+
+
 @pytest.mark.parametrize("lfp", [1, 0])
 def test_warmth_depth_and_a_high_charge_wear(lfp):
     volt = 3.7

@@ -16,6 +16,7 @@ from bess_pipeline.analytics.filter_memory import Life, lives, memory_rows
 from bess_pipeline.analytics.filter_rows import RATE, REPORTED, VOLT, filter_rows, own_columns
 from bess_pipeline.analytics.ocv import OcvTable, ocv_table, rested_charge
 from bess_pipeline.analytics.traces import Bools, Floats, Ints, Traces, traces
+from bess_pipeline.tables.chemistry import CHEMISTRY
 from bess_pipeline.tables.health import BatteryState, FilterMemory
 
 _KEY = ["fleet_id", "battery_id"]
@@ -25,6 +26,8 @@ _US_PER_DAY = 86_400_000_000
 BLOCK_DAYS = 7
 #: Fast and slow part of the drop over resistance at 1 C where the fleet states none, and as shares of what it states.
 _FAST_VOLT, _FAST_SHARE, _SLOW_SHARE = 0.08, 1.2, 0.6
+#: Standard error of an open-circuit curve that is the cell's own, and of its chemistry's [V].
+_OWN_CURVE, _USUAL_CURVE = 0.0035, 0.02
 #: First state of charge: error of what the management system reports, and of voltage under load [V].
 _REPORTED_SIGMA, _LOADED_VOLT = 0.15, 0.025
 
@@ -79,6 +82,7 @@ def estimates(
     both = np.stack([aged.volt, aged.doubt], axis=1)
     table = ocv_table(batteries, curves)
     known = lives(memory)
+    with_curve = _with_own_curve(batteries, curves)
     days: list[date] = series.rows["date"].unique().to_list()
     last = max(days, default=date(1970, 1, 1))
     smooth = np.full((len(own), 2), np.nan)
@@ -97,7 +101,7 @@ def estimates(
         owed = filter_rows(life.own, life.start_us, life.owed, keep_at, rows)
         first = 0 if life.plate is not None else _first_voltage(rows)
         if life.plate is None and first < len(rows):
-            life = replace(life, plate=_plate(series, b, life.own[first], table))
+            life = replace(life, plate=_plate(series, b, life.own[first], table, own=key in with_curve))
         carried = np.empty((0, filtering.CARRIED))
         if life.plate is not None:
             found = _filtered(life, rows, first, keep_at, both[aged.of_battery[b]])
@@ -113,6 +117,20 @@ def estimates(
     )
     states = _states(series, plates, passed, corrections, corrected=~np.isnan(own[:, VOLT]))
     return Estimates(charge, states, pl.concat(kept).sort(*_KEY, "date"))
+
+
+def _with_own_curve(batteries: pl.DataFrame, curves: pl.DataFrame) -> set[tuple[str, str]]:
+    """Batteries whose open-circuit curve is not just that of their chemistry."""
+    usual = pl.concat(
+        pl.DataFrame(values.ocv, schema=["soc_percent", "usual_volt"], orient="row").with_columns(
+            chemistry=pl.lit(name)
+        )
+        for name, values in CHEMISTRY.items()
+    )
+    points = curves.join(batteries.select(*_KEY, "chemistry"), on=_KEY)
+    is_usual = pl.col("ocv_volt") == pl.col("usual_volt")
+    own = points.join(usual, on=["chemistry", "soc_percent"], how="left").filter(~is_usual.fill_null(value=False))
+    return set(own.select(_KEY).unique().rows())
 
 
 def _first_voltage(rows: Floats) -> int:
@@ -187,7 +205,7 @@ def _states(series: Traces, plates: Floats, passed: Floats, before: Ints, *, cor
     )
 
 
-def _plate(series: Traces, battery: int, row: Floats, table: OcvTable) -> Floats:
+def _plate(series: Traces, battery: int, row: Floats, table: OcvTable, *, own: bool) -> Floats:
     """What is known of a battery before its first row with a voltage."""
     rated, cells = series.nameplate("rated_capacity_ah")[battery], series.cells()[battery]
     stated = series.nameplate("resistance_ohm")[battery] / cells * rated
@@ -200,4 +218,6 @@ def _plate(series: Traces, battery: int, row: Floats, table: OcvTable) -> Floats
     if not np.isnan(row[REPORTED]):
         weight = 1 / error**2, 1 / _REPORTED_SIGMA**2
         soc, error = (soc * weight[0] + row[REPORTED] * weight[1]) / sum(weight), sum(weight) ** -0.5
-    return np.array([_FAST_SHARE * volt, _SLOW_SHARE * volt, gap, soc, min(error, 0.29)])
+    return np.array(
+        [_FAST_SHARE * volt, _SLOW_SHARE * volt, gap, soc, min(error, 0.29), _OWN_CURVE if own else _USUAL_CURVE]
+    )

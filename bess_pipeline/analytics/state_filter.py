@@ -10,9 +10,9 @@ from bess_pipeline.analytics.traces import Floats, Ints
 
 #: What is estimated: state of charge [1], offset of the current [C], logarithms of the capacity and of what it was when
 #: new over rated, logarithms of the immediate and of the slow resistance over their priors, half gap of the hysteresis
-#: [V], whose the lower end of the curve is (1: the cathode's, -1: the anode's), and bias of the open-circuit voltage at
-#: even points of the state of charge [V].
-SOC, OFFSET, CAPACITY, NEW, OHM, SLOW, HYSTERESIS, LOWER, BIAS = range(9)
+#: [V], whose the lower end of the curve is (1: the cathode's, -1: the anode's), how fast the logarithm of the capacity
+#: falls [1/a], and bias of the open-circuit voltage at even points of the state of charge [V].
+SOC, OFFSET, CAPACITY, NEW, OHM, SLOW, HYSTERESIS, LOWER, FADE, BIAS = range(10)
 BIAS_POINTS = 12
 SIZE = BIAS + BIAS_POINTS
 
@@ -23,21 +23,24 @@ ACTIVE, NET, GROSS, RATE, VOLT, HEAT, SILENT, LEAP, LEAP_SIGMA, SLOW_RATE, BRANC
 ROW_COLUMNS = 11
 
 #: What is known of a battery before its first row: resistances at 1 C [V], half gap of the hysteresis [V], first state
-#: of charge [1] and its standard error.
-FAST_VOLT, SLOW_VOLT, GAP_VOLT, FIRST_SOC, FIRST_SIGMA = range(5)
-PLATE = 5
+#: of charge [1] and its standard error, standard error of the open-circuit curve [V].
+FAST_VOLT, SLOW_VOLT, GAP_VOLT, FIRST_SOC, FIRST_SIGMA, CURVE_SIGMA = range(6)
+PLATE = 6
 
-#: Standard errors at the beginning: offset [C], capacity, resistances (logarithms), hysteresis (share), bias [V].
-PRIOR_OFFSET, PRIOR_CAPACITY, PRIOR_OHM, PRIOR_GAP, PRIOR_BIAS = 0.0015, 0.025, 0.4, 0.7, 0.0035
+#: Standard errors at the beginning: offset [C], capacity, resistances (logarithms), hysteresis (share).
+PRIOR_OFFSET, PRIOR_CAPACITY, PRIOR_OHM, PRIOR_GAP = 0.0015, 0.025, 0.4, 0.7
 #: Cells hold a little more than their rating when new, and have lost a little when data begin; its standard error.
 FIRST_CAPACITY, FIRST_LOSS, PRIOR_LOSS = 0.01, 0.01, 0.012
 #: What graphite cannot explain at the lower end of the curve is probably the cathode's.
 FIRST_LOWER, PRIOR_LOWER = 0.9, 0.3
 #: Neighbouring points of the bias are alike: their correlation falls by e over so many points.
 BIAS_REACH = 1.5
-#: How much each may wander: of charge moved, and in a day (capacity also falls by so much).
+#: Cells fade fast when new, for what they lose grows with the square root of time; within so many days the rate comes
+#: to what is usual in the long run [1/a].
+FIRST_FADE, PRIOR_FADE, LONG_FADE, FADE_DAYS = 0.10, 0.08, 0.025, 90.0
+#: How much each may wander: of charge moved, and in a day.
 WALK_SOC, WALK_OFFSET, WALK_CAPACITY, WALK_OHM, WALK_GAP, WALK_BIAS = 0.002, 4e-5, 4e-4, 5e-3, 1e-5, 1e-4
-FADE_PER_DAY = 8e-5
+WALK_FADE = 0.003
 #: Standard error of a cell voltage [V], and of what the model says of polarization, of the drop, and of hysteresis.
 VOLT_SIGMA, SLOW_SHARE, DROP_SHARE, BRANCH_SHARE = 0.006, 0.15, 0.05, 0.35
 #: Cells of a string differ in their state of charge, and curves in where they turn: the error along the curve [1].
@@ -48,6 +51,14 @@ ALIKE_ROWS = 12.0
 MOST_SURPRISE = 2.5
 #: Where surprises stay this large, the state of charge and the capacity are opened again by so much.
 LOST, REOPEN_SOC, REOPEN_CAPACITY = 20.0, 0.10, 0.01
+#: A battery is not as the model says where a larger share of its rows than this, of about so many, surprise by more
+#: than this mean square. Of one that is, less than a hundredth do.
+MISFIT_SHARE, MISFIT_ROWS, MISFIT_SIZE = 0.15, 1000.0, 0.3
+#: Its capacity is not known better than by this times the root of the share beyond; what is known better is doubted
+#: within so many days.
+MISFIT_SIGMA, MISFIT_DAYS = 0.15, 3.0
+#: Where the voltage does not follow a current at all, nothing is known of the charge that was counted either.
+UNBELIEVED = 10.0
 #: The capacity not again so soon after: in hours, and in charge moved either way over rated.
 REOPEN_HOURS, REOPEN_CHARGE = 72.0, 2.0
 #: Logarithms of capacities that are possible.
@@ -57,8 +68,9 @@ BELOW_EMPTY, ABOVE_FULL, END = -0.05, 1.05, 0.02
 _SURPRISE_ROWS = 48.0
 
 #: All that the filter carries from row to row: mean square of surprises, when the capacity was last opened [h], charge
-#: moved since over rated, until when no voltage is believed [h], the state, and one triangle of its covariance.
-RUNNING, OPENED, MOVED, SETTLED, STATE = range(5)
+#: moved since over rated, until when no voltage is believed [h], share of large surprises lately, the state, and one
+#: triangle of its covariance.
+RUNNING, OPENED, MOVED, SETTLED, MISFIT, STATE = range(6)
 CARRIED = STATE + SIZE + SIZE * (SIZE + 1) // 2
 #: No voltage is believed for this long after a silence of so much [h].
 SETTLING_HOURS, LONG_SILENCE_HOURS = 0.5, 0.25
@@ -148,10 +160,11 @@ def begun(plate: Floats, x: Floats, p: Floats) -> None:
     p[NEW, NEW] = PRIOR_CAPACITY**2 + PRIOR_LOSS**2
     p[OHM, OHM] = p[SLOW, SLOW] = PRIOR_OHM**2
     x[LOWER], p[LOWER, LOWER] = FIRST_LOWER, PRIOR_LOWER**2
+    x[FADE], p[FADE, FADE] = FIRST_FADE, PRIOR_FADE**2
     p[HYSTERESIS, HYSTERESIS] = (PRIOR_GAP * plate[GAP_VOLT]) ** 2 + 1e-10
     for i in range(BIAS_POINTS):
         for j in range(BIAS_POINTS):
-            p[BIAS + i, BIAS + j] = PRIOR_BIAS**2 * np.exp(-abs(i - j) / BIAS_REACH)
+            p[BIAS + i, BIAS + j] = plate[CURVE_SIGMA] ** 2 * np.exp(-abs(i - j) / BIAS_REACH)
 
 
 @njit(cache=True)
@@ -202,8 +215,16 @@ def corrected(
 
 
 @njit(cache=True)
-def advanced(x: Floats, p: Floats, row: Floats, hours: float) -> tuple[float, float]:
+def _fading(hours: float) -> tuple[float, float]:
+    """Years from row to row, and the share of an unusual rate of fade that is left after them."""
+    return hours / (24.0 * 365.25), np.exp(-hours / (24.0 * FADE_DAYS))
+
+
+@njit(cache=True)
+def advanced(x: Floats, p: Floats, row: Floats, hours: float, misfit: float) -> tuple[float, float]:
     """Carry state and covariance to the start of the next row.
+
+    ``misfit`` is the share of large surprises lately.
 
     Returns:
         How the next state of charge depends on the offset and on the capacity.
@@ -222,10 +243,21 @@ def advanced(x: Floats, p: Floats, row: Floats, hours: float) -> tuple[float, fl
     for i in range(SIZE):
         p[i, SOC] += on_offset * p[i, OFFSET] + on_capacity * p[i, CAPACITY]
     days = hours / 24.0
-    x[CAPACITY] -= FADE_PER_DAY * days
+    years, kept = _fading(hours)
+    x[CAPACITY] -= x[FADE] * years
+    x[FADE] = LONG_FADE + (x[FADE] - LONG_FADE) * kept
+    for j in range(SIZE):
+        p[CAPACITY, j] -= years * p[FADE, j]
+        p[FADE, j] *= kept
+    for i in range(SIZE):
+        p[i, CAPACITY] -= years * p[i, FADE]
+        p[i, FADE] *= kept
     p[SOC, SOC] += (WALK_SOC * row[GROSS]) ** 2 + (row[LEAP_SIGMA] ** 2 if silent > 0 else 0.0) + 1e-12
     p[OFFSET, OFFSET] += WALK_OFFSET**2 * days
     p[CAPACITY, CAPACITY] += WALK_CAPACITY**2 * days
+    doubt = MISFIT_SIGMA**2 * max(misfit - MISFIT_SHARE, 0.0) - p[CAPACITY, CAPACITY]
+    p[CAPACITY, CAPACITY] += max(doubt, 0.0) * min(days / MISFIT_DAYS, 1.0)
+    p[FADE, FADE] += WALK_FADE**2 * days
     p[OHM, OHM] += WALK_OHM**2 * days
     p[SLOW, SLOW] += WALK_OHM**2 * days
     p[HYSTERESIS, HYSTERESIS] += WALK_GAP**2 * days
@@ -239,7 +271,7 @@ def fresh(plate: Floats, first_hours: float) -> Floats:
     """What is carried into a battery's first row, which starts at so many hours: shape (CARRIED,)."""
     x, p = np.empty(SIZE), np.empty((SIZE, SIZE))
     begun(plate, x, p)
-    carried = np.array([0.0, -1e9, 0.0, first_hours])
+    carried = np.array([0.0, -1e9, 0.0, first_hours, 0.0])
     return _packed(carried, x, p)
 
 
@@ -269,6 +301,7 @@ def _unpacked(carried: Floats, x: Floats, p: Floats) -> None:
 @njit(cache=True)
 def _opened_where_lost(header: Floats, p: Floats, size: float, hours: float) -> None:
     """Open state of charge and capacity again where surprises stay large."""
+    header[MISFIT] += ((1.0 if size > MISFIT_SIZE else 0.0) - header[MISFIT]) / MISFIT_ROWS
     header[RUNNING] += (min(size, 10 * LOST) - header[RUNNING]) / _SURPRISE_ROWS
     if header[RUNNING] > LOST:
         p[SOC, SOC] += REOPEN_SOC**2
@@ -308,13 +341,13 @@ def estimated(  # noqa: PLR0913, PLR0917 - what is known, and what is to be fill
     slope, gain = np.empty((n, SIZE)), np.empty((n, SIZE))
     before = np.empty((n, SIZE))
     surprise, variance = np.zeros(n), np.zeros(n)
-    on_offset, on_capacity = np.zeros(n), np.zeros(n)
-    prior = np.empty(n)
+    on, prior = np.zeros((n, 3)), np.empty(n)
     first = 0
     for k in range(n):
         while next_kept < len(keep_at) and keep_at[next_kept] == k:
             kept[next_kept] = _packed(header, x, p)
             next_kept += 1
+        size = 0.0
         prior[k] = x[SOC]
         before[k] = p[SOC]
         if not np.isnan(rows[k, VOLT]) and start_hours[k] >= header[SETTLED]:
@@ -327,21 +360,26 @@ def estimated(  # noqa: PLR0913, PLR0917 - what is known, and what is to be fill
         header[MOVED] += rows[k, GROSS]
         if rows[k, SILENT] > LONG_SILENCE_HOURS:
             header[SETTLED] = start_hours[k + 1] + SETTLING_HOURS
-        on_offset[k], on_capacity[k] = advanced(x, p, rows[k], start_hours[k + 1] - start_hours[k])
+        on[k, 2] = start_hours[k + 1] - start_hours[k]
+        on[k, 0], on[k, 1] = advanced(x, p, rows[k], on[k, 2], header[MISFIT])
+        if size > UNBELIEVED:
+            p[SOC, SOC] += rows[k, GROSS] ** 2
         if block[k + 1] > block[first] + 1:
-            first = _looked_back(
-                first, k + 1, block, prior, before, slope, gain, surprise, variance, on_offset, on_capacity, smooth
-            )
+            first = _looked_back(first, k + 1, block, prior, before, slope, gain, surprise, variance, on, smooth)
     while first < n:
-        first = _looked_back(
-            first, n, block, prior, before, slope, gain, surprise, variance, on_offset, on_capacity, smooth
-        )
+        first = _looked_back(first, n, block, prior, before, slope, gain, surprise, variance, on, smooth)
     return kept
 
 
 @njit(cache=True)
-def _back_in_time(pull: Floats, weight: Floats, on_offset: float, on_capacity: float) -> None:
-    """From the start of the next row to the end of this: only the state of charge depends on more than itself."""
+def _back_in_time(pull: Floats, weight: Floats, on_offset: float, on_capacity: float, hours: float) -> None:
+    """From the start of the next row to the end of this: charge rests on offset and capacity, that on the fade."""
+    years, kept = _fading(hours)
+    pull[FADE] = kept * pull[FADE] - years * pull[CAPACITY]
+    for j in range(SIZE):
+        weight[FADE, j] = kept * weight[FADE, j] - years * weight[CAPACITY, j]
+    for i in range(SIZE):
+        weight[i, FADE] = kept * weight[i, FADE] - years * weight[i, CAPACITY]
     pull[OFFSET] += on_offset * pull[SOC]
     pull[CAPACITY] += on_capacity * pull[SOC]
     for j in range(SIZE):
@@ -371,12 +409,13 @@ def _back_through(
 @njit(cache=True)
 def _looked_back(  # noqa: PLR0913, PLR0917 - what the pass forward has kept
     first: int, end: int, block: Ints, prior: Floats, before: Floats, slope: Floats, gain: Floats,
-    surprise: Floats, variance: Floats, on_offset: Floats, on_capacity: Floats, smooth: Floats,
+    surprise: Floats, variance: Floats, on: Floats, smooth: Floats,
 ) -> int:  # fmt: skip
     """Smooth the rows of one block by all rows before ``end``; returns the first row of the next block.
 
     The backward pass of Bryson and Frazier: ``pull`` and ``weight`` are the gradient and the curvature of the
-    likelihood of all later rows by the state.
+    likelihood of all later rows by the state. ``on`` is how the next row's charge depends on offset and capacity, and
+    after how many hours it begins.
     """
     last = first
     while last < end and block[last] == block[first]:
@@ -385,7 +424,7 @@ def _looked_back(  # noqa: PLR0913, PLR0917 - what the pass forward has kept
     along = np.empty(SIZE)
     for k in range(end - 1, first - 1, -1):
         if k < end - 1:
-            _back_in_time(pull, weight, on_offset[k], on_capacity[k])
+            _back_in_time(pull, weight, on[k, 0], on[k, 1], on[k, 2])
         if variance[k] > 0:
             _back_through(pull, weight, slope[k], gain[k], surprise[k], variance[k], along)
         if k < last:

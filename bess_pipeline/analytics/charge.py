@@ -11,7 +11,7 @@ _NORMAL_90 = 1.6448536269514722
 _INTERVAL_US = 300_000_000
 
 #: What neighbouring errors of the model add to the filter's standard error: a factor, and at least so much [%].
-INFLATION, LEAST_SIGMA = 1.5, 0.3
+INFLATION, LEAST_SIGMA = 1.0, 0.2
 
 _METHOD, _NO_VOLTAGE = "state filter, smoothed", "no voltage"
 

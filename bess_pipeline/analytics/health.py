@@ -12,7 +12,7 @@ _NORMAL_90 = 1.6448536269514722
 #: Relative error of the gain of current sensors: it goes one to one into capacity, and nothing in the data tells it.
 GAIN_ERROR = 0.004
 #: What lasting errors of the model add to the filter's standard error: a factor, and at least so much of rated.
-INFLATION, LEAST_SIGMA = 1.3, 0.004
+INFLATION, LEAST_SIGMA = 1.2, 0.004
 #: An estimate begins when so much of the variance that there was before any data is gone.
 _LEARNT, _PRIOR_SIGMA = 0.2, 0.025
 #: Charge from which on a battery is full, and swing from which on its use is wide [%]; days that are looked at.

@@ -19,6 +19,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from filelock import FileLock, Timeout
 
 from bess_pipeline.config import Settings
+from bess_pipeline.defs import records
 from bess_pipeline.defs.automation import FLEET_TAG
 from bess_pipeline.defs.partitions import FLEETS
 
@@ -79,7 +80,7 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
     prepare(settings)
     try:
         with FileLock(settings.dagster_home / "bess-run.lock", timeout=0):
-            instance = dg.DagsterInstance.from_config(str(settings.dagster_home))
+            instance = dg.DagsterInstance.from_ref(records.ref_of(settings.dagster_home))
             with instance:
                 _bury(instance)
                 yield instance

@@ -1,0 +1,92 @@
+"""Records that stay open are those that Dagster itself keeps."""
+
+from datetime import date
+
+import dagster as dg
+import pytest
+from dagster._core.instance.ref import InstanceRef
+
+from bess_pipeline.defs import records
+from bess_pipeline.defs.partitions import day_key
+from bess_pipeline.defs.runs import instance_of, prepare
+from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
+from bess_pipeline_tests.deployments import run
+
+PLAN = Plan(
+    fleet_id="alpha", batteries=1, days=2, seed=2, interval_seconds=300, start=date(2026, 3, 1), data_faults=False
+)
+PLAN_DAYS = (date(2026, 3, 1), date(2026, 3, 2))
+
+
+def told(instance):
+    """Everything that records say: runs, the events of each, and what was made."""
+    runs = instance.get_runs()
+    return {
+        "runs": runs,
+        "events": {record.run_id: instance.all_logs(record.run_id) for record in runs},
+        "made": {key: instance.get_materialized_partitions(key) for key in instance.all_asset_keys()},
+        "fleets": instance.get_dynamic_partitions("fleet"),
+    }
+
+
+@pytest.fixture
+def ran(home):
+    write_fleet(simulate(PLAN), home.root)
+    assert run().failures == []
+    return home
+
+
+def theirs(home):
+    """The same records as the UI and the daemon open them."""
+    return dg.DagsterInstance.from_config(str(home.dagster_home))
+
+
+def test_dagsters_own_storage_reads_the_same_while_the_files_are_open_and_afterwards(ran):
+    with instance_of(ran) as ours, theirs(ran) as other:
+        found = told(ours)
+        assert told(other) == found
+    with theirs(ran) as other:
+        assert told(other) == found
+    assert found["fleets"] == ["alpha"]
+    assert found["made"][dg.AssetKey("intervals_5min")] == {day_key("alpha", day) for day in PLAN_DAYS}
+    assert {record.job_name for record in found["runs"]} == {"landing", "telemetry", "fleet", "publish"}
+    assert all(found["events"].values())
+
+
+def test_what_another_process_would_write_meanwhile_is_seen_and_none_waits_for_the_other(ran):
+    with instance_of(ran) as ours, theirs(ran) as other:
+        for number, (writer, reader) in enumerate([(ours, other), (other, ours)] * 3):
+            writer.add_dynamic_partitions("fleet", [f"fleet{number}"])
+            assert f"fleet{number}" in reader.get_dynamic_partitions("fleet")
+            writer.report_runless_asset_event(dg.AssetMaterialization("outside", partition=str(number)))
+            assert str(number) in reader.get_materialized_partitions(dg.AssetKey("outside"))
+
+
+def test_records_that_are_wiped_begin_again(ran):
+    with instance_of(ran) as ours:
+        ours.wipe()
+        assert told(ours)["runs"] == []
+        assert told(ours)["made"] == {}
+    assert run().did_nothing
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        pytest.param("telemetry: {enabled: false}", False, id="nothing said of a storage"),
+        pytest.param("storage: {sqlite: {base_dir: elsewhere}}", False, id="SQLite in another place"),
+        pytest.param(
+            "event_log_storage:\n  module: dagster._core.storage.event_log\n"
+            "  class: ConsolidatedSqliteEventLogStorage\n  config: {base_dir: elsewhere}\n",
+            True,
+            id="a storage of the deployment's own",
+        ),
+    ],
+)
+def test_a_storage_that_the_deployment_chose_is_left_alone(home, settings, kept):
+    prepare(home)
+    (home.dagster_home / "dagster.yaml").write_text(settings)
+    own = InstanceRef.from_dir(str(home.dagster_home))
+    found = records.ref_of(home.dagster_home)
+    assert (found == own) == kept
+    assert found.storage_data.config_yaml == own.storage_data.config_yaml

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.ocv import ocv_table
+from bess_pipeline.analytics.ocv import OcvTable, ocv_table
 from bess_pipeline.analytics.traces import INTERVAL_US, Floats, Traces, traces
 from bess_pipeline.tables.chemistry import CHEMISTRY
 
@@ -83,7 +83,8 @@ def counted_rows(rows: pl.DataFrame, batteries: pl.DataFrame, curves: pl.DataFra
     first, last = np.where(is_own, own, told), np.where(is_own, ahead(own), ahead(told))
     capacity = series.column("capacity_ah")
     capacity = np.where(np.isnan(capacity), rated, capacity)
-    begin, end = _contents(series, first, curves), _contents(series, last, curves)
+    table = ocv_table(series.batteries, curves)
+    begin, end = _contents(series, first, table), _contents(series, last, table)
     into, out = series.column("charging_energy_wh"), series.column("discharging_energy_wh")
     charged, discharged = series.column("charging_capacity_ah"), series.column("discharging_capacity_ah")
     known = series.column("power_observed_us") >= KNOWN_SHARE * INTERVAL_US
@@ -122,12 +123,11 @@ def counted_rows(rows: pl.DataFrame, batteries: pl.DataFrame, curves: pl.DataFra
     )
 
 
-def _contents(series: Traces, soc: Floats, curves: pl.DataFrame) -> tuple[Floats, Floats]:
+def _contents(series: Traces, soc: Floats, table: OcvTable) -> tuple[Floats, Floats]:
     """Energy held per Ah of capacity [Wh/Ah], and open-circuit voltage [V], at a state of charge.
 
     Beyond its ends a curve goes on level.
     """
-    table = ocv_table(series.batteries, curves)
     nominal = np.array([CHEMISTRY[name].nominal_cell_volt for name in series.batteries["chemistry"]])
     cells = series.nameplate("rated_energy_wh") / series.nameplate("rated_capacity_ah") / nominal
     cells = np.where(np.isnan(series.cells()), cells, series.cells())

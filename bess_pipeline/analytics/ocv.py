@@ -58,9 +58,10 @@ def ocv_table(batteries: pl.DataFrame, curves: pl.DataFrame) -> OcvTable:
         curves: `OcvPoint` rows.
     """
     grid = np.arange(_POINTS) / _PER_PERCENT
+    asked = curves.join(batteries, on=_KEY, how="semi")
     own = {
         key: (points["soc_percent"].to_numpy(), points["ocv_volt"].to_numpy())
-        for key, points in curves.sort(*_KEY, "soc_percent").partition_by(_KEY, as_dict=True).items()
+        for key, points in asked.sort(*_KEY, "soc_percent").partition_by(_KEY, as_dict=True).items()
     }
     volt = np.empty((batteries.height, _POINTS))
     plates = batteries.sort(_KEY).select(*_KEY, "chemistry").rows()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from bess_pipeline.defs import operate
 from bess_pipeline.defs.operate import Outcome
@@ -27,6 +28,14 @@ class Unwatched:
 def run(**options: object) -> Outcome:
     """`bess run` on the deployment that the environment names."""
     return operate.run(Home(), Unwatched(), **options)
+
+
+def run_at(root: Path, **environment: str) -> Outcome:
+    """`bess run` on the deployment of a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"BESS_HOME": str(root), **environment}.items():
+            patch.setenv(name, value)
+        return run()
 
 
 def tables(

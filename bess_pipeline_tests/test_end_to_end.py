@@ -11,7 +11,7 @@ import pytest
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline.window import Window
-from bess_pipeline_tests.deployments import differing, run, tables
+from bess_pipeline_tests.deployments import differing, run, run_at, tables
 
 PLAN = Plan(fleet_id="alpha", batteries=3, days=4, seed=5, interval_seconds=300, start=date(2026, 3, 1))
 
@@ -31,13 +31,28 @@ def deployment(files, home):
     return home
 
 
+@pytest.fixture(scope="module")
+def first_run(files, tmp_path_factory):
+    """The folder of a deployment on which everything has been run once, and what the run did."""
+    root = tmp_path_factory.mktemp("ran") / "home"
+    shutil.copytree(files, root)
+    return root, run_at(root)
+
+
+@pytest.fixture
+def ran(first_run, home):
+    """A copy of that deployment."""
+    shutil.copytree(first_run[0], home.root, dirs_exist_ok=True)
+    return home
+
+
 def samples(home):
     """All landing rows of the fleet as the source delivers them."""
     return [(path, path.read_bytes()) for path in sorted((home.landing / "alpha").iterdir())]
 
 
-def test_a_first_run_makes_everything_and_a_second_does_nothing(deployment):
-    outcome = run()
+def test_a_first_run_makes_everything_and_a_second_does_nothing(ran, first_run):
+    outcome = first_run[1]
     assert outcome.failures == []
     assert outcome.days == {"alpha": PLAN.days}
     assert outcome.published
@@ -52,8 +67,7 @@ def test_a_run_may_be_bounded_and_the_next_makes_the_rest(deployment):
     assert run().did_nothing
 
 
-def test_received_rows_are_accepted_quarantined_or_duplicate_on_every_day(deployment):
-    run()
+def test_received_rows_are_accepted_quarantined_or_duplicate_on_every_day(ran):
     quality = Home().warehouse.query("SELECT * FROM data_quality_daily")
     parts = pl.sum_horizontal("rows_accepted", "rows_quarantined", "rows_duplicate")
     assert quality.filter(pl.col("rows_received") != parts).is_empty()
@@ -63,17 +77,16 @@ def test_received_rows_are_accepted_quarantined_or_duplicate_on_every_day(deploy
     assert quality.filter(pl.col("rows_quarantined") != reasons).is_empty()
 
 
-def test_a_changed_file_redoes_its_days_and_what_follows_from_them(deployment):
-    run()
-    before = tables(deployment.lake)
-    path, content = samples(deployment)[1]
+def test_a_changed_file_redoes_its_days_and_what_follows_from_them(ran):
+    before = tables(ran.lake)
+    path, content = samples(ran)[1]
     changed = _first_half(path, content)
     path.write_bytes(changed)
     outcome = run()
     touched = {date.fromisoformat(str(day)) for day in before["landing_days"].filter(path=path.name)["date"]}
     assert outcome.days == {"alpha": len(touched)}
     assert outcome.published
-    after = tables(deployment.lake)
+    after = tables(ran.lake)
     for name in ("raw_telemetry", "clean_telemetry", "intervals_5min"):
         others = ~pl.col("date").is_in(sorted(touched))
         assert before[name].filter(others).equals(after[name].filter(others)), name
@@ -95,39 +108,36 @@ def test_an_unreadable_file_says_so_and_the_others_are_read(deployment):
     assert outcome.days == {"alpha": PLAN.days}
 
 
-def test_a_vanished_file_keeps_its_rows(deployment):
-    run()
-    before = tables(deployment.lake)
-    path, _ = samples(deployment)[2]
+def test_a_vanished_file_keeps_its_rows(ran):
+    before = tables(ran.lake)
+    path, _ = samples(ran)[2]
     path.unlink()
     run()
-    after = tables(deployment.lake)
+    after = tables(ran.lake)
     assert differing(before, after) == ["landing_files"]
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Tables of rows that agree, delivered in one file."""
+    return _made_of(tmp_path_factory.mktemp("plain"), [_house_rows()])
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_files_in_any_order_duplicated_or_split_give_the_same_tables(files, home, monkeypatch, tmp_path, seed):
+def test_files_in_any_order_duplicated_or_split_give_the_same_tables(plain, tmp_path, seed):
     """Rows that agree: the same samples, delivered otherwise."""
-    agreeing = _house_rows(files)
-    plain, shuffled = tmp_path / "plain", tmp_path / "shuffled"
-    _deliver(files, agreeing, plain, pieces=[agreeing])
+    agreeing = _house_rows()
     chance = random.Random(seed)
     cut = sorted(chance.sample(range(1, agreeing.height), 4))
     pieces = [agreeing.slice(a, b - a) for a, b in zip([0, *cut], [*cut, agreeing.height], strict=True)]
     pieces += [chance.choice(pieces)]
     chance.shuffle(pieces)
-    _deliver(files, agreeing, shuffled, pieces=[piece.sample(fraction=1, shuffle=True, seed=seed) for piece in pieces])
-    compared = []
-    for root in (plain, shuffled):
-        monkeypatch.setenv("BESS_HOME", str(root))
-        assert run().failures == []
-        made = tables(root / "lake")
-        compared.append({name: frame.drop("out_of_order", strict=False) for name, frame in made.items()})
+    shuffled = _made_of(tmp_path, [piece.sample(fraction=1, shuffle=True, seed=seed) for piece in pieces])
     # The order in which rows arrive is told by a flag, and by the tables that count how they came.
     science = {"landing_files", "landing_days", "landing_runs", "raw_telemetry", "row_accounts", "data_quality_daily"}
     science |= {"battery_data_quality_daily"}
-    assert set(differing(*compared)) <= science
-    assert compared[0]["clean_telemetry"].height == agreeing.height
+    assert set(differing(plain, shuffled)) <= science
+    assert plain["clean_telemetry"].height == agreeing.height
 
 
 def _first_half(path, content):
@@ -142,7 +152,7 @@ def _first_half(path, content):
     return half
 
 
-def _house_rows(files):
+def _house_rows():
     """Rows that agree: one per battery and instant, in house names."""
     starts = pl.datetime_range(date(2026, 3, 1), date(2026, 3, 4), "10m", time_zone="UTC", eager=True)
     chance = random.Random(0)
@@ -154,7 +164,8 @@ def _house_rows(files):
     return pl.DataFrame(rows)
 
 
-def _deliver(files, rows, root, *, pieces):
+def _made_of(root, pieces):
+    """Tables of a fleet whose files are these."""
     (root / "fleets").mkdir(parents=True)
     (root / "landing" / "alpha").mkdir(parents=True)
     (root / "fleets" / "alpha.yaml").write_text(
@@ -164,3 +175,5 @@ def _deliver(files, rows, root, *, pieces):
     )
     for number, piece in enumerate(pieces):
         piece.write_parquet(root / "landing" / "alpha" / f"{number}.parquet")
+    assert run_at(root).failures == []
+    return {name: frame.drop("out_of_order", strict=False) for name, frame in tables(root / "lake").items()}

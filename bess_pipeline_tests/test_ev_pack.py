@@ -4,9 +4,6 @@ The data set is that of Nie et al., Energy 323 (2025) 135754.
 Which cell fails was computed from the data, see its README.
 """
 
-import os
-import subprocess
-import sys
 from datetime import date
 
 import numpy as np
@@ -18,6 +15,7 @@ from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.telemetry import CELL_VOLTAGES
+from bess_pipeline_tests.deployments import run_at
 from bess_pipeline_tests.shared_homes import HOMES
 
 pytestmark = pytest.mark.real_data
@@ -31,10 +29,7 @@ def home(shared_data, tmp_path_factory):
     """The car's home after `bess run`."""
     home = tmp_path_factory.mktemp("ev_pack")
     HOMES["ev_pack"](shared_data, home)
-    environment = {**os.environ, "BESS_HOME": str(home), "BESS_FIRST_DAY": "2019-04-01"}
-    command = [sys.executable, "-m", "bess_pipeline.cli", "run"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert run_at(home, BESS_FIRST_DAY="2019-04-01").failures == []
     return home
 
 

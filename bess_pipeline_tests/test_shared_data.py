@@ -1,15 +1,13 @@
 """The whole pipeline on telemetry that nobody here wrote."""
 
 import gzip
-import os
-import subprocess
-import sys
 from datetime import date
 
 import polars as pl
 import pytest
 
 from bess_pipeline.lake.warehouse import Warehouse
+from bess_pipeline_tests.deployments import run_at
 from bess_pipeline_tests.shared_homes import HOMES
 
 pytestmark = pytest.mark.real_data
@@ -25,7 +23,7 @@ _UNTIL = {"fleet_minute": "2023-01-08", "fleet_years": "2023-02"}
 
 @pytest.fixture(scope="module")
 def ran(shared_data, tmp_path_factory):
-    """Runs a shared data set once, in a process of its own, and gives its home."""
+    """Runs a shared data set once and gives its home."""
     homes = {}
 
     def home_of(name):
@@ -35,15 +33,7 @@ def ran(shared_data, tmp_path_factory):
             for file in home.glob("landing/*/202*"):
                 if file.name >= _UNTIL.get(name, "9"):
                     file.unlink()
-            environment = {**os.environ, "BESS_HOME": str(home), "BESS_FIRST_DAY": _FIRST_DAY.get(name, "2020-01-01")}
-            done = subprocess.run(
-                [sys.executable, "-m", "bess_pipeline.cli", "run"],
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
+            assert run_at(home, BESS_FIRST_DAY=_FIRST_DAY.get(name, "2020-01-01")).failures == []
         return homes[name]
 
     return home_of

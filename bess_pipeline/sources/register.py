@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
@@ -298,9 +298,15 @@ def _digest(said: object) -> str:
     return xxhash.xxh3_128_hexdigest(canonical.encode())
 
 
+@cache
+def _said(text: str) -> object:
+    """What a file says; to be read only, for the same text is asked for hundreds of times in a run."""
+    return yaml.safe_load(text)
+
+
 def _fleet(path: Path) -> Fleet:
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        said = _said(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as broken:
         reason = " ".join(str(broken).split())
         raise _MistakenError([f"{path.name}: is not readable as YAML: {reason}"]) from None

@@ -8,19 +8,11 @@ import pytest
 
 from bess_pipeline.defs.partitions import day_key
 from bess_pipeline.defs.runs import AnotherRunError, instance_of
-from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
-from bess_pipeline_tests.deployments import run
-
-PLAN = Plan(
-    fleet_id="alpha", batteries=1, days=2, seed=2, interval_seconds=300, start=date(2026, 3, 1), data_faults=False
-)
 
 
 @pytest.fixture
-def instance(home):
-    write_fleet(simulate(PLAN), home.root)
-    assert run().failures == []
-    with dg.DagsterInstance.from_config(str(home.dagster_home)) as opened:
+def instance(ran):
+    with dg.DagsterInstance.from_config(str(ran.dagster_home)) as opened:
         yield opened
 
 

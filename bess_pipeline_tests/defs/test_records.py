@@ -9,12 +9,8 @@ from dagster._core.instance.ref import InstanceRef
 from bess_pipeline.defs import records
 from bess_pipeline.defs.partitions import day_key
 from bess_pipeline.defs.runs import instance_of, prepare
-from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline_tests.deployments import run
 
-PLAN = Plan(
-    fleet_id="alpha", batteries=1, days=2, seed=2, interval_seconds=300, start=date(2026, 3, 1), data_faults=False
-)
 PLAN_DAYS = (date(2026, 3, 1), date(2026, 3, 2))
 
 
@@ -27,13 +23,6 @@ def told(instance):
         "made": {key: instance.get_materialized_partitions(key) for key in instance.all_asset_keys()},
         "fleets": instance.get_dynamic_partitions("fleet"),
     }
-
-
-@pytest.fixture
-def ran(home):
-    write_fleet(simulate(PLAN), home.root)
-    assert run().failures == []
-    return home
 
 
 def theirs(home):

@@ -1,0 +1,29 @@
+"""A deployment that has been run, for tests of what Dagster remembers of it."""
+
+import shutil
+from datetime import date
+
+import pytest
+
+from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
+from bess_pipeline_tests.deployments import run_at
+
+PLAN = Plan(
+    fleet_id="alpha", batteries=1, days=2, seed=2, interval_seconds=300, start=date(2026, 3, 1), data_faults=False
+)
+
+
+@pytest.fixture(scope="session")
+def ran_once(tmp_path_factory):
+    """The folder of a deployment on which everything has been run once."""
+    root = tmp_path_factory.mktemp("ran") / "home"
+    write_fleet(simulate(PLAN), root)
+    assert run_at(root).failures == []
+    return root
+
+
+@pytest.fixture
+def ran(ran_once, home):
+    """A copy of that deployment."""
+    shutil.copytree(ran_once, home.root, dirs_exist_ok=True)
+    return home

@@ -252,6 +252,8 @@ def advanced(x: Floats, p: Floats, row: Floats, hours: float, misfit: float) -> 
     for i in range(SIZE):
         p[i, CAPACITY] -= years * p[i, FADE]
         p[i, FADE] *= kept
+    # The same but for its last digit, of which one is carried on.
+    p[CAPACITY, FADE] = p[FADE, CAPACITY]
     p[SOC, SOC] += (WALK_SOC * row[GROSS]) ** 2 + (row[LEAP_SIGMA] ** 2 if silent > 0 else 0.0) + 1e-12
     p[OFFSET, OFFSET] += WALK_OFFSET**2 * days
     p[CAPACITY, CAPACITY] += WALK_CAPACITY**2 * days

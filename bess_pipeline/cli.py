@@ -65,6 +65,7 @@ def run(
     fleet: Fleet = None,
     first: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First UTC day.")] = None,
     last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Make every table of the fleets again, all days.")] = False,
 ) -> None:
     """Bring everything up to date: new and changed files, all that follows from them, the warehouse."""
     from bess_pipeline.defs import operate, report
@@ -75,7 +76,7 @@ def run(
     within = _window(home.settings, first, last)
     try:
         with report.Bar(_err) as bar:
-            outcome = operate.run(home, bar, fleet_id=fleet, within=within)
+            outcome = operate.run(home, bar, fleet_id=fleet, within=within, again=again)
     except (AnotherRunError, LookupError) as error:
         _fail([str(error)])
     _out.print(report.summary(outcome, home.settings), soft_wrap=True)

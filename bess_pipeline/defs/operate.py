@@ -6,6 +6,7 @@ from typing import Protocol
 
 from bess_pipeline.defs import jobs
 from bess_pipeline.defs.automation import range_tags
+from bess_pipeline.defs.increments import WHOLE
 from bess_pipeline.defs.plan import (
     DayRange,
     fleet_signature,
@@ -56,7 +57,9 @@ class Outcome:
         return not (self.days or self.fleets or self.published or self.failures)
 
 
-def run(home: Home, progress: Progress, *, fleet_id: str | None = None, within: Window | None = None) -> Outcome:
+def run(
+    home: Home, progress: Progress, *, fleet_id: str | None = None, within: Window | None = None, again: bool = False
+) -> Outcome:
     """Bring a deployment up to date: index, stale days, fleets, warehouse; with nothing new it does nothing.
 
     One fleet that fails does not keep the others from going on.
@@ -66,6 +69,7 @@ def run(home: Home, progress: Progress, *, fleet_id: str | None = None, within: 
         progress: Is told what goes on.
         fleet_id: Only this fleet.
         within: Only these days; fleet tables always rest on the whole lake.
+        again: Make the tables of the fleets again on all days, whatever changed.
 
     Raises:
         LookupError: If there is no such fleet.
@@ -80,7 +84,7 @@ def run(home: Home, progress: Progress, *, fleet_id: str | None = None, within: 
         work = _Work(home, Launcher(instance, progress.advance), progress, outcome)
         home.lake.create()
         for fleet in [fleet_id] if fleet_id else list(known.fleets):
-            work.fleet(fleet, within)
+            work.fleet(fleet, within, again=again)
         if not home.warehouse.is_current(home.lake):
             outcome.published = work.launched("warehouse", jobs.PUBLISH.name, {}, parts=1) is not None
     return outcome
@@ -104,7 +108,7 @@ class _Work:
             self.outcome.remarks.extend(f"{fleet_id}: {line}" for line in result.remarks)
         return None if result.failures else result.run_id
 
-    def fleet(self, fleet_id: str, within: Window | None) -> None:
+    def fleet(self, fleet_id: str, within: Window | None, *, again: bool) -> None:
         """Index, days and tables of one fleet."""
         home = self.home
         self.launcher.add_fleet(fleet_id)
@@ -112,9 +116,9 @@ class _Work:
             return
         for stale in stale_ranges(home, fleet_id, within=within):
             self._days(stale)
-        if is_fleet_stale(home, fleet_id):
+        if again or is_fleet_stale(home, fleet_id):
             signature = fleet_signature(home, fleet_id)
-            tags = {_PARTITION: fleet_id}
+            tags = {_PARTITION: fleet_id, **({WHOLE: "true"} if again else {})}
             run_id = self.launched(
                 f"{fleet_id}: fleet tables", jobs.FLEET.name, tags, parts=len(jobs.FLEET_TABLES), fleet_id=fleet_id
             )

@@ -59,6 +59,9 @@ def test_a_first_run_makes_everything_and_a_second_does_nothing(ran, first_run):
     made = Home().warehouse.query("SELECT battery_id, count(*) AS days FROM battery_daily GROUP BY ALL")
     assert made["days"].to_list() == [PLAN.days] * PLAN.batteries
     assert run().did_nothing
+    before = tables(ran.lake)
+    assert run(again=True).fleets == ["alpha"]
+    assert differing(before, tables(ran.lake)) == []
 
 
 def test_a_run_may_be_bounded_and_the_next_makes_the_rest(deployment):

@@ -24,6 +24,7 @@ def batteries(*names, sampling="instant", fleet="f"):
             "cells_in_series": 240,
             "resistance_ohm": None,
             "initial_equivalent_full_cycles": 0.0,
+            "end_of_life_percent": 80.0,
             "cell_voltage_low_volt": 2.5,
             "cell_voltage_high_volt": 3.65,
             "temperature_low_celsius": 0.0,

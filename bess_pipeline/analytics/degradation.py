@@ -17,8 +17,6 @@ _KEY = ["fleet_id", "battery_id"]
 _NORMAL_90 = 1.6448536269514722
 _YEAR = 365.25
 
-#: Capacity of rated at which life ends, where nobody says otherwise.
-END_OF_LIFE = 0.8
 #: Least days of estimates that anything is said from; days between points of the regression, and about so many points.
 LEAST_DAYS, _POINT_DAYS, _POINTS = 90, 15, 48
 #: Before any data: capacity when data begin, and how fast the two clocks run against the laboratory's.
@@ -47,6 +45,7 @@ class _Life:
     """One battery's estimates and clocks.
 
     Attributes:
+        end: Capacity at which its life ends [of rated].
         at: Days of the estimates since the first day, and their values and standard errors [of rated].
         calendar: Loss that the calendar's clock stands for at the end of each day, at laboratory pace; cycle likewise.
         added: What each day added to the two clocks: shape (days, 2).
@@ -54,6 +53,7 @@ class _Life:
 
     key: tuple[str, str]
     first: date
+    end: float
     clock: Clock
     at: Ints
     level: Floats
@@ -145,11 +145,12 @@ def ageing(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) 
 
 
 def _lives(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) -> Iterator[_Life]:
-    chemistry = {row[:2]: row[2] for row in batteries.select(*_KEY, "chemistry").rows()}
+    plates = {row[:2]: row[2:] for row in batteries.select(*_KEY, "chemistry", "end_of_life_percent").rows()}
     added_by = stress.sort(*_KEY, "date").partition_by(_KEY, as_dict=True)
     known = health.drop_nulls(["soh_percent", "soh_upper_percent"]).sort(*_KEY, "date")
     for key, days in known.partition_by(_KEY, as_dict=True, maintain_order=True).items():
-        clock, own = clock_of(chemistry[key]), added_by[key]
+        chemistry, end_percent = plates[key]
+        clock, own = clock_of(chemistry), added_by[key]
         first: date = own["date"][0]
         at = (days["date"] - first).dt.total_days().to_numpy().astype(np.int64)
         seen = (own["date"] - first).dt.total_days().to_numpy().astype(np.int64)
@@ -163,6 +164,7 @@ def _lives(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) 
         yield _Life(
             key=(str(key[0]), str(key[1])),
             first=first,
+            end=end_percent / 100,
             clock=clock,
             at=at,
             level=days["soh_percent"].to_numpy() / 100,
@@ -278,7 +280,7 @@ def _told(
         rate, sigma = _since(life, knee[0], day)
     draws = _draws()
     level = _futures(life, fit, day, draws, (rate, sigma) if has_knee else None)
-    end: Floats = END_OF_LIFE * (1 + _GAIN * draws[:, 5])
+    end: Floats = life.end * (1 + _GAIN * draws[:, 5])
     crossed = level <= end[:, None]
     first = np.where(crossed.any(axis=1), crossed.argmax(axis=1), len(_AHEAD) - 1)
     left = _AHEAD[first].astype(np.float64)
@@ -296,7 +298,7 @@ def _told(
         "degradation_lower_percent_per_year": 100 * low,
         "degradation_upper_percent_per_year": 100 * high,
         "calendar_share_percent": 100 * calendar / (calendar + cycle) if separable else None,
-        "end_of_life_percent": 100 * END_OF_LIFE,
+        "end_of_life_percent": 100 * life.end,
         **{f"remaining_life_days_p{p:02d}": value if significant else None for p, value in quantiles.items()},
         "remaining_life_at_least_days": None if significant else quantiles[10],
         "knee_hazard_per_year": None if has_knee else hazard,

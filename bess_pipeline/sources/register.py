@@ -32,6 +32,8 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _POINTS_AT_LEAST = 3
 _VOLTAGE_MAY_FALL_VOLT = 0.001
 
+#: Capacity, of rated, at which life ends where the fleet states none [%].
+_END_OF_LIFE_PERCENT = 80.0
 #: Cell temperatures in operation where the fleet states none [°C]: the charging range of usual data sheets.
 _TEMPERATURES: dict[str, tuple[float, float]] = {
     "LFP": (0.0, 45.0),
@@ -73,6 +75,7 @@ class BatteryPart(Strict):
     cells_in_series: Annotated[int, Field(ge=1)] | None = None
     resistance_ohm: Positive | None = None
     initial_equivalent_full_cycles: NotNegative | None = None
+    end_of_life_percent: Annotated[float, Field(ge=1, le=100)] | None = None
     ocv_curve: str | None = None
     limits: Limits | None = None
 
@@ -252,6 +255,7 @@ def nameplates(fleet: Fleet, battery_ids: Iterable[str], *, sampling: Literal["i
                 "cells_in_series": plate.cells_in_series,
                 "resistance_ohm": plate.resistance_ohm,
                 "initial_equivalent_full_cycles": _stated(plate.initial_equivalent_full_cycles, 0.0),
+                "end_of_life_percent": _stated(plate.end_of_life_percent, _END_OF_LIFE_PERCENT),
                 "cell_voltage_low_volt": _stated(limits.cell_voltage_min_volt, chemistry.cell_voltage_low_volt),
                 "cell_voltage_high_volt": _stated(limits.cell_voltage_max_volt, chemistry.cell_voltage_high_volt),
                 "temperature_low_celsius": _stated(limits.temperature_min_celsius, coldest),

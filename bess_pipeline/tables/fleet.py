@@ -20,6 +20,7 @@ class Battery(dy.Schema):
     cells_in_series = count("Cells in series")
     resistance_ohm = quantity("Ω", "Resistance at 25 °C when new: a prior only", low=0)
     initial_equivalent_full_cycles = number("Equivalent full cycles before the first data", low=0, nullable=False)
+    end_of_life_percent = quantity("%", "Capacity, of rated, at which its life ends", low=1, high=100, nullable=False)
     cell_voltage_low_volt = quantity("V", "Lowest cell voltage in operation", nullable=False)
     cell_voltage_high_volt = quantity("V", "Highest cell voltage in operation", nullable=False)
     temperature_low_celsius = quantity("°C", "Lowest cell temperature in operation", nullable=False)

@@ -28,6 +28,7 @@ def batteries(*names: str, chemistry: str = "NMC", cells: int | None = CELLS) ->
         "cells_in_series": cells,
         "resistance_ohm": OHM,
         "initial_equivalent_full_cycles": 10.0,
+        "end_of_life_percent": 80.0,
         "cell_voltage_low_volt": CHEMISTRY[chemistry].cell_voltage_low_volt,
         "cell_voltage_high_volt": CHEMISTRY[chemistry].cell_voltage_high_volt,
         "temperature_low_celsius": 0.0,

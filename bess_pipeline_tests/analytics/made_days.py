@@ -33,6 +33,7 @@ def made_batteries(count: int) -> pl.DataFrame:
                 "cells_in_series": CELLS,
                 "resistance_ohm": None,
                 "initial_equivalent_full_cycles": 0.0,
+                "end_of_life_percent": 80.0,
                 "cell_voltage_low_volt": 3.0,
                 "cell_voltage_high_volt": 4.2,
                 "temperature_low_celsius": 0.0,

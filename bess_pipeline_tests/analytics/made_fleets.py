@@ -59,6 +59,7 @@ def plates_of(simulated: Simulated) -> pl.DataFrame:
         "cells_in_series": cells.in_series,
         "resistance_ohm": cells.ohm * cells.in_series,
         "initial_equivalent_full_cycles": 0.0,
+        "end_of_life_percent": 80.0,
         "cell_voltage_low_volt": cells.low_volt,
         "cell_voltage_high_volt": cells.high_volt,
         "temperature_low_celsius": 0.0,

@@ -32,6 +32,7 @@ def nameplates(ids: Iterable[str], **changes: object) -> pl.DataFrame:
         "rated_energy_wh": 3200.0,
         "cells_in_series": 10,
         "initial_equivalent_full_cycles": 0.0,
+        "end_of_life_percent": 80.0,
         "cell_voltage_low_volt": 2.5,
         "cell_voltage_high_volt": 3.65,
         "temperature_low_celsius": 0.0,

@@ -82,6 +82,18 @@ def test_remaining_life_and_rate_are_found_after_two_years():
         assert row["end_of_life_percent"] == 80
 
 
+def test_life_ends_where_the_fleet_file_says():
+    """Known truth: the same two batteries, of which one may be used down to 70 %."""
+    true, said = lived(900)
+    health, stress, plates = tables([said, said])
+    plates = plates.with_columns(end_of_life_percent=pl.Series([80.0, 70.0]))
+    last = ageing(health, stress, plates).degradation.filter(as_of=START + timedelta(days=899))
+    assert last["end_of_life_percent"].to_list() == [80.0, 70.0]
+    ends = [int(np.argmax(true < end)) - 899 for end in (0.8, 0.7)]
+    for left, end in zip(last["remaining_life_days_p50"], ends, strict=True):
+        assert left == pytest.approx(end, rel=0.3)
+
+
 def test_intervals_of_remaining_life_hold_the_truth_as_often_as_they_say():
     """Thirty lives of other pace: of the 90 % intervals 80 % or more hold the end."""
     lives = [lived(400, pace=tuple(np.random.default_rng(k).uniform(0.7, 1.4, 2)), seed=k) for k in range(30)]

@@ -55,11 +55,12 @@ battery:
   cells_in_series: 240
   resistance_ohm: 0.09
   initial_equivalent_full_cycles: 0
+  end_of_life_percent: 70
   ocv_curve: ocv_lfp.csv
   limits:
     {cell_voltage_min_volt: 2.6, cell_voltage_max_volt: 3.6, temperature_min_celsius: 0, temperature_max_celsius: 45}
 batteries:
-  7: {rated_capacity_ah: 140}
+  7: {rated_capacity_ah: 140, end_of_life_percent: 60}
 source:
   files: "**/*.csv"
   format: csv
@@ -89,6 +90,7 @@ economics: {}
     assert ocv_curves(fleet, ["b"])["ocv_volt"].to_list() == [2.6, 3.3, 3.5]
     plates = nameplates(fleet, ["7", "b"], sampling="instant")
     assert plates["rated_energy_wh"].to_list() == [109200.0, 218400.0], "half the capacity, half the energy"
+    assert plates["end_of_life_percent"].to_list() == [60.0, 70.0]
 
 
 UNKNOWN_FIELD = "is not a field that is known here"
@@ -258,6 +260,7 @@ def test_what_a_fleet_does_not_state_follows_from_its_chemistry(chemistry):
     assert plate["battery_id"].to_list() == ["b1", "b2"]
     assert plate["rated_energy_wh"][0] == pytest.approx(280 * 240 * CHEMISTRY[chemistry].nominal_cell_volt)
     assert plate["cell_voltage_low_volt"][0] == CHEMISTRY[chemistry].cell_voltage_low_volt
+    assert plate["end_of_life_percent"][0] == 80.0
     assert OcvPoint.validate(ocv_curves(fleet, ["b1"])).height == len(CHEMISTRY[chemistry].ocv)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics.ageing_clocks import Clock, clock_of, run_through
+from bess_pipeline.analytics.memory import epoch_of, epochs_after
 from bess_pipeline.analytics.traces import Floats, Ints
 from bess_pipeline.tables.degradation import CapacityForecast, Degradation
+from bess_pipeline.tables.memory import EpochMemory
 
 _KEY = ["fleet_id", "battery_id"]
 _NORMAL_90 = 1.6448536269514722
@@ -38,6 +41,8 @@ _AHEAD, _TOLD_YEARS = np.unique(np.round(np.geomspace(10, 40 * _YEAR, 220))).ast
 _LEFT_OUT, _WEEK, _DRIFT, _THRESHOLD, _FIRST_KNEE = 60, 7, 1.0, 6.0, 150
 #: Knees per battery and year that are expected of any fleet, as if seen in so many years.
 _HAZARD, _HAZARD_YEARS = 0.02, 25.0
+#: A day that does not come.
+_NEVER = 10**6
 
 
 @dataclass(frozen=True)
@@ -82,13 +87,17 @@ class Ageing:
     Attributes:
         degradation: `Degradation` rows, sorted by battery and `as_of`.
         forecast: `CapacityForecast` rows, sorted by battery, `as_of` and date.
+        memory: `EpochMemory` rows of the epochs that begin within the estimates.
     """
 
     degradation: pl.DataFrame
     forecast: pl.DataFrame
+    memory: pl.DataFrame
 
 
-def ageing(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) -> Ageing:
+def ageing(
+    health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame, memory: pl.DataFrame | None = None
+) -> Ageing:
     """Say at every month end, and on the last day, how fast each battery ages and how long it will do.
 
     Capacity is q₀ − a·A(t) − b·B(t): A and B are what the calendar and cycling cost after
@@ -107,22 +116,26 @@ def ageing(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) 
     From then on the rate is that since the knee, by regression, and so are the futures.
 
     Args:
-        health: `StateOfHealth` rows.
-        stress: What `daily_stress` gives.
+        health: `StateOfHealth` rows, of all days.
+        stress: `DailyStress` rows, of all days.
         batteries: `Battery` rows.
+        memory: `EpochMemory` rows of one epoch: nothing is said as of earlier days, and knees are looked for from
+            there on; none to begin at the beginning.
 
     References:
         Clocks: see `daily_stress`. CUSUM: E. S. Page (1954), Biometrika 41, 100, doi:10.1093/biomet/41.1-2.100.
     """
     lives = list(_lives(health, stress, batteries))
     if not lives:
-        return Ageing(Degradation.create_empty(), CapacityForecast.create_empty())
+        return Ageing(Degradation.create_empty(), CapacityForecast.create_empty(), EpochMemory.create_empty())
     end = max(life.first + timedelta(days=int(life.at[-1])) for life in lives)
     begun = min(life.first for life in lives)
-    knees = [_knee_days(life) for life in lives]
+    since = epoch_of(memory)
+    searched = [_searched(life, search, end) for life, search in zip(lives, _recalled(lives, memory), strict=True)]
+    knees = [(search.knee, search.proven) for search, _ in searched]
     rows: list[dict[str, object]] = []
     futures: list[dict[str, object]] = []
-    for as_of in _month_ends(begun, end):
+    for as_of in (day for day in _month_ends(begun, end) if since is None or day >= since):
         known = [(life, knee, (as_of - life.first).days) for life, knee in zip(lives, knees, strict=True)]
         known = [one for one in known if int((one[0].at <= one[2]).sum()) >= LEAST_DAYS]
         broad = [_fit(life, day, _prior(life.clock)) for life, _, day in known]
@@ -141,6 +154,11 @@ def ageing(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) 
         pl.DataFrame(futures, schema=CapacityForecast.create_empty().schema)
         .sort(*order, "date")
         .pipe(CapacityForecast.validate),
+        pl.DataFrame(
+            [(*life.key, *kept) for life, (_, found) in zip(lives, searched, strict=True) for kept in found],
+            schema=EpochMemory.create_empty().schema,
+            orient="row",
+        ).sort(*_KEY, "date"),
     )
 
 
@@ -231,33 +249,63 @@ def _fit(life: _Life, day: int, prior: _Fit) -> _Fit:
     return _Fit(mean, (cover + cover.T) / 2)
 
 
-def _knee_days(life: _Life) -> tuple[int, int]:
-    """When the loss became faster than expected, and when that was proven [days since the first]; far away if never."""
-    never = 10**6
-    total = 0.0
-    since = 0
-    prior = _prior(life.clock)
-    for day in range(max(_FIRST_KNEE, int(life.at[0]) + LEAST_DAYS + _LEFT_OUT), int(life.at[-1]) + 1, _WEEK):
-        now = int(np.searchsorted(life.at, day, side="right")) - 1
-        fit = _fit(life, day - _LEFT_OUT, prior)
-        design = life.design(life.at[[now]])[0]
-        before = life.design(life.at[_points(life, day - _LEFT_OUT)[-1:]])[0]
-        lost = float((before - design) @ fit.mean)
-        change = design - before
-        variance = (
-            change @ fit.cover @ change
-            + (_UNKNOWN * lost) ** 2
-            + 2 * life.sigma[now] ** 2 * (1 - np.exp(-_LEFT_OUT / _ALIKE_DAYS))
-        )
-        # Against the newest estimate that was forecast from, of which both share the lasting error.
-        then = life.level[_points(life, day - _LEFT_OUT)[-1]]
-        residual = (then - life.level[now] - lost) / np.sqrt(variance + 2 * _OWN_SIGMA**2)
-        if total <= 0:
-            since = day
-        total = max(0.0, total + residual - _DRIFT)
-        if total > _THRESHOLD:
-            return since - _LEFT_OUT // 2, day
-    return never, never
+class _Search(NamedTuple):
+    """Where the search for a knee stands: sum of surprises, when it began to grow, and the knee [days since first]."""
+
+    total: float = 0.0
+    grows_since: int = 0
+    knee: int = _NEVER
+    proven: int = _NEVER
+
+
+def _recalled(lives: list[_Life], memory: pl.DataFrame | None) -> list[tuple[date | None, _Search]]:
+    """Where the search stands at the epoch of the memory, for each battery."""
+    known = {} if memory is None else {row[:2]: row[2:] for row in memory.select(*_KEY, "date", "carried").rows()}
+    found: list[tuple[date | None, _Search]] = []
+    for life in lives:
+        epoch, carried = known.get(life.key, (None, None))
+        found.append((epoch, _Search(carried[0], *map(int, carried[1:])) if carried else _Search()))
+    return found
+
+
+def _searched(
+    life: _Life, begun: tuple[date | None, _Search], end: date
+) -> tuple[_Search, list[tuple[date, list[float]]]]:
+    """Look for the knee, week by week; where the search stands in the end, and what is kept at each epoch."""
+    epoch, search = begun
+    epochs = epochs_after(epoch or life.first, end)
+    kept: list[tuple[date, list[float]]] = []
+    first = max(_FIRST_KNEE, int(life.at[0]) + LEAST_DAYS + _LEFT_OUT)
+    weeks = range(first, int(life.at[-1]) + 1, _WEEK)
+    ahead = [day for day in weeks if epoch is None or life.first + timedelta(days=day) >= epoch]
+    for day in [*ahead, None]:
+        while epochs and (day is None or life.first + timedelta(days=day) >= epochs[0]):
+            kept.append((epochs.pop(0), [float(number) for number in search]))
+        if day is not None and search.proven == _NEVER:
+            search = _week(life, search, day)
+    return search, kept
+
+
+def _week(life: _Life, search: _Search, day: int) -> _Search:
+    """One more week of the search for a knee: when the loss became faster than expected, and when that is proven."""
+    now = int(np.searchsorted(life.at, day, side="right")) - 1
+    fit = _fit(life, day - _LEFT_OUT, _prior(life.clock))
+    then = _points(life, day - _LEFT_OUT)[-1]
+    design, before = life.design(life.at[[now]])[0], life.design(life.at[[then]])[0]
+    lost = float((before - design) @ fit.mean)
+    change = design - before
+    variance = (
+        change @ fit.cover @ change
+        + (_UNKNOWN * lost) ** 2
+        + 2 * life.sigma[now] ** 2 * (1 - np.exp(-_LEFT_OUT / _ALIKE_DAYS))
+    )
+    # Against the newest estimate that was forecast from, of which both share the lasting error.
+    residual = (life.level[then] - life.level[now] - lost) / np.sqrt(variance + 2 * _OWN_SIGMA**2)
+    since = day if search.total <= 0 else search.grows_since
+    total = max(0.0, float(search.total + residual - _DRIFT))
+    if total > _THRESHOLD:
+        return _Search(total, since, since - _LEFT_OUT // 2, day)
+    return _Search(total, since)
 
 
 def _draws() -> Floats:

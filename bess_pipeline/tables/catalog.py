@@ -182,8 +182,11 @@ PRESENCE_EVIDENCE = Table(
 AVAILABILITY = Table("availability", availability.Availability, "gold", "fleet", _BATTERY_DAY)
 _BATTERY_AS_OF = ("battery_id", "as_of")
 DAILY_STRESS = Table("daily_stress", degradation.DailyStress, "evidence", "fleet", _BATTERY_DAY)
-DEGRADATION = Table("degradation", degradation.Degradation, "gold", "fleet", _BATTERY_AS_OF)
-CAPACITY_FORECAST = Table("capacity_forecast", degradation.CapacityForecast, "gold", "fleet", (*_BATTERY_AS_OF, "date"))
+AGEING_MEMORY = Table("ageing_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
+DEGRADATION = Table("degradation", degradation.Degradation, "gold", "fleet", _BATTERY_AS_OF, until="as_of")
+CAPACITY_FORECAST = Table(
+    "capacity_forecast", degradation.CapacityForecast, "gold", "fleet", (*_BATTERY_AS_OF, "date"), until="as_of"
+)
 FEATURE_EVIDENCE = Table("feature_evidence", anomalies.FeatureEvidence, "evidence", "fleet", _BATTERY_DAY)
 DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
 LIMIT_MEMORY = Table("limit_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)

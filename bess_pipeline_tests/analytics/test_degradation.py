@@ -135,6 +135,25 @@ def test_what_comes_later_changes_nothing():
     assert_frame_equal(part.forecast.filter(ends), whole.forecast.filter(ends), check_exact=True)
 
 
+def test_what_is_taken_up_at_an_epoch_is_that_of_the_whole():
+    """Three batteries, of which one has a knee that is being proven while epochs begin, and one begins later."""
+    lives = [lived(700, knee=350, steep=8e-4)[1], lived(700, seed=1)[1], lived(700, seed=2)[1]]
+    health, stress, plates = tables(lives)
+    late = (pl.col("battery_id") != "b2") | (pl.col("date") >= START + timedelta(days=200))
+    health, stress = health.filter(late), stress.filter(late)
+    whole = ageing(health, stress, plates)
+    assert whole.degradation["knee_date"].count() > 0
+    for epoch in whole.memory["date"].unique().sort():
+        again = ageing(health, stress, plates, whole.memory.filter(date=epoch))
+        assert_frame_equal(again.degradation, whole.degradation.filter(pl.col("as_of") >= epoch), check_exact=True)
+        assert_frame_equal(again.forecast, whole.forecast.filter(pl.col("as_of") >= epoch), check_exact=True)
+        assert_frame_equal(again.memory, whole.memory.filter(pl.col("date") > epoch), check_exact=True)
+        before = pl.col("date") < epoch
+        early = ageing(health.filter(before), stress.filter(before), plates)
+        if early.memory.height:
+            assert whole.memory.filter(pl.col("date") < epoch).equals(early.memory)
+
+
 def test_the_order_of_rows_does_not_matter():
     health, stress, plates = tables([lived(200, seed=k)[1] for k in range(2)])
     found = ageing(health, stress, plates)

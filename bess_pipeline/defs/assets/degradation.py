@@ -17,11 +17,24 @@ def daily_stress(telemetry_5min: pl.DataFrame, battery_states: pl.DataFrame, bat
     return ageing_clocks.daily_stress(telemetry_5min, battery_states, batteries)
 
 
-@dg.multi_asset(name="ageing", **outs(catalog.DEGRADATION, catalog.CAPACITY_FORECAST))
+@dg.multi_asset(
+    name="ageing",
+    **outs(
+        catalog.DEGRADATION,
+        catalog.CAPACITY_FORECAST,
+        catalog.AGEING_MEMORY,
+        # What was said as of the last day is gone when another day comes.
+        reach=Reach(ahead=32, memory=catalog.AGEING_MEMORY),
+    ),
+)
 def aged(
-    state_of_health: pl.DataFrame, daily_stress: pl.DataFrame, batteries: pl.DataFrame
+    state_of_health: pl.DataFrame,
+    daily_stress: pl.DataFrame,
+    batteries: pl.DataFrame,
+    ageing_memory_before: pl.DataFrame,
 ) -> Iterator[dg.Output[pl.DataFrame]]:
     """Say at every month end how fast each battery ages, and what is to be expected."""
-    found = ageing.ageing(state_of_health, daily_stress, batteries)
+    found = ageing.ageing(state_of_health, daily_stress, batteries, ageing_memory_before)
     yield dg.Output(found.degradation, catalog.DEGRADATION.name)
     yield dg.Output(found.forecast, catalog.CAPACITY_FORECAST.name)
+    yield dg.Output(found.memory, catalog.AGEING_MEMORY.name)

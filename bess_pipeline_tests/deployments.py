@@ -1,5 +1,8 @@
 """What end-to-end tests do with a deployment: run it, look into it, compare it with another."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -30,12 +33,19 @@ def run(**options: object) -> Outcome:
     return operate.run(Home(), Unwatched(), **options)
 
 
-def run_at(root: Path, **environment: str) -> Outcome:
-    """`bess run` on the deployment of a folder."""
+def run_at(root: Path) -> Outcome:
+    """`bess run` on the deployment of a folder, in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"BESS_HOME": str(root), **environment}.items():
-            patch.setenv(name, value)
+        patch.setenv("BESS_HOME", str(root))
         return run()
+
+
+def run_from(root: Path, first_day: str) -> None:
+    """`bess run` on the deployment of a folder, in a process of its own: Dagster's days are those from its start."""
+    environment = {**os.environ, "BESS_HOME": str(root), "BESS_FIRST_DAY": first_day}
+    command = [sys.executable, "-m", "bess_pipeline.cli", "run"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def tables(

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from bess_pipeline.lake.warehouse import Warehouse
-from bess_pipeline_tests.deployments import run_at
+from bess_pipeline_tests.deployments import run_at, run_from
 from bess_pipeline_tests.shared_homes import HOMES
 
 pytestmark = pytest.mark.real_data
@@ -33,7 +33,10 @@ def ran(shared_data, tmp_path_factory):
             for file in home.glob("landing/*/202*"):
                 if file.name >= _UNTIL.get(name, "9"):
                     file.unlink()
-            assert run_at(home, BESS_FIRST_DAY=_FIRST_DAY.get(name, "2020-01-01")).failures == []
+            if name in _FIRST_DAY:
+                run_from(home, _FIRST_DAY[name])
+            else:
+                assert run_at(home).failures == []
         return homes[name]
 
     return home_of

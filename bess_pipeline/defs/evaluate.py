@@ -17,6 +17,7 @@ from bess_pipeline.analytics.fleet_accuracy import JUDGED, Accuracy, fleet_accur
 from bess_pipeline.analytics.known_truth import TRUTH_TABLES, known_truth
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.telemetry import FLAGS
 
@@ -67,13 +68,21 @@ def evaluated(home: Home, fleets: Sequence[str], truth: Path | None) -> Evaluati
         truth: Folder that holds ``truth/`` and ``meta/``; nothing for the deployment's own, one per fleet.
 
     Raises:
-        LookupError: If there is no truth of any fleet.
+        LookupError: If there is no truth of any fleet, or the lake is not one that today's code made.
     """
+    folders: dict[str, Path] = {}
     scores: dict[str, _FleetScores] = {}
     left_out = []
     for fleet_id in fleets:
         try:
-            scores[fleet_id] = _of_fleet(home, fleet_id, _folder(home, fleet_id, truth))
+            folders[fleet_id] = _folder(home, fleet_id, truth)
+        except LookupError as unknown:
+            left_out.append(str(unknown))
+    if folders:
+        _refuse_outdated(home.lake)
+    for fleet_id, folder in folders.items():
+        try:
+            scores[fleet_id] = _of_fleet(home, fleet_id, folder)
         except LookupError as unknown:
             left_out.append(str(unknown))
     if not scores:
@@ -157,6 +166,13 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
 
 
+def _refuse_outdated(lake: Lake) -> None:
+    outdated = lake.outdated()
+    if outdated:
+        named = ", ".join(outdated[:3]) + (f" and {len(outdated) - 3} more" if outdated[3:] else "")
+        raise LookupError(f"tables of {lake.uri} are missing or of an older version ({named}): `bess run` makes them")
+
+
 def _folder(home: Home, fleet_id: str, truth: Path | None) -> Path:
     folder = home.settings.truth / fleet_id if truth is None else truth
     if not (folder / "truth" / "dq_events.parquet").is_file():
@@ -166,7 +182,9 @@ def _folder(home: Home, fleet_id: str, truth: Path | None) -> Path:
 
 def _of_fleet(home: Home, fleet_id: str, folder: Path) -> _FleetScores:
     lake, part = home.lake, Slice(fleet_id)
-    batteries = lake.read(catalog.BATTERIES, part)
+    batteries, daily = lake.read(catalog.BATTERIES, part), lake.read(catalog.BATTERY_DAILY, part)
+    if daily.is_empty():
+        raise LookupError(f"{fleet_id}: nothing has been made of it yet: `bess run --fleet {fleet_id}` does")
     known = {name: pl.read_parquet(folder / "truth" / f"{name}.parquet") for name in (*TRUTH_TABLES, "dq_events")}
     run = json.loads((folder / "meta" / "run.json").read_text())["args"]
     accuracy = fleet_accuracy(_judged(home, part), batteries, known_truth(known, run, batteries))
@@ -174,7 +192,6 @@ def _of_fleet(home: Home, fleet_id: str, folder: Path) -> _FleetScores:
     names = ("fleet_id", "battery_id", "timestamp")
     clean = lake.scan(catalog.CLEAN_TELEMETRY, part).select(*names, *FLAGS).collect()
     usual = lake.scan(catalog.DAY_EVIDENCE, part).select(pl.col("usual_interval_us").median()).collect().item()
-    daily = lake.read(catalog.BATTERY_DAILY, part)
     errors = evaluation.throughput_errors(daily, known["daily"], known["racks"], batteries)
     sick = known["faults"]["rack_id"].str.to_uppercase().implode()
     return _FleetScores(

@@ -141,6 +141,16 @@ class Lake:
                 if missing:
                     deltalake.DeltaTable(self.address(table)).alter.add_columns(missing)
 
+    def outdated(self) -> list[str]:
+        """Names of tables that are not there yet, or not with today's columns: what `create` would put right."""
+        addresses = {name: self.address(table) for name, table in catalog.TABLES.items()}
+        return [
+            name
+            for name, address in addresses.items()
+            if not deltalake.DeltaTable.is_deltatable(address)
+            or _fields(deltalake.DeltaTable(address).schema()) != _today(catalog.TABLES[name])
+        ]
+
     def _begin(self, table: Table, mode: Literal["ignore", "overwrite"]) -> None:
         deltalake.DeltaTable.create(
             self.address(table),

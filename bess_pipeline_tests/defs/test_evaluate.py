@@ -1,15 +1,20 @@
 """`bess evaluate` on a small synthetic fleet that went through a whole run; the short way gives the same tables."""
 
 import json
+import shutil
 from datetime import date
 from io import StringIO
+from pathlib import Path
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from rich.console import Console
+from typer.testing import CliRunner
 
+from bess_pipeline.cli import app
 from bess_pipeline.defs.evaluate import evaluated, shown, written
+from bess_pipeline.defs.plan import record_fleet
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
@@ -53,6 +58,38 @@ def test_a_run_and_the_short_way_agree_and_are_judged(deployment):
     text = console.export_text()
     assert "equivalent full cycles, p50 [%]" in text
     assert "left out: elsewhere" in text
+
+
+def test_a_lake_of_an_older_version_says_in_one_line_what_to_do_next(ran):
+    lake = Home().lake
+    record_fleet(Home(), "alpha", "what an older version rested on", run_id="older")
+    shutil.rmtree(lake.address(catalog.CAPACITY_AUDIT))
+    health = pl.read_delta(lake.address(catalog.STATE_OF_HEALTH)).drop("method")
+    health.write_delta(
+        lake.address(catalog.STATE_OF_HEALTH), mode="overwrite", delta_write_options={"schema_mode": "overwrite"}
+    )
+    (line,) = said_by_evaluate(ran)
+    assert line.endswith("are missing or of an older version (state_of_health, capacity_audit): `bess run` makes them")
+    assert not Path(lake.address(catalog.CAPACITY_AUDIT)).exists()
+    assert run().failures == []
+    assert lake.outdated() == []
+    for table in (catalog.CAPACITY_AUDIT, catalog.STATE_OF_HEALTH):
+        assert not lake.read(table).is_empty()
+
+
+def test_a_fleet_of_which_nothing_has_been_made_yet_says_so(home):
+    write_fleet(simulate(PLAN), home.root)
+    (nothing_there,) = said_by_evaluate(home)
+    assert nothing_there.endswith("`bess run` makes them")
+    Home().lake.create()
+    assert said_by_evaluate(home) == ["error omega: nothing has been made of it yet: `bess run --fleet omega` does"]
+
+
+def said_by_evaluate(home):
+    """What `bess evaluate` says when it gives up."""
+    ended = CliRunner().invoke(app, ["evaluate"], env={"COLUMNS": "500"})
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    return ended.stderr.splitlines()
 
 
 def test_without_any_truth_there_is_nothing_to_hold_against(home):

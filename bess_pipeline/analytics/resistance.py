@@ -148,7 +148,7 @@ def _followed(asked: pl.DataFrame, evidence: pl.DataFrame, plate: pl.DataFrame, 
         np.stack(
             [
                 floats(rows[name])
-                for name in ("log_ohm", "variance", "cold", "charge", "charge_square", "unwarmed", "steps")
+                for name in ("log_resistance", "variance", "cold", "charge", "charge_square", "unwarmed", "steps")
             ],
             axis=1,
         )

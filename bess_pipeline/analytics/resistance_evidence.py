@@ -209,7 +209,7 @@ def _measurements(sums: pl.DataFrame, *, variance: pl.Expr, method: str, steps: 
         "date",
         "third",
         method=pl.lit(method),
-        log_ohm=pl.col("ohm").log(),
+        log_resistance=pl.col("ohm").log(),
         variance=variance + pl.when(blind).then(_CHARGE_SIGMA**2).otherwise(0.0),
         cold=cold.fill_null(0.0),
         charge=pl.col("charge").fill_null(0.0),

@@ -2,7 +2,7 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import choice, count, day, instant, key, label, number
+from bess_pipeline.tables.columns import choice, count, day, instant, key, label, number, quantity
 
 FAMILIES = ("thermal", "electrical", "cell", "capacity", "sensor", "data", "limit")
 SEVERITIES = ("info", "warning", "critical")
@@ -17,9 +17,9 @@ class FeatureEvidence(dy.Schema):
     observed_until = instant("End of the day's last interval")
     depth = count("How far the day reached into the steep lower end of the open-circuit curve, in steps")
     height = count("How far it reached into the steep upper end")
-    current_sign_fraction = number("Share of the intervals of another sign", low=0)
-    temperature_unit_fraction = number("Share of the intervals in degrees Fahrenheit", low=0)
-    soc_unit_fraction = number("Share of the intervals whose charge is reported as a fraction", low=0)
+    current_sign_fraction = quantity("1", "Share of the intervals of another sign", low=0)
+    temperature_unit_fraction = quantity("1", "Share of the intervals in degrees Fahrenheit", low=0)
+    soc_unit_fraction = quantity("1", "Share of the intervals whose charge is reported as a fraction", low=0)
     cell_low = number("How far the lowest cell lies below the mean one, 97 % of the day no further [V]")
     cell_high = number("How far the highest cell lies above the mean one, likewise [V]")
     rest_spread = number("Spread of the cells at rest [V]")
@@ -30,8 +30,8 @@ class FeatureEvidence(dy.Schema):
     throughput = number("Logarithm of the mean magnitude of the current [C]")
     idle_current = number("Median current while the battery idles [C]")
     step_resistance = number("Logarithm of the resistance of the day's steps at 25 °C [Ω]")
-    flagged_fraction = number("Share of the samples out of range", low=0)
-    still_fraction = number("Share of the samples that stand still", low=0)
+    flagged_fraction = quantity("1", "Share of the samples out of range", low=0)
+    still_fraction = quantity("1", "Share of the samples that stand still", low=0)
     spread_p95 = number("Spread of the cells, 95 % of the samples [V]")
     temperature_hot_spot = number("Hottest probe above the mean, 95 % of the samples [K]")
 

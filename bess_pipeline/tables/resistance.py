@@ -18,14 +18,14 @@ class ResistanceEvidence(dy.Schema):
     unwarmed = dy.Float64(
         primary_key=True, description="0: cell temperature known; 1: none known; between: that of the air"
     )
-    log_ohm = number("Logarithm of the resistance [Ω]", nullable=False)
+    log_resistance = number("Logarithm of the resistance [Ω]", nullable=False)
     variance = number("Its variance", low=0, nullable=False)
     cold = number("10 kJ/mol over RT less that at 25 °C", nullable=False)
     charge = number("Share of the charge less a half; 0 where unknown", nullable=False)
     charge_square = number("Mean square of it", nullable=False)
     steps = number("Steps, or changes as large as one", low=0, nullable=False)
-    celsius = quantity("°C", "Mean temperature")
-    ohm = quantity("Ω", "The resistance", low=0, nullable=False)
+    celsius = number("Mean temperature [°C]")
+    ohm = number("The resistance [Ω]", low=0, nullable=False)
 
 
 class StepResistance(dy.Schema):

@@ -1,10 +1,14 @@
-"""Makers' units turned into house units."""
+"""Makers' units turned into house units, and microseconds into hours and days."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import polars as pl
+
+#: Microseconds of an hour, for rates and integrals; of a day, for whole numbers.
+US_PER_HOUR = 3.6e9
+US_PER_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from bess_pipeline.analytics.known_truth import Truth
-
-_KEY = ["fleet_id", "battery_id"]
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 #: Columns of a frame of errors.
 ERRORS = {
@@ -60,15 +59,15 @@ def errors(
         estimator: Who made the estimate.
         healthy: Whether batteries with a planted battery fault are left out.
     """
-    of = truth.batteries.select(*_KEY, "chemistry", "anchor", "is_healthy")
+    of = truth.batteries.select(*BATTERY, "chemistry", "anchor", "is_healthy")
     given = {"day": None, "kind": None, "weight": 1.0}
     return (
         rows.with_columns(pl.lit(value).alias(name) for name, value in given.items() if name not in rows.columns)
-        .join(of, on=_KEY, how="inner")
+        .join(of, on=BATTERY, how="inner")
         .filter(pl.col("value").is_not_null(), pl.col("is_healthy") | (not healthy))
         .with_columns(metric=pl.lit(metric), estimator=pl.lit(estimator))
         .select(pl.col(name).cast(kind) for name, kind in ERRORS.items())
-        .sort("metric", "estimator", *_KEY, "day", "kind")
+        .sort("metric", "estimator", *BATTERY, "day", "kind")
     )
 
 
@@ -88,16 +87,16 @@ def charge_errors(telemetry: pl.DataFrame, truth: Truth) -> pl.DataFrame:
     """
     begins = truth.first_day + timedelta(days=WARM_UP)
     true = truth.soc.filter(pl.col("timestamp") >= pl.lit(begins).cast(pl.Datetime("us", "UTC"))).sort("timestamp")
-    known = true.join(telemetry.select(_KEY).unique(), on=_KEY, how="semi").rename({"soc_percent": "true"})
+    known = true.join(telemetry.select(BATTERY).unique(), on=BATTERY, how="semi").rename({"soc_percent": "true"})
     off = pl.col("soc") - pl.col("true")
     parts = []
     for estimator, column in ((OURS, "soc_percent"), (BMS, "soc_bms_percent")):
         bounds = ["soc_lower_percent", "soc_upper_percent"] if estimator == OURS else []
-        read = telemetry.select(*_KEY, "timestamp", *bounds, soc=column).drop_nulls("soc").sort("timestamp")
+        read = telemetry.select(*BATTERY, "timestamp", *bounds, soc=column).drop_nulls("soc").sort("timestamp")
         both = known.join_asof(
-            read, on="timestamp", by=_KEY, strategy="nearest", tolerance=_NEAR, check_sortedness=False
+            read, on="timestamp", by=BATTERY, strategy="nearest", tolerance=_NEAR, check_sortedness=False
         )
-        by_battery = both.group_by(_KEY)
+        by_battery = both.group_by(BATTERY)
         parts.append(errors(by_battery.agg(value=off.pow(2).mean().sqrt()), truth, "soc_rmse", estimator))
         if estimator == OURS:
             there = both.drop_nulls(["soc", *bounds])
@@ -105,8 +104,8 @@ def charge_errors(telemetry: pl.DataFrame, truth: Truth) -> pl.DataFrame:
             width = pl.col(bounds[1]) - pl.col(bounds[0])
             parts += [
                 errors(by_battery.agg(value=pl.col("soc").is_not_null().mean()), truth, "soc_availability"),
-                errors(there.group_by(_KEY).agg(value=inside.mean()), truth, "soc_coverage"),
-                errors(there.group_by(_KEY).agg(value=width.median()), truth, "soc_width"),
+                errors(there.group_by(BATTERY).agg(value=inside.mean()), truth, "soc_coverage"),
+                errors(there.group_by(BATTERY).agg(value=width.median()), truth, "soc_width"),
             ]
     return pl.concat(parts)
 
@@ -124,10 +123,10 @@ def health_errors(health: pl.DataFrame, reported: pl.DataFrame, truth: Truth) ->
         and `soh_width` [points] of the 90 % interval; `soh_usable_error` [points], of the pipeline and of the rating.
     """
     true = _at_checks(truth)
-    ours = true.join(health, on=[*_KEY, "date"], suffix="_est")
+    ours = true.join(health, on=BATTERY_DAY, suffix="_est")
     usable = pl.col("soh_usable_percent")
     lower, upper = pl.col("soh_lower_percent"), pl.col("soh_upper_percent")
-    theirs = true.join(reported, on=[*_KEY, "date"])
+    theirs = true.join(reported, on=BATTERY_DAY)
     found = {
         ("soh_error", OURS): (ours, pl.col("soh_percent_est") - pl.col("soh_percent")),
         ("soh_error", BMS): (theirs, pl.col("soh_bms_percent") - pl.col("soh_percent")),
@@ -138,7 +137,7 @@ def health_errors(health: pl.DataFrame, reported: pl.DataFrame, truth: Truth) ->
         ("soh_usable_error", RATED): (true, 100 - usable),
     }
     return pl.concat(
-        errors(rows.select(*_KEY, day=pl.col("day") + 1, value=value), truth, metric, estimator)
+        errors(rows.select(*BATTERY, day=pl.col("day") + 1, value=value), truth, metric, estimator)
         for (metric, estimator), (rows, value) in found.items()
     )
 
@@ -156,24 +155,24 @@ def resistance_errors(health: pl.DataFrame, truth: Truth) -> pl.DataFrame:
         `ERRORS`: `resistance_error`, estimated over true growth, as a change [percent], of the pipeline and of a
         resistance that never changes.
     """
-    rows = truth.daily.select(*_KEY, "date", day=pl.col("day") + 1, true="relative_resistance").join(
-        health.select(*_KEY, "date", found=1 + pl.col("resistance_increase_percent") / 100), on=[*_KEY, "date"]
+    rows = truth.daily.select(*BATTERY_DAY, day=pl.col("day") + 1, true="relative_resistance").join(
+        health.select(*BATTERY_DAY, found=1 + pl.col("resistance_increase_percent") / 100), on=BATTERY_DAY
     )
-    rows = rows.drop_nulls("found").sort(*_KEY, "day")
+    rows = rows.drop_nulls("found").sort(*BATTERY, "day")
     base = (
         rows.filter(pl.col("day").is_between(_RESISTANCE_FROM, _RESISTANCE_UNTIL))
-        .group_by(_KEY, maintain_order=True)
+        .group_by(BATTERY, maintain_order=True)
         .agg(true_then=pl.col("true").first(), found_then=pl.col("found").first(), from_day=pl.col("day").first())
     )
-    both = rows.join(base, on=_KEY).filter(
+    both = rows.join(base, on=BATTERY).filter(
         pl.col("day").is_in(check_days(truth)), pl.col("day") > pl.col("from_day"), pl.col("found_then") > 0
     )
     true = pl.col("true") / pl.col("true_then")
     ours = 100 * (pl.col("found") / pl.col("found_then") / true - 1)
     return pl.concat(
         [
-            errors(both.select(*_KEY, "day", value=ours), truth, "resistance_error"),
-            errors(both.select(*_KEY, "day", value=100 * (1 / true - 1)), truth, "resistance_error", NEW),
+            errors(both.select(*BATTERY, "day", value=ours), truth, "resistance_error"),
+            errors(both.select(*BATTERY, "day", value=100 * (1 / true - 1)), truth, "resistance_error", NEW),
         ]
     )
 
@@ -190,16 +189,16 @@ def full_cycle_errors(daily: pl.DataFrame, plain: pl.DataFrame, batteries: pl.Da
     Returns:
         `ERRORS`: `efc_error` [percent] of the pipeline and of the plain sum.
     """
-    true = _at_checks(truth).select(*_KEY, "date", "day", true="cycles").filter(pl.col("true") > 0)
-    rated = batteries.select(*_KEY, "rated_capacity_ah")
+    true = _at_checks(truth).select(*BATTERY_DAY, "day", true="cycles").filter(pl.col("true") > 0)
+    rated = batteries.select(*BATTERY, "rated_capacity_ah")
     moved = pl.col("charging_capacity_ah").fill_null(0) + pl.col("discharging_capacity_ah").fill_null(0)
 
     def error(accounts: pl.DataFrame, estimator: str) -> pl.DataFrame:
-        cycles = accounts.join(rated, on=_KEY).sort(*_KEY, "date")
-        cycles = cycles.select(*_KEY, "date", found=(moved / (2 * pl.col("rated_capacity_ah"))).cum_sum().over(_KEY))
-        both = true.join(cycles, on=[*_KEY, "date"])
+        cycles = accounts.join(rated, on=BATTERY).sort(*BATTERY_DAY)
+        cycles = cycles.select(*BATTERY_DAY, found=(moved / (2 * pl.col("rated_capacity_ah"))).cum_sum().over(BATTERY))
+        both = true.join(cycles, on=BATTERY_DAY)
         value = 100 * (pl.col("found") / pl.col("true") - 1)
-        return errors(both.select(*_KEY, day=pl.col("day") + 1, value=value), truth, "efc_error", estimator)
+        return errors(both.select(*BATTERY, day=pl.col("day") + 1, value=value), truth, "efc_error", estimator)
 
     return pl.concat([error(daily, OURS), error(plain, PLAIN)])
 
@@ -218,10 +217,10 @@ def cycle_errors(cycles: pl.DataFrame, reported: pl.DataFrame, truth: Truth) -> 
 
     def error(counted: pl.DataFrame, estimator: str) -> pl.DataFrame:
         deep = counted.filter(pl.col("depth_percent") >= _DEEP_PERCENT)
-        number = deep.group_by(_KEY, maintain_order=True).agg(found=pl.col("count").sum())
-        both = truth.deep_cycles.join(number, on=_KEY).filter(pl.col("cycles") > 0)
+        number = deep.group_by(BATTERY, maintain_order=True).agg(found=pl.col("count").sum())
+        both = truth.deep_cycles.join(number, on=BATTERY).filter(pl.col("cycles") > 0)
         value = 100 * (pl.col("found") / pl.col("cycles") - 1)
-        return errors(both.select(*_KEY, value=value), truth, "cycles_error", estimator)
+        return errors(both.select(*BATTERY, value=value), truth, "cycles_error", estimator)
 
     return pl.concat([error(cycles, OURS), error(reported, BMS)])
 
@@ -244,9 +243,9 @@ def efficiency_errors(daily: pl.DataFrame, batteries: pl.DataFrame, truth: Truth
     out, into = pl.col("discharging_energy_wh"), pl.col("charging_energy_wh")
     windows = (
         truth.daily.filter(pl.col("day") < truth.days // _WINDOW_DAYS * _WINDOW_DAYS)
-        .join(batteries.select(*_KEY, "rated_energy_wh"), on=_KEY)
-        .sort(*_KEY, "day")
-        .group_by(*_KEY, window=pl.col("day") // _WINDOW_DAYS, maintain_order=True)
+        .join(batteries.select(*BATTERY, "rated_energy_wh"), on=BATTERY)
+        .sort(*BATTERY, "day")
+        .group_by(*BATTERY, window=pl.col("day") // _WINDOW_DAYS, maintain_order=True)
         .agg(
             date=pl.col("date").last(),
             day=pl.col("day").last(),
@@ -264,19 +263,21 @@ def efficiency_errors(daily: pl.DataFrame, batteries: pl.DataFrame, truth: Truth
         )
     )
     for edge in ("begins", "ends"):
-        at = truth.soc.select(*_KEY, **{edge: "timestamp", f"soc_{edge}": "soc_percent"}).sort(edge)
+        at = truth.soc.select(*BATTERY, **{edge: "timestamp", f"soc_{edge}": "soc_percent"}).sort(edge)
         windows = windows.sort(edge).join_asof(
-            at, on=edge, by=_KEY, strategy="nearest", tolerance=2 * _NEAR, check_sortedness=False
+            at, on=edge, by=BATTERY, strategy="nearest", tolerance=2 * _NEAR, check_sortedness=False
         )
     kept = (pl.col("soc_ends") - pl.col("soc_begins")) / 100 * pl.col("holds")
-    true = windows.select(*_KEY, "date", day=pl.col("day") + 1, true=100 * pl.col("out") / (pl.col("into") - kept))
-    summed = daily.sort(*_KEY, "date").rolling("date", period=f"{_WINDOW_DAYS}d", group_by=_KEY).agg(
+    true = windows.select(*BATTERY_DAY, day=pl.col("day") + 1, true=100 * pl.col("out") / (pl.col("into") - kept))
+    summed = daily.sort(*BATTERY_DAY).rolling("date", period=f"{_WINDOW_DAYS}d", group_by=BATTERY).agg(
         plain=100 * out.sum() / into.sum(), days=pl.len()
     )  # fmt: skip
-    ours = daily.select(*_KEY, "date", found="round_trip_efficiency_30d_percent").join(summed, on=[*_KEY, "date"])
-    both = true.join(ours, on=[*_KEY, "date"]).drop_nulls("found").filter(pl.col("true").is_finite())
+    ours = daily.select(*BATTERY_DAY, found="round_trip_efficiency_30d_percent").join(summed, on=BATTERY_DAY)
+    both = true.join(ours, on=BATTERY_DAY).drop_nulls("found").filter(pl.col("true").is_finite())
     return pl.concat(
-        errors(both.select(*_KEY, "day", value=pl.col(column) - pl.col("true")), truth, "efficiency_error", estimator)
+        errors(
+            both.select(*BATTERY, "day", value=pl.col(column) - pl.col("true")), truth, "efficiency_error", estimator
+        )
         for column, estimator in (("found", OURS), ("plain", PLAIN))
     )
 

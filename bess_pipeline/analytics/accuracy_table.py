@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from bess_pipeline.analytics.accuracy import BMS, CHECK_DAYS, LINE, NEW, OURS, PLAIN, RATED, TODAY
-
-_KEY = ["fleet_id", "battery_id"]
+from bess_pipeline.tables.keys import BATTERY
 
 #: Columns of the table of accuracy.
 FIGURES = {
@@ -227,7 +226,7 @@ def figures(errors: pl.DataFrame, missing: frozenset[tuple[str, str]] = frozense
             "name": row.name,
             "unit": row.unit,
             "n": ours.height,
-            "batteries": ours.select(_KEY).n_unique() if ours.height else 0,
+            "batteries": ours.select(BATTERY).n_unique() if ours.height else 0,
             "value": _figure(ours, row, of),
             "missing": _why(row, missing, errors) if ours.is_empty() else None,
         }

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.traces import Floats
+from bess_pipeline.arrays import Floats
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
-_KEY = ["fleet_id", "battery_id"]
 _GAS, _ROOM_KELVIN, _ROOM_CELSIUS = 8.314462618, 298.15, 25.0
 _SECONDS = 86_400.0
 #: Capacity of the cell that NMC ageing was measured on [Ah].
@@ -71,23 +71,23 @@ def daily_stress(telemetry: pl.DataFrame, states: pl.DataFrame, batteries: pl.Da
         451, 227666, doi:10.1016/j.jpowsour.2019.227666. J. Schmalstieg et al. (2014), J. Power Sources 257, 325,
         doi:10.1016/j.jpowsour.2014.02.012.
     """
-    plates = batteries.select(*_KEY, "chemistry", "rated_capacity_ah", "cells_in_series")
+    plates = batteries.select(*BATTERY, "chemistry", "rated_capacity_ah", "cells_in_series")
     rated = pl.col("rated_capacity_ah")
     moved = pl.col("charging_capacity_ah").fill_null(0) + pl.col("discharging_capacity_ah").fill_null(0)
     rate = pl.col("current_ampere").abs() / rated
     low, high = pl.col("soc_min_percent"), pl.col("soc_max_percent")
-    known = states.select(*_KEY, "date", soc=((low + high) / 200).clip(0, 1), depth=((high - low) / 100).clip(0, 1))
+    known = states.select(*BATTERY_DAY, soc=((low + high) / 200).clip(0, 1), depth=((high - low) / 100).clip(0, 1))
     days = (
-        telemetry.join(plates, on=_KEY, how="inner")
-        .sort(*_KEY, "timestamp")
-        .group_by(*_KEY, "date", "chemistry", maintain_order=True)
+        telemetry.join(plates, on=BATTERY, how="inner")
+        .sort(*BATTERY, "timestamp")
+        .group_by(*BATTERY_DAY, "chemistry", maintain_order=True)
         .agg(
             celsius=pl.col("temperature_celsius").mean().fill_null(_ROOM_CELSIUS),
             volt=(pl.col("voltage_volt") / pl.col("cells_in_series")).mean(),
             rate=rate.filter(rate > _WORK_RATE).mean().fill_null(0.0),
             cycles=(moved / (2 * rated)).sum(),
         )
-        .join(known, on=[*_KEY, "date"], how="left", maintain_order="left")
+        .join(known, on=BATTERY_DAY, how="left", maintain_order="left")
         .with_columns(pl.col("soc").fill_null(0.5), pl.col("depth").fill_null(0.0))
     )
     return stress_of(days)
@@ -108,7 +108,7 @@ def stress_of(days: pl.DataFrame) -> pl.DataFrame:
     nmc_cycle = 7.348e-3 * (volt - 3.667).pow(2) + 7.6e-4 + 4.081e-3 * pl.col("depth")
     is_nmc = pl.col("chemistry").is_in(_LIKE_NMC)
     return days.select(
-        *_KEY,
+        *BATTERY,
         "date",
         "cycles",
         calendar=pl.when(is_nmc).then(nmc.pow(4 / 3)).otherwise(lfp.pow(2) * _SECONDS),

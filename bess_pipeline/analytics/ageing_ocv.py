@@ -8,15 +8,15 @@ import numpy as np
 import polars as pl
 from scipy.interpolate import PchipInterpolator
 
-from bess_pipeline.analytics.traces import Floats, Ints
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.chemistry import CHEMISTRY
 from bess_pipeline.tables.electrodes import graphite_chen, graphite_safari
+from bess_pipeline.tables.keys import BATTERY
 
 #: Grid of the state of charge, and of the lithium lost: points, first and last.
 SOC_POINTS, LOSS_POINTS = 401, 25
 LOSS_LOW, LOSS_HIGH = -0.06, 0.42
 
-_KEY = ["fleet_id", "battery_id"]
 #: Chemistries whose anode is graphite.
 _ON_GRAPHITE = frozenset({"LFP", "NMC", "NCA", "LCO"})
 #: Among them those whose cathode has a plateau: all but the rise beyond this state of charge is the anode's.
@@ -76,11 +76,11 @@ def ageing_curves(batteries: pl.DataFrame, curves: pl.DataFrame) -> AgeingCurves
     """
     own = {
         key: tuple(points.select("soc_percent", "ocv_volt").rows())
-        for key, points in curves.sort(*_KEY, "soc_percent").partition_by(_KEY, as_dict=True).items()
+        for key, points in curves.sort(*BATTERY, "soc_percent").partition_by(BATTERY, as_dict=True).items()
     }
     known: dict[tuple[str, tuple[tuple[float, float], ...]], int] = {}
     of_battery = []
-    for fleet, battery, chemistry in batteries.sort(_KEY).select(*_KEY, "chemistry").rows():
+    for fleet, battery, chemistry in batteries.sort(BATTERY).select(*BATTERY, "chemistry").rows():
         points = own.get((fleet, battery), CHEMISTRY[chemistry].ocv)
         of_battery.append(known.setdefault((chemistry, points), len(known)))
     both = np.stack([_shifted(chemistry, np.array(points)) for chemistry, points in known])

@@ -6,8 +6,7 @@ import polars as pl
 
 from bess_pipeline.analytics.accuracy import WARM_UP, errors
 from bess_pipeline.analytics.known_truth import Truth
-
-_KEY = ["fleet_id", "battery_id"]
+from bess_pipeline.tables.keys import BATTERY
 
 #: False alarms of one battery that follow each other within so many days are one [days].
 _MERGED = 21.0
@@ -37,34 +36,36 @@ def alarm_errors(events: pl.DataFrame, truth: Truth) -> pl.DataFrame:
     """
     first = pl.lit(truth.first_day).cast(pl.Datetime("us", "UTC"))
     at = (pl.col("detected_at") - first).dt.total_microseconds() / 86_400e6
-    of = truth.batteries.select(_KEY).join(truth.faults, on=_KEY, how="left")
+    of = truth.batteries.select(BATTERY).join(truth.faults, on=BATTERY, how="left")
     raised = (
         events.filter(pl.col("severity").is_in(["warning", "critical"]), ~pl.col("family").is_in(_NO_ALARM))
         .drop_nulls("battery_id")
-        .select(*_KEY, at=at)
+        .select(*BATTERY, at=at)
         .filter(pl.col("at") >= WARM_UP)
-        .join(of, on=_KEY)
-        .sort(*_KEY, "at")
+        .join(of, on=BATTERY)
+        .sort(*BATTERY, "at")
     )
     within = pl.col("at").is_between(pl.col("onset_day"), pl.col("end_day") + _GRACE)
-    found = raised.filter(within).group_by(_KEY).agg(first=pl.col("at").min())
-    faults = truth.faults.join(found, on=_KEY, how="left")
+    found = raised.filter(within).group_by(BATTERY).agg(first=pl.col("at").min())
+    faults = truth.faults.join(found, on=BATTERY, how="left")
     false = (
         raised.filter(pl.col("onset_day").is_null() | (pl.col("at") < pl.col("onset_day")))
-        .filter((pl.col("at").diff().over(_KEY) > _MERGED).fill_null(value=True))
-        .group_by(_KEY)
+        .filter((pl.col("at").diff().over(BATTERY) > _MERGED).fill_null(value=True))
+        .group_by(BATTERY)
         .agg(value=pl.len())
     )
     healthy = pl.min_horizontal(pl.col("onset_day"), pl.lit(truth.days, pl.Float64)) - WARM_UP
-    counts = of.join(false, on=_KEY, how="left").select(
-        *_KEY, pl.col("value").fill_null(0), weight=healthy.clip(lower_bound=0) / 365.25
+    counts = of.join(false, on=BATTERY, how="left").select(
+        *BATTERY, pl.col("value").fill_null(0), weight=healthy.clip(lower_bound=0) / 365.25
     )
     first_alarm = pl.col("first")
     delay = first_alarm - pl.col("onset_day")
     return pl.concat(
         [
-            errors(faults.select(*_KEY, "kind", value=first_alarm.is_not_null()), truth, "alarm_found", healthy=False),
-            errors(faults.select(*_KEY, "kind", value=delay), truth, "alarm_delay", healthy=False),
+            errors(
+                faults.select(*BATTERY, "kind", value=first_alarm.is_not_null()), truth, "alarm_found", healthy=False
+            ),
+            errors(faults.select(*BATTERY, "kind", value=delay), truth, "alarm_delay", healthy=False),
             errors(counts, truth, "alarm_false", healthy=False),
         ]
     )

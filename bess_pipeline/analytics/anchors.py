@@ -10,8 +10,11 @@ from numba import njit
 
 from bess_pipeline.analytics.memory import Recalled, Stretch
 from bess_pipeline.analytics.ocv import ocv_table, soc_at, soc_sigma_at
-from bess_pipeline.analytics.traces import INTERVAL_US, Floats, Ints, traces
+from bess_pipeline.analytics.traces import traces
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.health import ChargeAnchor
+from bess_pipeline.tables.keys import BATTERY
+from bess_pipeline.tables.telemetry import INTERVAL_US
 
 KINDS = ("rest", "full", "empty")
 _REST, _FULL, _EMPTY = range(3)
@@ -152,7 +155,7 @@ def charge_anchors(
     recalled.over(looked)
     anchors = (
         pl.concat([ChargeAnchor.create_empty(), *found])
-        .sort("fleet_id", "battery_id", "timestamp", "soc_sigma_percent", "kind")
+        .sort(*BATTERY, "timestamp", "soc_sigma_percent", "kind")
         .unique(["fleet_id", "battery_id", "timestamp"], keep="first", maintain_order=True)
         .pipe(ChargeAnchor.validate)
     )
@@ -161,7 +164,7 @@ def charge_anchors(
 
 def _named(battery: pl.DataFrame, told: Floats) -> pl.DataFrame:
     """One battery's anchors with the names of the contract."""
-    fleet, name = battery.select("fleet_id", "battery_id").row(0)
+    fleet, name = battery.select(BATTERY).row(0)
     return pl.DataFrame(
         {
             "timestamp": pl.Series(told[:, 0], dtype=pl.Float64).cast(pl.Int64).cast(pl.Datetime("us", "UTC")),

@@ -11,6 +11,7 @@ import polars as pl
 
 from bess_pipeline.analytics.control_charts import CHART, cumulative_sums
 from bess_pipeline.analytics.features import DATA_FAULTS, FEATURES
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 STATISTICS = "statistics"
 THRESHOLDS = "thresholds"
@@ -30,12 +31,10 @@ WARNING_SCORE, ALARM_SCORE = 0.9, 1.0
 #: −ln of the share of healthy days whose sum exceeds the alarm threshold: one in a thousand.
 _TAIL = math.log(1000)
 
-_BATTERY = ("fleet_id", "battery_id")
-_DAY = (*_BATTERY, "date")
 _EPOCH = date(1970, 1, 1)
 _EVENT = (
     "event_id",
-    *_BATTERY,
+    *BATTERY,
     "family",
     "kind",
     "detector",
@@ -73,7 +72,7 @@ def anomaly_scores(features: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFra
     """
     watched = _sums(features).drop_nulls("z")
     rate = _TAIL / CHART.threshold
-    statistics = watched.group_by(_DAY, maintain_order=True).agg(
+    statistics = watched.group_by(BATTERY_DAY, maintain_order=True).agg(
         score=(1 - (-rate * pl.max_horizontal(pl.col("up").max(), pl.col("down").max())).exp()) ** pl.len()
     )
     outside = (
@@ -85,18 +84,21 @@ def anomaly_scores(features: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFra
             score=pl.when(pl.col("code").str.ends_with("ALARM")).then(ALARM_SCORE).otherwise(WARNING_SCORE),
         )
         .explode("date")
-        .group_by(_DAY)
+        .group_by(BATTERY_DAY)
         .agg(pl.col("score").max())
     )
     thresholds = (
-        features.select(_DAY).unique().join(outside, on=_DAY, how="left").with_columns(pl.col("score").fill_null(0.0))
+        features.select(BATTERY_DAY)
+        .unique()
+        .join(outside, on=BATTERY_DAY, how="left")
+        .with_columns(pl.col("score").fill_null(0.0))
     )
     return pl.concat(
         [
-            rows.select(*_DAY, pl.lit(name).alias("detector"), "score")
+            rows.select(*BATTERY_DAY, pl.lit(name).alias("detector"), "score")
             for name, rows in ((STATISTICS, statistics), (THRESHOLDS, thresholds))
         ]
-    ).sort(*_DAY, "detector")
+    ).sort(*BATTERY_DAY, "detector")
 
 
 def anomaly_events(features: pl.DataFrame, scores: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFrame:
@@ -136,7 +138,7 @@ def anomaly_events(features: pl.DataFrame, scores: pl.DataFrame, episodes: pl.Da
 
 def _identity() -> pl.Expr:
     """Hash of what an event keeps; streams tell apart what one instant can raise in one family."""
-    parts = pl.struct(*_BATTERY, "component", "family", "stream", pl.col("detected_at").to_physical())
+    parts = pl.struct(*BATTERY, "component", "family", "stream", pl.col("detected_at").to_physical())
 
     def digest(row: dict[str, object]) -> str:
         return hashlib.blake2b(json.dumps(list(row.values())).encode(), digest_size=8).hexdigest()
@@ -163,13 +165,15 @@ def _meanings() -> pl.DataFrame:
 
 def _sums(features: pl.DataFrame) -> pl.DataFrame:
     """The watched features with their sums, and whether the day leapt, by feature, battery and day."""
-    rows = features.filter(pl.col("feature").is_in([feature.name for feature in FEATURES])).sort("feature", *_DAY)
-    series = rows.select(pl.struct("feature", *_BATTERY).rle_id().cast(pl.Int64)).to_series()
+    rows = features.filter(pl.col("feature").is_in([feature.name for feature in FEATURES])).sort(
+        "feature", *BATTERY_DAY
+    )
+    series = rows.select(pl.struct("feature", *BATTERY).rle_id().cast(pl.Int64)).to_series()
     meaning = _meanings().unique("feature", keep="first", maintain_order=True).select("feature", group="family")
     far = pl.col("z").abs() >= LEAP
-    before = pl.col("z").abs().shift(1).over("feature", *_BATTERY).fill_null(0.0)
+    before = pl.col("z").abs().shift(1).over("feature", *BATTERY).fill_null(0.0)
     rows = rows.join(meaning, on="feature", how="left", maintain_order="left").with_columns(
-        leaps=pl.col("group").filter(far & (before < CHART.clip)).n_unique().over(_DAY) >= LEAPING_FAMILIES
+        leaps=pl.col("group").filter(far & (before < CHART.clip)).n_unique().over(BATTERY_DAY) >= LEAPING_FAMILIES
     )
     sums = cumulative_sums(
         series.to_numpy(),
@@ -201,16 +205,16 @@ def _statistics_events(sums: pl.DataFrame, features: pl.DataFrame, scores: pl.Da
     alarms = (
         running.filter(pl.col("sum") >= CHART.threshold)
         .with_columns(severity=pl.when(pl.col("stream") == "info").then(pl.lit("info")).otherwise(pl.lit("warning")))
-        .sort(*_BATTERY, "family", "stream", "date", pl.col("sum"), "feature", descending=[False] * 5 + [True, False])
+        .sort(*BATTERY, "family", "stream", "date", pl.col("sum"), "feature", descending=[False] * 5 + [True, False])
     )
     alarms = alarms.with_columns(
-        strength=pl.col("strength").rolling_mean(4, min_samples=1).over(*_BATTERY, "feature", "rises", order_by="date")
+        strength=pl.col("strength").rolling_mean(4, min_samples=1).over(*BATTERY, "feature", "rises", order_by="date")
     )
-    last = features.group_by(_BATTERY).agg(pl.col("date").max().alias("last_date"))
-    daily = scores.filter(pl.col("detector") == STATISTICS).select(*_DAY, "score")
+    last = features.group_by(BATTERY).agg(pl.col("date").max().alias("last_date"))
+    daily = scores.filter(pl.col("detector") == STATISTICS).select(*BATTERY_DAY, "score")
     return _merged(
-        alarms.join(last, on=_BATTERY, how="left").join(daily, on=_DAY, how="left"),
-        (*_BATTERY, "family", "stream"),
+        alarms.join(last, on=BATTERY, how="left").join(daily, on=BATTERY_DAY, how="left"),
+        (*BATTERY, "family", "stream"),
         severity=pl.when((pl.col("strength") >= CRITICAL).any() & (pl.col("severity").first() != "info"))
         .then(pl.lit("critical"))
         .otherwise(pl.col("severity").first()),
@@ -233,16 +237,16 @@ def _data_events(sums: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
     )
     wrong = features.join(limits, on="feature").filter(pl.col("side") * (pl.col("value") - pl.col("bound")) > 0)
     leaps = sums.filter("leaps").with_columns(kind=pl.lit("channels_leap_at_once"), severity=pl.lit("info"))
-    columns = (*_DAY, "feature", "value", "z", "peers", "observed_until", "kind", "severity")
+    columns = (*BATTERY_DAY, "feature", "value", "z", "peers", "observed_until", "kind", "severity")
     rows = (
         pl.concat([wrong.select(columns), leaps.select(columns)])
         .with_columns(family=pl.lit("data"), stream=pl.col("kind"), since="date", sum=pl.lit(0.0), score=pl.lit(1.0))
-        .sort(*_BATTERY, "stream", "date", "feature")
+        .sort(*BATTERY, "stream", "date", "feature")
     )
-    last = features.group_by(_BATTERY).agg(pl.col("date").max().alias("last_date"))
+    last = features.group_by(BATTERY).agg(pl.col("date").max().alias("last_date"))
     return _merged(
-        rows.join(last, on=_BATTERY, how="left"),
-        (*_BATTERY, "family", "stream"),
+        rows.join(last, on=BATTERY, how="left"),
+        (*BATTERY, "family", "stream"),
         severity=pl.col("severity").first(),
         detector=DATA_CHECKS,
     )
@@ -270,7 +274,7 @@ def _merged(alarms: pl.DataFrame, stream: tuple[str, ...], *, severity: pl.Expr,
         evidence=evidence.filter(fresh),
     )
     return events.select(
-        *_BATTERY,
+        *BATTERY,
         "family",
         "stream",
         "kind",
@@ -297,8 +301,8 @@ def _as_json(rows: pl.Series) -> str:
 
 
 def _limit_events(episodes: pl.DataFrame) -> pl.DataFrame:
-    ordered = episodes.sort(*_BATTERY, "code", "started_at")
-    group = (*_BATTERY, "code")
+    ordered = episodes.sort(*BATTERY, "code", "started_at")
+    group = (*BATTERY, "code")
     pause = pl.col("started_at") - pl.col("ended_at").shift(1).over(group)
     alarm = pl.col("code").str.ends_with("ALARM")
     events = (
@@ -316,7 +320,7 @@ def _limit_events(episodes: pl.DataFrame) -> pl.DataFrame:
         )
     )
     return events.select(
-        *_BATTERY,
+        *BATTERY,
         pl.lit("limit").alias("family"),
         pl.col("code").alias("stream"),
         pl.col("code").alias("kind"),

@@ -5,12 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from bess_pipeline.tables.availability import Availability, PresenceEvidence
-
-_KEY = ["fleet_id", "battery_id"]
-_DAY = [*_KEY, "date"]
-_INTERVAL_US = 300_000_000
-_DAY_US = 86_400_000_000
-_US_PER_HOUR = 3.6e9
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.telemetry import INTERVAL_US
+from bess_pipeline.units import US_PER_DAY, US_PER_HOUR
 
 #: Shorter silences are no outages [µs].
 SHORTEST_SILENCE_US = 1_800_000_000
@@ -39,9 +36,9 @@ def presence_evidence(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.Da
         `PresenceEvidence` rows, sorted. A day rests on itself.
     """
     rows = (
-        telemetry.select(*_DAY, "timestamp", "current_ampere", "power_watt", "soc_percent", "soc_bms_percent")
-        .join(batteries.select(*_KEY, "rated_capacity_ah", "rated_energy_wh"), on=_KEY, how="inner")
-        .sort(*_KEY, "timestamp")
+        telemetry.select(*BATTERY_DAY, "timestamp", "current_ampere", "power_watt", "soc_percent", "soc_bms_percent")
+        .join(batteries.select(*BATTERY, "rated_capacity_ah", "rated_energy_wh"), on=BATTERY, how="inner")
+        .sort(*BATTERY, "timestamp")
         .with_columns(
             rate=pl.coalesce(
                 pl.col("current_ampere") / pl.col("rated_capacity_ah"), pl.col("power_watt") / pl.col("rated_energy_wh")
@@ -54,7 +51,7 @@ def presence_evidence(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.Da
         pl.concat([nothing, *pieces], how="diagonal")
         .with_columns(pl.col("intervals", "worked", "soc_known").fill_null(0))
         .select(nothing.columns)
-        .sort(*_DAY, "kind", "started_at")
+        .sort(*BATTERY_DAY, "kind", "started_at")
         .pipe(PresenceEvidence.validate)
     )
 
@@ -86,7 +83,7 @@ def availability(evidence: pl.DataFrame) -> pl.DataFrame:
         Outages told by counters: K. Anderson, R. Blumenthal (2020), Overcoming communications outages in inverter
         downtime analysis, 47th IEEE Photovoltaic Specialists Conference.
     """
-    rows = evidence.sort(*_KEY, "started_at")
+    rows = evidence.sort(*BATTERY, "started_at")
     silent = _by_day(_silences(rows))
     still = _by_day(_standstills(rows)).rename({"us": "standstill"}).drop("kind")
     kinds = {
@@ -95,7 +92,7 @@ def availability(evidence: pl.DataFrame) -> pl.DataFrame:
     }
     days = _presence(rows)
     for part in (*kinds.values(), still):
-        days = days.join(part, on=_DAY, how="left")
+        days = days.join(part, on=BATTERY_DAY, how="left")
     silences = pl.sum_horizontal(*kinds)
     against = pl.col("outage") + pl.col("standstill")
     told = pl.col("there") - pl.col("unknown")
@@ -103,11 +100,11 @@ def availability(evidence: pl.DataFrame) -> pl.DataFrame:
         days.with_columns(pl.col(*kinds, "standstill").fill_null(0))
         .with_columns(
             availability_percent=pl.when(told > 0).then(100 * (told - against) / told),
-            observed_hours=(pl.col("there") - silences) / _US_PER_HOUR,
-            **{f"{name}_hours": pl.col(name) / _US_PER_HOUR for name in (*kinds, "standstill")},
+            observed_hours=(pl.col("there") - silences) / US_PER_HOUR,
+            **{f"{name}_hours": pl.col(name) / US_PER_HOUR for name in (*kinds, "standstill")},
         )
         .select(Availability.column_names())
-        .sort(_DAY)
+        .sort(BATTERY_DAY)
         .pipe(Availability.validate)
     )
 
@@ -116,7 +113,7 @@ def _presence(evidence: pl.DataFrame) -> pl.DataFrame:
     """Each day from first to last data of each battery, and its time between these [µs]."""
     spans = (
         evidence.filter(kind="day")
-        .group_by(_KEY, maintain_order=True)
+        .group_by(BATTERY, maintain_order=True)
         .agg(begins=pl.col("started_at").min(), ends=pl.col("ended_at").max())
     )
     return _by_day(spans.with_columns(kind=pl.lit("there"))).rename({"us": "there"}).drop("kind")
@@ -124,7 +121,7 @@ def _presence(evidence: pl.DataFrame) -> pl.DataFrame:
 
 def _silences(evidence: pl.DataFrame) -> pl.DataFrame:
     """Silences of each battery, within its days and between them: begins, ends, kind."""
-    following = {name: pl.col(of).shift(-1).over(_KEY) for name, of in _NEXT.items()}
+    following = {name: pl.col(of).shift(-1).over(BATTERY) for name, of in _NEXT.items()}
     between = (
         evidence.filter(kind="day")
         .with_columns(
@@ -135,9 +132,9 @@ def _silences(evidence: pl.DataFrame) -> pl.DataFrame:
         .filter(_lasted() >= SHORTEST_SILENCE_US)
     )
     before = pl.concat([evidence.filter(kind="silence"), between]).with_columns(silence_us=_lasted())
-    days = pl.col("silence_us") / _DAY_US
+    days = pl.col("silence_us") / US_PER_DAY
     change = (pl.col("reported_after_percent") - pl.col("reported_before_percent")).abs()
-    expected = 100 * pl.col("rate") * pl.col("silence_us") / _US_PER_HOUR
+    expected = 100 * pl.col("rate") * pl.col("silence_us") / US_PER_HOUR
     in_row = 100 * pl.col("rate") / 12
     least = MOVED_PERCENT + MOVED_PERCENT_PER_DAY * days + in_row.fill_null(0.0)
     kind = (
@@ -149,7 +146,7 @@ def _silences(evidence: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("outage"))
         .otherwise(pl.lit("unknown"))
     )
-    return before.select(*_KEY, begins="started_at", ends="ended_at", kind=kind)
+    return before.select(*BATTERY, begins="started_at", ends="ended_at", kind=kind)
 
 
 _NEXT = {"next_at": "started_at", "next_reported": "reported_before_percent"}
@@ -161,32 +158,32 @@ def _lasted() -> pl.Expr:
 
 def _standstills(evidence: pl.DataFrame) -> pl.DataFrame:
     """Stretches, over any midnights, in which a battery stands still while the others work: begins, ends, kind."""
-    goes_on = (pl.col("started_at") == pl.col("ended_at").shift()) & (pl.struct(_KEY) == pl.struct(_KEY).shift())
+    goes_on = (pl.col("started_at") == pl.col("ended_at").shift()) & (pl.struct(BATTERY) == pl.struct(BATTERY).shift())
     return (
         evidence.filter(kind="idling")
         .with_columns(stretch=(~goes_on.fill_null(value=False)).cum_sum())
-        .group_by(*_KEY, "stretch", maintain_order=True)
+        .group_by(*BATTERY, "stretch", maintain_order=True)
         .agg(
             pl.col("intervals", "worked", "soc_sum_percent", "soc_known").sum(),
             begins=pl.col("started_at").first(),
             ends=pl.col("ended_at").last(),
         )
         .filter(
-            pl.col("intervals") * _INTERVAL_US >= SHORTEST_STANDSTILL_US,
-            pl.col("worked") * _INTERVAL_US >= LEAST_WORK_US,
+            pl.col("intervals") * INTERVAL_US >= SHORTEST_STANDSTILL_US,
+            pl.col("worked") * INTERVAL_US >= LEAST_WORK_US,
             (pl.col("soc_sum_percent") / pl.col("soc_known")).is_between(*ABLE_PERCENT),
         )
-        .select(*_KEY, "begins", "ends", kind=pl.lit("standstill"))
+        .select(*BATTERY, "begins", "ends", kind=pl.lit("standstill"))
     )
 
 
 def _day_pieces(rows: pl.DataFrame) -> pl.DataFrame:
     """Each day from its first to its last row."""
-    return rows.group_by(_DAY, maintain_order=True).agg(
+    return rows.group_by(BATTERY_DAY, maintain_order=True).agg(
         pl.col("rate").last(),
         kind=pl.lit("day").first(),
         started_at=pl.col("timestamp").first(),
-        ended_at=pl.col("timestamp").last() + pl.duration(microseconds=_INTERVAL_US),
+        ended_at=pl.col("timestamp").last() + pl.duration(microseconds=INTERVAL_US),
         reported_before_percent=pl.col("soc_bms_percent").first(),
         reported_after_percent=pl.col("soc_bms_percent").last(),
     )
@@ -196,13 +193,13 @@ def _silent_pieces(rows: pl.DataFrame) -> pl.DataFrame:
     """Silences of at least half an hour within a day."""
     return (
         rows.with_columns(
-            started_at=pl.col("timestamp") + pl.duration(microseconds=_INTERVAL_US),
-            ended_at=pl.col("timestamp").shift(-1).over(_DAY),
-            reported_after_percent=pl.col("soc_bms_percent").shift(-1).over(_DAY),
+            started_at=pl.col("timestamp") + pl.duration(microseconds=INTERVAL_US),
+            ended_at=pl.col("timestamp").shift(-1).over(BATTERY_DAY),
+            reported_after_percent=pl.col("soc_bms_percent").shift(-1).over(BATTERY_DAY),
         )
         .filter(_lasted() >= SHORTEST_SILENCE_US)
         .select(
-            *_DAY, "started_at", "ended_at", "rate", "reported_after_percent",
+            *BATTERY_DAY, "started_at", "ended_at", "rate", "reported_after_percent",
             kind=pl.lit("silence"), reported_before_percent="soc_bms_percent",
         )
     )  # fmt: skip
@@ -214,8 +211,8 @@ def _idle_pieces(rows: pl.DataFrame) -> pl.DataFrame:
     peers = known.group_by("fleet_id", "timestamp").agg(seen=pl.len(), middle=pl.col("rate").median())
     idle = pl.col("rate") < STILL_RATE
     goes_on = (
-        (pl.col("timestamp").diff() == pl.duration(microseconds=_INTERVAL_US))
-        & (pl.struct(_DAY) == pl.struct(_DAY).shift())
+        (pl.col("timestamp").diff() == pl.duration(microseconds=INTERVAL_US))
+        & (pl.struct(BATTERY_DAY) == pl.struct(BATTERY_DAY).shift())
         & (idle == idle.shift())
     )
     soc = pl.coalesce("soc_percent", "soc_bms_percent")
@@ -227,11 +224,11 @@ def _idle_pieces(rows: pl.DataFrame) -> pl.DataFrame:
             work=(pl.col("middle") >= PEER_RATE) & (pl.col("seen") - 1 >= LEAST_PEERS),
         )
         .filter(idle)
-        .group_by(*_DAY, "stretch", maintain_order=True)
+        .group_by(*BATTERY_DAY, "stretch", maintain_order=True)
         .agg(
             kind=pl.lit("idling").first(),
             started_at=pl.col("timestamp").first(),
-            ended_at=pl.col("timestamp").last() + pl.duration(microseconds=_INTERVAL_US),
+            ended_at=pl.col("timestamp").last() + pl.duration(microseconds=INTERVAL_US),
             intervals=pl.len().cast(pl.Int64),
             worked=pl.col("work").sum().cast(pl.Int64),
             soc_sum_percent=soc.sum(),
@@ -258,6 +255,6 @@ def _by_day(stretches: pl.DataFrame) -> pl.DataFrame:
                 pl.min_horizontal("ends", midnight + pl.duration(days=1)) - pl.max_horizontal("begins", midnight)
             ).dt.total_microseconds()
         )
-        .group_by(*_DAY, "kind")
+        .group_by(*BATTERY_DAY, "kind")
         .agg(pl.col("us").sum())
     )

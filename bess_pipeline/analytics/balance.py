@@ -7,11 +7,10 @@ import polars as pl
 from polars import selectors as cs
 
 from bess_pipeline.analytics.ocv import OcvTable, ocv_table, rested_charge
-from bess_pipeline.analytics.traces import Floats, Ints, floats
+from bess_pipeline.analytics.traces import floats
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.balance import SOC_BINS, CellBalance
-
-_KEY = ["fleet_id", "battery_id"]
-_DAY = [*_KEY, "date"]
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 #: Largest current at rest [C], and the 5-minute rows that it must have lasted before one that counts.
 REST_RATE, REST_ROWS = 0.02, 6
@@ -57,28 +56,30 @@ def cell_balance(
     Returns:
         `CellBalance` rows, one per battery and day of `intervals`; sorted.
     """
-    days = intervals.select(_DAY).unique().sort(_DAY)
-    heat = evidence.select(*_DAY, "temperature_range_p95_kelvin", hot_spot_p95_kelvin="temperature_spread_p95_kelvin")
+    days = intervals.select(BATTERY_DAY).unique().sort(BATTERY_DAY)
+    heat = evidence.select(
+        *BATTERY_DAY, "temperature_range_p95_kelvin", hot_spot_p95_kelvin="temperature_spread_p95_kelvin"
+    )
     frames = (_rested(intervals, batteries, curves), heat, _gradients(intervals), _weakest(cell_evidence))
     for frame in frames:
-        days = days.join(frame, on=_DAY, how="left", maintain_order="left")
+        days = days.join(frame, on=BATTERY_DAY, how="left", maintain_order="left")
     return (
         days.with_columns(pl.col("rest_intervals").fill_null(0), cs.float().fill_nan(None))
         .select(CellBalance.column_names())
-        .sort(_DAY)
+        .sort(BATTERY_DAY)
         .pipe(CellBalance.validate)
     )
 
 
 def _rested(intervals: pl.DataFrame, batteries: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
-    plates = batteries.sort(_KEY).with_row_index("battery_index")
+    plates = batteries.sort(BATTERY).with_row_index("battery_index")
     names = ("battery_index", "rated_capacity_ah", "cells_in_series")
     still = pl.col("current_abs_max_ampere") <= REST_RATE * pl.col("rated_capacity_ah")
-    whole = still.fill_null(value=False).cast(pl.Int64).rolling_sum(REST_ROWS + 1).over(_KEY) == REST_ROWS + 1
-    since = pl.col("timestamp") - pl.col("timestamp").shift(REST_ROWS).over(_KEY)
+    whole = still.fill_null(value=False).cast(pl.Int64).rolling_sum(REST_ROWS + 1).over(BATTERY) == REST_ROWS + 1
+    since = pl.col("timestamp") - pl.col("timestamp").shift(REST_ROWS).over(BATTERY)
     rows = (
-        intervals.join(plates.select(*_KEY, *names), on=_KEY, how="inner")
-        .sort(*_KEY, "timestamp")
+        intervals.join(plates.select(*BATTERY, *names), on=BATTERY, how="inner")
+        .sort(*BATTERY, "timestamp")
         .filter(whole & (since == pl.duration(minutes=5 * REST_ROWS)))
         .filter((pl.col("cells_in_series") != 1).fill_null(value=True))
         .drop_nulls(["cell_voltage_min_volt", "cell_voltage_max_volt", "cell_voltage_spread_volt"])
@@ -95,11 +96,11 @@ def _rested(intervals: pl.DataFrame, batteries: pl.DataFrame, curves: pl.DataFra
         rows["battery_index"].to_numpy().astype(np.int64),
         ocv_table(plates, curves),
     )
-    told = rows.select(*_DAY, "timestamp", spread="cell_voltage_spread_volt").with_columns(
+    told = rows.select(*BATTERY_DAY, "timestamp", spread="cell_voltage_spread_volt").with_columns(
         **{name: pl.Series(values, dtype=pl.Float64).fill_nan(None) for name, values in read.items()}
     )
     within = {name: (pl.col("place") >= low) & (pl.col("place") < high) for name, (low, high) in SOC_BINS.items()}
-    return told.group_by(_DAY, maintain_order=True).agg(
+    return told.group_by(BATTERY_DAY, maintain_order=True).agg(
         rest_intervals=pl.len().cast(pl.Int64),
         **{f"rest_spread_{name}_volt": pl.col("spread").filter(here).median() for name, here in within.items()},
         **_weighted("imbalance", "imbalance", pl.lit(value=True)),
@@ -153,15 +154,15 @@ def _gradients(intervals: pl.DataFrame) -> pl.DataFrame:
     """Fastest rise and fall of the mean temperature over half an hour."""
 
     def ago(name: str) -> pl.Expr:
-        return pl.col(name).shift(_GRADIENT_ROWS).over(_KEY)
+        return pl.col(name).shift(_GRADIENT_ROWS).over(BATTERY)
 
     unbroken = pl.col("timestamp") - ago("timestamp") == pl.duration(minutes=5 * _GRADIENT_ROWS)
     pace = (pl.col("temperature_celsius") - ago("temperature_celsius")) * (12 / _GRADIENT_ROWS)
     enough = pl.col("pace").count() >= _LEAST_GRADIENTS
     return (
-        intervals.sort(*_KEY, "timestamp")
+        intervals.sort(*BATTERY, "timestamp")
         .with_columns(pace=pl.when(unbroken).then(pace))
-        .group_by(_DAY, maintain_order=True)
+        .group_by(BATTERY_DAY, maintain_order=True)
         .agg(
             heating_kelvin_per_hour=pl.when(enough).then(pl.col("pace").max().clip(lower_bound=0.0)),
             cooling_kelvin_per_hour=pl.when(enough).then((-pl.col("pace").min()).clip(lower_bound=0.0)),
@@ -176,8 +177,8 @@ def _weakest(cell_evidence: pl.DataFrame) -> pl.DataFrame:
         cell_evidence.filter(pl.col("kind") == "voltage")
         .with_columns(weakest_cell_deviation_volt=own)
         .filter(pl.col("weakest_cell_deviation_volt") < 0)
-        .sort(*_DAY, "weakest_cell_deviation_volt", "position", "component")
-        .group_by(_DAY, maintain_order=True)
+        .sort(*BATTERY_DAY, "weakest_cell_deviation_volt", "position", "component")
+        .group_by(BATTERY_DAY, maintain_order=True)
         .agg(
             weakest_cell=pl.col("component").first(),
             weakest_cell_deviation_volt=pl.first("weakest_cell_deviation_volt"),

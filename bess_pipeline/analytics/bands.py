@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 
 from bess_pipeline.tables.bands import QUANTITIES, TimeInBand
-
-_KEY = ["fleet_id", "battery_id"]
-_INTERVAL_US = 300_000_000
-_US_PER_HOUR = 3.6e9
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.telemetry import INTERVAL_US
+from bess_pipeline.units import US_PER_HOUR
 
 #: Where one band ends and the next begins: state of charge [%], temperature [°C], C-rate [C], positive charges.
 #: A C-rate within 0.01 is idling.
@@ -39,14 +38,14 @@ def time_in_bands(telemetry: pl.DataFrame, intervals: pl.DataFrame, batteries: p
     Returns:
         `TimeInBand` rows, sorted; bands in which no time was spent have none.
     """
-    in_turn = telemetry.select(*_KEY, "timestamp", "soc_percent").sort(*_KEY, "timestamp")
-    follows = (pl.col("timestamp").shift(-1) - pl.col("timestamp") == pl.duration(microseconds=_INTERVAL_US)) & (
-        pl.struct(_KEY) == pl.struct(_KEY).shift(-1)
+    in_turn = telemetry.select(*BATTERY, "timestamp", "soc_percent").sort(*BATTERY, "timestamp")
+    follows = (pl.col("timestamp").shift(-1) - pl.col("timestamp") == pl.duration(microseconds=INTERVAL_US)) & (
+        pl.struct(BATTERY) == pl.struct(BATTERY).shift(-1)
     )
     ahead = pl.when(follows).then(pl.col("soc_percent").shift(-1))
     rows = (
         intervals.select(
-            *_KEY,
+            *BATTERY,
             "date",
             "timestamp",
             "temperature_celsius",
@@ -55,14 +54,14 @@ def time_in_bands(telemetry: pl.DataFrame, intervals: pl.DataFrame, batteries: p
             "current_observed_us",
             "power_observed_us",
         )
-        .join(batteries.select(*_KEY, "rated_capacity_ah"), on=_KEY, how="inner")
+        .join(batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY, how="inner")
         .join(
             in_turn.with_columns(soc=(pl.col("soc_percent") + pl.coalesce(ahead, "soc_percent")) / 2),
-            on=[*_KEY, "timestamp"],
+            on=[*BATTERY, "timestamp"],
             how="left",
         )
         .select(
-            *_KEY,
+            *BATTERY,
             "date",
             "soc",
             soc_us=pl.max_horizontal("current_observed_us", "power_observed_us"),
@@ -75,7 +74,7 @@ def time_in_bands(telemetry: pl.DataFrame, intervals: pl.DataFrame, batteries: p
     return (
         pl.concat(_of(rows, name) for name in QUANTITIES)
         .select(TimeInBand.column_names())
-        .sort(*_KEY, "date", "quantity", "position")
+        .sort(*BATTERY_DAY, "quantity", "position")
         .pipe(TimeInBand.validate)
     )
 
@@ -94,14 +93,14 @@ def _of(rows: pl.DataFrame, name: str) -> pl.DataFrame:
         },
         schema={"position": pl.Int64, "band": pl.String, "band_lower": pl.Float64, "band_upper": pl.Float64},
     )
-    known = rows.select(*_KEY, "date", value=name, us=pl.col(f"{name}_us").clip(0, _INTERVAL_US)).drop_nulls("value")
+    known = rows.select(*BATTERY_DAY, value=name, us=pl.col(f"{name}_us").clip(0, INTERVAL_US)).drop_nulls("value")
     return (
         known.with_columns(
             position=pl.Series(np.searchsorted(np.array(edges), known["value"].to_numpy(), side="right")).cast(pl.Int64)
         )
         .filter(pl.col("us") > 0)
-        .group_by(*_KEY, "date", "position")
-        .agg(observed_hours=pl.col("us").sum() / _US_PER_HOUR)
+        .group_by(*BATTERY_DAY, "position")
+        .agg(observed_hours=pl.col("us").sum() / US_PER_HOUR)
         .join(bands, on="position", how="left")
         .with_columns(quantity=pl.lit(name))
     )

@@ -15,13 +15,13 @@ from bess_pipeline.analytics.anchors import HYSTERESIS_VOLT
 from bess_pipeline.analytics.filter_memory import Life, lives, memory_rows
 from bess_pipeline.analytics.filter_rows import RATE, REPORTED, VOLT, filter_rows, own_columns
 from bess_pipeline.analytics.ocv import OcvTable, ocv_table, rested_charge
-from bess_pipeline.analytics.traces import Bools, Floats, Ints, Traces, traces
+from bess_pipeline.analytics.traces import Traces, traces
+from bess_pipeline.arrays import Bools, Floats, Ints
 from bess_pipeline.tables.chemistry import CHEMISTRY
 from bess_pipeline.tables.health import BatteryState, FilterMemory
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.units import US_PER_DAY, US_PER_HOUR
 
-_KEY = ["fleet_id", "battery_id"]
-_US_PER_HOUR = 3.6e9
-_US_PER_DAY = 86_400_000_000
 #: Rows of so many days make a block, which is smoothed by the rows of the next block, too.
 BLOCK_DAYS = 7
 #: Fast and slow part of the drop over resistance at 1 C where the fleet states none, and as shares of what it states.
@@ -90,7 +90,7 @@ def estimates(
     plates = np.full((series.batteries.height, filtering.PLATE), np.nan)
     corrections = np.zeros(series.batteries.height, np.int64)
     kept: list[pl.DataFrame] = [FilterMemory.create_empty()]
-    for b, key in enumerate(series.batteries.select(_KEY).rows()):
+    for b, key in enumerate(series.batteries.select(BATTERY).rows()):
         part = slice(series.offsets[b], series.offsets[b + 1])
         life = known[key].with_rows(own[part], start[part]) if key in known else Life.begun(own[part], start[part])
         if not len(life.own):
@@ -111,12 +111,12 @@ def estimates(
             plates[b], carried = life.plate, found.carried
             corrections[b] = life.corrections + int((~np.isnan(life.own[first:after, VOLT])).sum())
         kept.append(memory_rows(key, life, epochs, owed, first, carried))
-    charge = series.rows.select(*_KEY, "date", "timestamp").with_columns(
+    charge = series.rows.select(*BATTERY_DAY, "timestamp").with_columns(
         soc_percent=pl.Series(100 * smooth[:, 0]).fill_nan(None),
         soc_sigma_percent=pl.Series(100 * np.sqrt(smooth[:, 1])).fill_nan(None),
     )
     states = _states(series, plates, passed, corrections, corrected=~np.isnan(own[:, VOLT]))
-    return Estimates(charge, states, pl.concat(kept).sort(*_KEY, "date"))
+    return Estimates(charge, states, pl.concat(kept).sort(*BATTERY_DAY))
 
 
 def _with_own_curve(batteries: pl.DataFrame, curves: pl.DataFrame) -> set[tuple[str, str]]:
@@ -127,10 +127,10 @@ def _with_own_curve(batteries: pl.DataFrame, curves: pl.DataFrame) -> set[tuple[
         )
         for name, values in CHEMISTRY.items()
     )
-    points = curves.join(batteries.select(*_KEY, "chemistry"), on=_KEY)
+    points = curves.join(batteries.select(*BATTERY, "chemistry"), on=BATTERY)
     is_usual = pl.col("ocv_volt") == pl.col("usual_volt")
     own = points.join(usual, on=["chemistry", "soc_percent"], how="left").filter(~is_usual.fill_null(value=False))
-    return set(own.select(_KEY).unique().rows())
+    return set(own.select(BATTERY).unique().rows())
 
 
 def _first_voltage(rows: Floats) -> int:
@@ -147,7 +147,7 @@ class _Filtered(NamedTuple):
 
 def _filtered(life: Life, rows: Floats, first: int, keep_at: Ints, curves: Floats) -> _Filtered:
     """What the filter says of one battery's rows from the first with a voltage on."""
-    hours = life.start_us[first:] / _US_PER_HOUR
+    hours = life.start_us[first:] / US_PER_HOUR
     plate = life.plate
     if plate is None:
         raise ValueError("nothing is known of the battery's voltage")
@@ -155,7 +155,7 @@ def _filtered(life: Life, rows: Floats, first: int, keep_at: Ints, curves: Float
     carried = filtering.estimated(
         rows[first:],
         hours,
-        life.start_us[first:] // (BLOCK_DAYS * _US_PER_DAY),
+        life.start_us[first:] // (BLOCK_DAYS * US_PER_DAY),
         plate,
         curves,
         filtering.fresh(plate, hours[0]) if life.carried is None else life.carried,
@@ -186,7 +186,7 @@ def _states(series: Traces, plates: Floats, passed: Floats, before: Ints, *, cor
     }
     soc = pl.Series("soc", 100 * passed[:, filtering.SOC])
     return (
-        series.rows.select(*_KEY, "date")
+        series.rows.select(*BATTERY_DAY)
         .with_columns(
             soc,
             pl.Series("corrected", corrected),
@@ -194,8 +194,8 @@ def _states(series: Traces, plates: Floats, passed: Floats, before: Ints, *, cor
             **{k: pl.Series(v) for k, v in columns.items()},
         )
         .filter(pl.col("capacity_ah").is_not_nan())
-        .with_columns(corrections=pl.col("corrected").cast(pl.Int64).cum_sum().over(_KEY) + pl.col("before"))
-        .group_by(*_KEY, "date", maintain_order=True)
+        .with_columns(corrections=pl.col("corrected").cast(pl.Int64).cum_sum().over(BATTERY) + pl.col("before"))
+        .group_by(*BATTERY_DAY, maintain_order=True)
         .agg(
             pl.col("corrections", *columns).last().fill_nan(None),
             soc_min_percent=pl.col("soc").min(),

@@ -8,11 +8,13 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from bess_pipeline.analytics.traces import INTERVAL_US, Floats, Ints, traces
+from bess_pipeline.analytics.traces import traces
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.health import CapacityObservation
+from bess_pipeline.tables.keys import BATTERY
+from bess_pipeline.tables.telemetry import INTERVAL_US
+from bess_pipeline.units import US_PER_HOUR
 
-_US_PER_HOUR = 3.6e9
-_KEY = ["fleet_id", "battery_id"]
 _UNIT_AH = 1e-9
 
 #: Least change of the state of charge, longest time and longest unobserved time between two anchors.
@@ -58,8 +60,8 @@ def capacity_observations(intervals: pl.DataFrame, anchors: pl.DataFrame, batter
         G. L. Plett (2011), J. Power Sources 196, 2319, doi:10.1016/j.jpowsour.2010.09.048.
     """
     series = traces(intervals, batteries)
-    plates = series.batteries.select(_KEY).with_row_index("battery_index")
-    points = anchors.join(plates, on=_KEY, how="inner").sort("battery_index", "timestamp")
+    plates = series.batteries.select(BATTERY).with_row_index("battery_index")
+    points = anchors.join(plates, on=BATTERY, how="inner").sort("battery_index", "timestamp")
     battery = points["battery_index"].to_numpy().astype(np.int64)
     at_us = points["timestamp"].dt.epoch("us").to_numpy().astype(np.int64)
 
@@ -87,7 +89,7 @@ def capacity_observations(intervals: pl.DataFrame, anchors: pl.DataFrame, batter
     first, second = points[pairs.first], points[pairs.second]
     return (
         second.select(
-            *_KEY,
+            *BATTERY,
             started_at=first["timestamp"],
             ended_at=pl.col("timestamp"),
             capacity_ah=pl.Series(pairs.capacity_ah, dtype=pl.Float64),
@@ -95,7 +97,7 @@ def capacity_observations(intervals: pl.DataFrame, anchors: pl.DataFrame, batter
             soc_change_percent=pl.col("soc_percent") - first["soc_percent"],
             method=first["kind"] + " to " + pl.col("kind"),
         )
-        .sort(*_KEY, "ended_at", "started_at")
+        .sort(*BATTERY, "ended_at", "started_at")
         .pipe(CapacityObservation.validate)
     )
 
@@ -140,7 +142,7 @@ def _paired(at_us: Ints, battery: Ints, soc: Floats, sigma: Floats, summed: Ints
             size = rated[battery[j]]
             if not _PLAUSIBLE[0] * size <= value <= _PLAUSIBLE[1] * size:
                 continue
-            offset = OFFSET_RATE * size * elapsed / _US_PER_HOUR
+            offset = OFFSET_RATE * size * elapsed / US_PER_HOUR
             missed = throughput / elapsed * unobserved
             relative = np.sqrt(
                 (sigma[i] ** 2 + sigma[j] ** 2) / change**2 + (offset**2 + missed**2) / net**2 + GAIN_ERROR**2

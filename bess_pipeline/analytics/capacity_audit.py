@@ -9,12 +9,12 @@ import polars as pl
 from numba import njit
 
 from bess_pipeline.analytics.capacity import GAIN_ERROR
-from bess_pipeline.analytics.traces import Floats, Ints, floats
+from bess_pipeline.analytics.traces import floats
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.capacity import CapacityAudit
+from bess_pipeline.tables.columns import NORMAL_90
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
-_KEY = ["fleet_id", "battery_id"]
-_DAY = [*_KEY, "date"]
-_NORMAL_90 = 1.6448536269514722
 _SUMS = ("c1", "c2", "c3", "c4", "c5", "c6")
 
 #: Days up to each that its total least squares rest on.
@@ -137,17 +137,17 @@ def capacity_audit(
     days = (
         pl.concat(
             [
-                health.select(_DAY),
-                observations.select(*_KEY, pl.col("ended_at").dt.date().alias("date")),
-                discharges.select(_DAY),
+                health.select(BATTERY_DAY),
+                observations.select(*BATTERY, pl.col("ended_at").dt.date().alias("date")),
+                discharges.select(BATTERY_DAY),
             ]
         )
         .unique()
-        .join(batteries.select(*_KEY, "rated_capacity_ah"), on=_KEY, how="inner")
-        .sort(_DAY)
+        .join(batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY, how="inner")
+        .sort(BATTERY_DAY)
     )
     return (
-        days.join(_estimates(health), on=_DAY, how="left", maintain_order="left")
+        days.join(_estimates(health), on=BATTERY_DAY, how="left", maintain_order="left")
         .hstack(_by_anchors(days, observations, anchors))
         .pipe(_with_tests, discharges)
         .with_columns(
@@ -161,7 +161,7 @@ def capacity_audit(
             )
         )
         .select(CapacityAudit.column_names())
-        .sort(_DAY)
+        .sort(BATTERY_DAY)
         .pipe(CapacityAudit.validate)
     )
 
@@ -169,7 +169,7 @@ def capacity_audit(
 def _estimates(health: pl.DataFrame) -> pl.DataFrame:
     per_percent = pl.col("capacity_ah") / pl.col("soh_percent")
     return health.select(
-        *_DAY,
+        *BATTERY_DAY,
         estimate_capacity_ah="capacity_ah",
         estimate_lower_ah=pl.col("soh_lower_percent") * per_percent,
         estimate_upper_ah=pl.col("soh_upper_percent") * per_percent,
@@ -180,8 +180,8 @@ def _estimates(health: pl.DataFrame) -> pl.DataFrame:
 
 def _by_anchors(days: pl.DataFrame, observations: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
     """Capacity by total least squares at the end of each day, in the order of the days."""
-    plates = days.select(*_KEY, "rated_capacity_ah").unique(maintain_order=True).with_row_index("battery_index")
-    rows = days.join(plates.select(*_KEY, "battery_index"), on=_KEY, how="left", maintain_order="left")
+    plates = days.select(*BATTERY, "rated_capacity_ah").unique(maintain_order=True).with_row_index("battery_index")
+    rows = days.join(plates.select(*BATTERY, "battery_index"), on=BATTERY, how="left", maintain_order="left")
     daily = _daily_sums(observations, anchors, plates).sort("battery_index", "date")
     window = _window_sums(
         _numbered_days(rows),
@@ -201,8 +201,8 @@ def _by_anchors(days: pl.DataFrame, observations: pl.DataFrame, anchors: pl.Data
     return pl.DataFrame(
         {
             "anchors_capacity_ah": known(found.slope * rated_ah),
-            "anchors_lower_ah": known((found.slope - _NORMAL_90 * sigma) * rated_ah),
-            "anchors_upper_ah": known((found.slope + _NORMAL_90 * sigma) * rated_ah),
+            "anchors_lower_ah": known((found.slope - NORMAL_90 * sigma) * rated_ah),
+            "anchors_upper_ah": known((found.slope + NORMAL_90 * sigma) * rated_ah),
             "anchors_observations": pl.Series(pairs.astype(np.int64)),
             "anchors_scatter": known(scatter),
         }
@@ -235,11 +235,13 @@ def _window_sums(asked: Ints, daily: Ints, sums: Floats) -> Floats:
 
 def _daily_sums(observations: pl.DataFrame, anchors: pl.DataFrame, rated: pl.DataFrame) -> pl.DataFrame:
     """The six sums over the pairs of anchors that end on each day."""
-    errors = anchors.select(*_KEY, "timestamp", "soc_sigma_percent")
+    errors = anchors.select(*BATTERY, "timestamp", "soc_sigma_percent")
     pairs = (
-        observations.join(rated, on=_KEY, how="inner")
-        .join(errors.rename({"timestamp": "started_at", "soc_sigma_percent": "first_sigma"}), on=[*_KEY, "started_at"])
-        .join(errors.rename({"timestamp": "ended_at", "soc_sigma_percent": "second_sigma"}), on=[*_KEY, "ended_at"])
+        observations.join(rated, on=BATTERY, how="inner")
+        .join(
+            errors.rename({"timestamp": "started_at", "soc_sigma_percent": "first_sigma"}), on=[*BATTERY, "started_at"]
+        )
+        .join(errors.rename({"timestamp": "ended_at", "soc_sigma_percent": "second_sigma"}), on=[*BATTERY, "ended_at"])
         .with_columns(
             date=pl.col("ended_at").dt.date(),
             x=pl.col("soc_change_percent") / 100,
@@ -254,7 +256,7 @@ def _daily_sums(observations: pl.DataFrame, anchors: pl.DataFrame, rated: pl.Dat
             )
             * pl.col("y") ** 2
         )
-        .sort(*_DAY, "ended_at", "started_at")
+        .sort(*BATTERY_DAY, "ended_at", "started_at")
     )
     x, y, in_x, in_y = pl.col("x"), pl.col("y"), pl.col("x_variance"), pl.col("y_variance")
     return pairs.group_by("battery_index", "date", maintain_order=True).agg(
@@ -272,24 +274,26 @@ def _with_tests(days: pl.DataFrame, discharges: pl.DataFrame) -> pl.DataFrame:
     """The latest discharge test of each day or before, and how many there were."""
     offset = pl.col("sensor_offset_ah").fill_null(0)
     told = (
-        discharges.sort(*_DAY, "ended_at", "started_at")
+        discharges.sort(*BATTERY_DAY, "ended_at", "started_at")
         .select(
-            *_DAY,
+            *BATTERY_DAY,
             test_capacity_ah=pl.col("capacity_at_crossing_ah") - offset,
             test_lower_ah=pl.col("capacity_lower_ah") - offset,
             test_upper_ah=pl.col("capacity_upper_ah") - offset,
-            tests=pl.int_range(1, pl.len() + 1).over(_KEY).cast(pl.Int64),
+            tests=pl.int_range(1, pl.len() + 1).over(BATTERY).cast(pl.Int64),
             test_ended_at="ended_at",
             test_kind="kind",
             test_c_rate="c_rate",
         )
-        .unique(_DAY, keep="last", maintain_order=True)
+        .unique(BATTERY_DAY, keep="last", maintain_order=True)
     )
-    asked = pl.concat([days.select(_DAY), told], how="diagonal").sort(*_DAY, "tests", nulls_last=False)
-    carried = asked.with_columns(pl.exclude(_DAY).forward_fill().over(_KEY)).unique(
-        _DAY, keep="last", maintain_order=True
+    asked = pl.concat([days.select(BATTERY_DAY), told], how="diagonal").sort(*BATTERY_DAY, "tests", nulls_last=False)
+    carried = asked.with_columns(pl.exclude(BATTERY_DAY).forward_fill().over(BATTERY)).unique(
+        BATTERY_DAY, keep="last", maintain_order=True
     )
-    return days.join(carried, on=_DAY, how="left", maintain_order="left").with_columns(pl.col("tests").fill_null(0))
+    return days.join(carried, on=BATTERY_DAY, how="left", maintain_order="left").with_columns(
+        pl.col("tests").fill_null(0)
+    )
 
 
 def _disagreement(one: str, other: str) -> pl.Expr:
@@ -297,7 +301,7 @@ def _disagreement(one: str, other: str) -> pl.Expr:
 
     def variance(name: str) -> pl.Expr:
         capacity = pl.col(f"{name}_capacity_ah")
-        whole = ((pl.col(f"{name}_upper_ah") - pl.col(f"{name}_lower_ah")) / (2 * _NORMAL_90)) ** 2
+        whole = ((pl.col(f"{name}_upper_ah") - pl.col(f"{name}_lower_ah")) / (2 * NORMAL_90)) ** 2
         return pl.max_horizontal(whole - (GAIN_ERROR * capacity) ** 2, (_LEAST_ERROR * capacity) ** 2)
 
     known = pl.all_horizontal(pl.col(f"{name}_{part}_ah").is_not_null() for name in (one, other) for part in

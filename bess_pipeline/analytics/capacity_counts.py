@@ -17,18 +17,16 @@ from bess_pipeline.analytics.capacity_marks import (
     moved,
     since_crossing,
 )
-from bess_pipeline.analytics.traces import Floats, Ints
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.capacity import TESTS
-
-_US_PER_HOUR = 3.6e9
-_DAY_US = 86_400_000_000
+from bess_pipeline.units import US_PER_DAY, US_PER_HOUR
 
 #: A current is constant up to this standard deviation over its mean; ramps at both ends count.
 CONSTANT_SHARE = 0.1
 #: After a silence longer than this the voltage at rest must say that a battery is still full, or empty [µs].
 _SILENT_US = 3_600_000_000
 #: After so long without data nothing is known of what was full or empty before [µs]; longest test [days].
-_FORGOTTEN_US, LONGEST_DAYS = 3 * _DAY_US, 7
+_FORGOTTEN_US, LONGEST_DAYS = 3 * US_PER_DAY, 7
 
 _FULL_OUT, _CONSTANT_OUT, _FULL_IN, _CONSTANT_IN = range(len(TESTS))
 
@@ -145,7 +143,7 @@ def tests_of(  # type: ignore[no-untyped-def]  # noqa: ANN201, C901, PLR0912, PL
                     tapered = current <= TAPERED_RATE * rated
                     last_of_data = at == last and not goes_on_soon
                     total = count[coming] + here
-                    constant = _variation(total[0] + total[1], total[2], (at - start[coming]) / _US_PER_HOUR)
+                    constant = _variation(total[0] + total[1], total[2], (at - start[coming]) / US_PER_HOUR)
                     if not last_of_data and (tapered or constant <= CONSTANT_SHARE):
                         row[size] = _FULL_IN if tapered else _CONSTANT_IN
                         times[size] = (start[coming], at, 0, int(total[3]))
@@ -186,7 +184,7 @@ def tests_of(  # type: ignore[no-untyped-def]  # noqa: ANN201, C901, PLR0912, PL
                         since_us, since_ah = since_crossing(before[4], current, at - before_clock[1], share)
                 if alive[going]:
                     total = count[going] + here
-                    constant = _variation(total[0] + total[1], total[2], (at - start[going]) / _US_PER_HOUR)
+                    constant = _variation(total[0] + total[1], total[2], (at - start[going]) / US_PER_HOUR)
                     from_full = (alive[full] and taper[0] <= TAPERED_RATE * rated) or rested[going] >= rest_full
                     if from_full or (alive[full] and constant <= CONSTANT_SHARE):
                         row[size] = _FULL_OUT if from_full else _CONSTANT_OUT

@@ -10,10 +10,13 @@ from numba import njit
 
 from bess_pipeline.analytics.intervals import GAP_INTERVALS, LONGEST_USUAL_US, SHORTEST_GAP_US
 from bess_pipeline.analytics.telemetry import in_order
-from bess_pipeline.analytics.traces import Floats, Ints, floats
+from bess_pipeline.analytics.traces import floats
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.capacity import MARKS, CapacityEvidence
 from bess_pipeline.tables.chemistry import CHEMISTRY
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.telemetry import VOIDS
+from bess_pipeline.units import US_PER_DAY, US_PER_HOUR
 
 #: Smallest current that charges or discharges a battery [C].
 IDLE_RATE = 0.01
@@ -29,9 +32,6 @@ TAPERED_RATE = 0.1
 SLOPED, FULL_PERCENT = ("NMC", "NCA", "LCO", "LTO"), 97.0
 
 TOP, DISCHARGE, CROSSING, BOTTOM, CHARGE = range(len(MARKS))
-_DAY_US = 86_400_000_000
-_US_PER_HOUR = 3.6e9
-_BATTERY_DAY = ["fleet_id", "battery_id", "date"]
 _READ = ("voltage_volt", "current_ampere", "cell_voltage_min_volt", "cell_voltage_max_volt")
 #: Columns of the kernel's marks that are not whole numbers.
 _NUMBERS = ("charging_ah", "discharging_ah", "square", "current_ampere", "cell_volt", "since_crossing_ah",
@@ -105,7 +105,7 @@ def capacity_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFr
             days["max_gap_us"].to_numpy().astype(np.int64),
             days["usual_interval_us"].to_numpy().astype(np.int64),
             (days["sampling"] == "mean").to_numpy().astype(np.int64),
-            days["date"].cast(pl.Datetime("us")).cast(pl.Int64).to_numpy().astype(np.int64) + _DAY_US,
+            days["date"].cast(pl.Datetime("us")).cast(pl.Int64).to_numpy().astype(np.int64) + US_PER_DAY,
         ],
         axis=1,
     )
@@ -125,7 +125,7 @@ def capacity_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFr
         )
         .join(_listed(found), on="series", how="left")
         .with_columns(pl.col("marks").fill_null([]))
-        .sort(_BATTERY_DAY)
+        .sort(BATTERY_DAY)
         .select(CapacityEvidence.column_names())
     )
 
@@ -137,17 +137,17 @@ def _days(clean: pl.DataFrame, batteries: pl.DataFrame) -> tuple[pl.DataFrame, p
         "fleet_id", "battery_id", "chemistry", "sampling", "rated_capacity_ah", "cells_in_series",
         "cell_voltage_low_volt", "cell_voltage_high_volt",
     )  # fmt: skip
-    rows = in_order(clean.select(*_BATTERY_DAY, "timestamp", *_READ, *{flag for of in doubts.values() for flag in of}))
+    rows = in_order(clean.select(*BATTERY_DAY, "timestamp", *_READ, *{flag for of in doubts.values() for flag in of}))
     usual = pl.col("timestamp").diff().dt.total_microseconds().median().clip(upper_bound=LONGEST_USUAL_US)
     days = (
-        rows.group_by(_BATTERY_DAY, maintain_order=True)
+        rows.group_by(BATTERY_DAY, maintain_order=True)
         .agg(
             usual_interval_us=usual.fill_null(SHORTEST_GAP_US).cast(pl.Int64),
             known=(pl.col("current_ampere").is_not_null() & ~pl.any_horizontal(doubts["current_ampere"])).any(),
         )
         .with_columns(max_gap_us=(GAP_INTERVALS * pl.col("usual_interval_us")).clip(lower_bound=SHORTEST_GAP_US))
         .filter("known")
-        .join(plates, on=["fleet_id", "battery_id"], how="left", maintain_order="left")
+        .join(plates, on=BATTERY, how="left", maintain_order="left")
         .with_row_index("series")
     )
     unnamed = days.filter(pl.col("sampling").is_null())
@@ -157,7 +157,7 @@ def _days(clean: pl.DataFrame, batteries: pl.DataFrame) -> tuple[pl.DataFrame, p
     samples = (
         rows.with_columns(pl.when(~pl.any_horizontal(flags)).then(name).alias(name) for name, flags in doubts.items())
         .drop_nulls("current_ampere")
-        .join(days.select(*_BATTERY_DAY, "series", "cells_in_series"), on=_BATTERY_DAY, maintain_order="left")
+        .join(days.select(*BATTERY_DAY, "series", "cells_in_series"), on=BATTERY_DAY, maintain_order="left")
         .select(
             "series",
             "timestamp",
@@ -345,7 +345,7 @@ def _room(whole: Ints, number: Floats, size: int) -> tuple[Ints, Floats]:
 @njit(cache=True)
 def moved(first: float, second: float, length: int, is_mean: int) -> tuple[float, float, float]:
     """Charge in and out [Ah] and square of the current [A²h] between two samples; a mean holds its value."""
-    hours = length / _US_PER_HOUR
+    hours = length / US_PER_HOUR
     if is_mean:
         return max(first, 0.0) * hours, max(-first, 0.0) * hours, first * first * hours
     into = (max(first, 0.0) + max(second, 0.0)) / 2 * hours
@@ -359,4 +359,4 @@ def since_crossing(first: float, second: float, length: int, share: float) -> tu
     begins, ends = max(-first, 0.0), max(-second, 0.0)
     left = begins + (ends - begins) * share
     held = (1 - share) * length
-    return round(held), (left + ends) / 2 * held / _US_PER_HOUR
+    return round(held), (left + ends) / 2 * held / US_PER_HOUR

@@ -13,13 +13,12 @@ from numba import njit
 from bess_pipeline.analytics.flags import LEAST_MILLIVOLT
 from bess_pipeline.analytics.samples import PLAUSIBLE_CELSIUS
 from bess_pipeline.analytics.telemetry import in_order
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables import cells as contracts
 from bess_pipeline.tables.cells import TERMINALS
 from bess_pipeline.tables.chemistry import CHEMISTRY
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.telemetry import CELL_LISTS, VOIDS
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 #: Largest current at rest; beyond it a battery charges or discharges [C].
 REST_RATE = 0.02
@@ -36,7 +35,6 @@ _FEWEST = 2
 _CHUNK_VALUES = 4_000_000
 
 _UNSETTLED, _RESTING, _CHARGING, _DISCHARGING = range(4)
-_BATTERY_DAY = ("fleet_id", "battery_id", "date")
 _COUNTS = (
     "samples", "unknown_samples", "implausible_samples", "lowest_samples", "highest_samples",
     "resting_samples", "charging_samples", "discharging_samples", "step_count",
@@ -94,7 +92,7 @@ def cell_evidence(clean: pl.DataFrame, batteries: pl.DataFrame, *, values_at_onc
         _evidence(samples, context, values_at_once, kind=kind, column=column)
         for kind, column in zip(("voltage", "temperature"), CELL_LISTS, strict=True)
     ]
-    return pl.concat([empty, *found]).sort(*_BATTERY_DAY, "kind", "position")
+    return pl.concat([empty, *found]).sort(*BATTERY_DAY, "kind", "position")
 
 
 @dataclass(frozen=True)
@@ -122,10 +120,10 @@ def _context(samples: pl.DataFrame, batteries: pl.DataFrame) -> _Context:
         schema={"chemistry": pl.String, "least": pl.Float64, "most": pl.Float64},
         orient="row",
     )
-    days = samples.select(pl.struct(_BATTERY_DAY).rle_id().alias("series"), *_BATTERY_DAY)
-    counted = days.group_by("series", maintain_order=True).agg(pl.col(_BATTERY_DAY).first(), rows=pl.len())
+    days = samples.select(pl.struct(BATTERY_DAY).rle_id().alias("series"), *BATTERY_DAY)
+    counted = days.group_by("series", maintain_order=True).agg(pl.col(BATTERY_DAY).first(), rows=pl.len())
     plates = counted.join(
-        batteries.join(bounds, on="chemistry", how="left"), on=["fleet_id", "battery_id"], how="left",
+        batteries.join(bounds, on="chemistry", how="left"), on=BATTERY, how="left",
         maintain_order="left",
     )  # fmt: skip
     unnamed = plates.filter(pl.col("sampling").is_null())
@@ -189,7 +187,7 @@ def _named(plates: pl.DataFrame, place: Ints, counts: Ints, numbers: Floats, *, 
     is_terminals = pl.col("position") == 0
     kind = pl.lit("voltage" if of_cells else "temperature")
     return (
-        plates.select(*_BATTERY_DAY, pattern, "first_component")
+        plates.select(*BATTERY_DAY, pattern, "first_component")
         .with_columns(
             pl.Series("position", place, dtype=pl.Int64),
             *(pl.Series(column, counts[:, k], dtype=pl.Int64) for k, column in enumerate(_COUNTS)),

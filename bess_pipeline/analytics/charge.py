@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from bess_pipeline.tables.telemetry import ClosedInterval5min, Telemetry5min
-
-_KEY = ["fleet_id", "battery_id"]
-_NORMAL_90 = 1.6448536269514722
-_INTERVAL_US = 300_000_000
+from bess_pipeline.tables.columns import NORMAL_90
+from bess_pipeline.tables.keys import BATTERY
+from bess_pipeline.tables.telemetry import INTERVAL_US, ClosedInterval5min, Telemetry5min
 
 #: What neighbouring errors of the model add to the filter's standard error: a factor, and at least so much [%].
 INFLATION, LEAST_SIGMA = 1.0, 0.2
@@ -35,18 +33,18 @@ def telemetry_5min(intervals: pl.DataFrame, estimates: pl.DataFrame, batteries: 
     observed = pl.when(pl.col("current_observed_us") > 0).then("current_observed_us").otherwise("power_observed_us")
     return (
         intervals.select(ClosedInterval5min.column_names())
-        .join(batteries.select(_KEY), on=_KEY, how="semi")
+        .join(batteries.select(BATTERY), on=BATTERY, how="semi")
         .join(
-            estimates.select(*_KEY, "timestamp", "soc_percent", "soc_sigma_percent"),
-            on=[*_KEY, "timestamp"],
+            estimates.select(*BATTERY, "timestamp", "soc_percent", "soc_sigma_percent"),
+            on=[*BATTERY, "timestamp"],
             how="left",
         )
         .with_columns(
-            soc_lower_percent=soc - _NORMAL_90 * sigma,
-            soc_upper_percent=soc + _NORMAL_90 * sigma,
+            soc_lower_percent=soc - NORMAL_90 * sigma,
+            soc_upper_percent=soc + NORMAL_90 * sigma,
             soc_method=pl.when(soc.is_not_null()).then(pl.lit(_METHOD)).otherwise(pl.lit(_NO_VOLTAGE)),
-            coverage_fraction=(observed.cast(pl.Float64) / _INTERVAL_US).clip(0, 1).fill_null(0.0),
+            coverage_fraction=(observed.cast(pl.Float64) / INTERVAL_US).clip(0, 1).fill_null(0.0),
         )
         .select(Telemetry5min.column_names())
-        .sort(*_KEY, "timestamp")
+        .sort(*BATTERY, "timestamp")
     )

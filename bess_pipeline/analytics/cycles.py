@@ -9,10 +9,10 @@ import polars as pl
 
 from bess_pipeline.analytics import rainflow
 from bess_pipeline.analytics.memory import Recalled, Stretch
-from bess_pipeline.analytics.traces import Floats, traces
+from bess_pipeline.analytics.traces import traces
+from bess_pipeline.arrays import Floats
 from bess_pipeline.tables.cycles import Cycle, CycleHistogram
-
-_KEY = ["fleet_id", "battery_id"]
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 #: Widths of the bins of a histogram: depth and middle of the cycles [percent].
 DEPTH_BIN_PERCENT, MEAN_SOC_BIN_PERCENT = 5.0, 10.0
@@ -65,7 +65,7 @@ def cycles(
         ASTM E1049-85 (2017), Standard Practices for Cycle Counting in Fatigue Analysis, section 5.4.4.
     """
     names = ("timestamp", "date", "soc_percent", "temperature_celsius", "current_ampere")
-    series = traces(telemetry.select(*_KEY, *names), batteries)
+    series = traces(telemetry.select(*BATTERY, *names), batteries)
     start, value, celsius = series.start_us, series.column("soc_percent"), series.column("temperature_celsius")
     rate = np.abs(series.column("current_ampere")) / series.nameplate("rated_capacity_ah")[series.battery_index]
     recalled = Recalled(series, memory)
@@ -82,7 +82,7 @@ def cycles(
     recalled.over(counted)
     told = [_named(series.batteries[battery], own) for battery, own in found]
     rows = pl.concat([Cycle.create_empty(), *told]).filter(pl.col("depth_percent") >= smallest_percent)
-    return Cycles(rows.sort(*_KEY, "started_at", "ended_at").pipe(Cycle.validate), recalled.memory())
+    return Cycles(rows.sort(*BATTERY, "started_at", "ended_at").pipe(Cycle.validate), recalled.memory())
 
 
 def _named(battery: pl.DataFrame, found: Floats) -> pl.DataFrame:
@@ -107,7 +107,7 @@ def _named(battery: pl.DataFrame, found: Floats) -> pl.DataFrame:
         name: pl.Series(found[:, at]).fill_nan(None).cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
         for name, at in instants.items()
     }
-    fleet, name = battery.select(_KEY).row(0)
+    fleet, name = battery.select(BATTERY).row(0)
     rows = pl.DataFrame(times | {column: pl.Series(values).fill_nan(None) for column, values in columns.items()})
     return rows.with_columns(fleet_id=pl.lit(fleet), battery_id=pl.lit(name)).select(Cycle.column_names())
 
@@ -127,7 +127,7 @@ def cycle_histogram(found: pl.DataFrame) -> pl.DataFrame:
         return (pl.col(column) / width).floor() * width
 
     depth, middle = "depth_lower_percent", "mean_soc_lower_percent"
-    bins = [*_KEY, "date", depth, middle]
+    bins = [*BATTERY_DAY, depth, middle]
     return (
         found.with_columns(
             lower("depth_percent", DEPTH_BIN_PERCENT).alias(depth),

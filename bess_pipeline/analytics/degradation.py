@@ -12,12 +12,12 @@ import polars as pl
 
 from bess_pipeline.analytics.ageing_clocks import Clock, clock_of, run_through
 from bess_pipeline.analytics.memory import epoch_of, epochs_after
-from bess_pipeline.analytics.traces import Floats, Ints
+from bess_pipeline.arrays import Floats, Ints
+from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.degradation import CapacityForecast, Degradation
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.memory import EpochMemory
 
-_KEY = ["fleet_id", "battery_id"]
-_NORMAL_90 = 1.6448536269514722
 _YEAR = 365.25
 
 #: Least days of estimates that anything is said from; days between points of the regression, and about so many points.
@@ -148,7 +148,7 @@ def ageing(
             row, ahead = _told(life, fit, day, knee, hazard)
             rows.append({"as_of": as_of, **row})
             futures.extend({"as_of": as_of, **one} for one in ahead)
-    order = [*_KEY, "as_of"]
+    order = [*BATTERY, "as_of"]
     return Ageing(
         pl.DataFrame(rows, schema=Degradation.create_empty().schema).sort(order).pipe(Degradation.validate),
         pl.DataFrame(futures, schema=CapacityForecast.create_empty().schema)
@@ -158,15 +158,15 @@ def ageing(
             [(*life.key, *kept) for life, (_, found) in zip(lives, searched, strict=True) for kept in found],
             schema=EpochMemory.create_empty().schema,
             orient="row",
-        ).sort(*_KEY, "date"),
+        ).sort(*BATTERY_DAY),
     )
 
 
 def _lives(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) -> Iterator[_Life]:
-    plates = {row[:2]: row[2:] for row in batteries.select(*_KEY, "chemistry", "end_of_life_percent").rows()}
-    added_by = stress.sort(*_KEY, "date").partition_by(_KEY, as_dict=True)
-    known = health.drop_nulls(["soh_percent", "soh_upper_percent"]).sort(*_KEY, "date")
-    for key, days in known.partition_by(_KEY, as_dict=True, maintain_order=True).items():
+    plates = {row[:2]: row[2:] for row in batteries.select(*BATTERY, "chemistry", "end_of_life_percent").rows()}
+    added_by = stress.sort(*BATTERY_DAY).partition_by(BATTERY, as_dict=True)
+    known = health.drop_nulls(["soh_percent", "soh_upper_percent"]).sort(*BATTERY_DAY)
+    for key, days in known.partition_by(BATTERY, as_dict=True, maintain_order=True).items():
         chemistry, end_percent = plates[key]
         clock, own = clock_of(chemistry), added_by[key]
         first: date = own["date"][0]
@@ -186,7 +186,7 @@ def _lives(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) 
             clock=clock,
             at=at,
             level=days["soh_percent"].to_numpy() / 100,
-            sigma=np.sqrt(np.maximum((half / _NORMAL_90) ** 2 - _GAIN**2, _OWN_SIGMA**2)),
+            sigma=np.sqrt(np.maximum((half / NORMAL_90) ** 2 - _GAIN**2, _OWN_SIGMA**2)),
             calendar=run_through(added[:, 0], clock.calendar_power, _BEFORE),
             cycle=run_through(added[:, 1], clock.cycle_power, _BEFORE),
             added=added,
@@ -260,7 +260,7 @@ class _Search(NamedTuple):
 
 def _recalled(lives: list[_Life], memory: pl.DataFrame | None) -> list[tuple[date | None, _Search]]:
     """Where the search stands at the epoch of the memory, for each battery."""
-    known = {} if memory is None else {row[:2]: row[2:] for row in memory.select(*_KEY, "date", "carried").rows()}
+    known = {} if memory is None else {row[:2]: row[2:] for row in memory.select(*BATTERY_DAY, "carried").rows()}
     found: list[tuple[date | None, _Search]] = []
     for life in lives:
         epoch, carried = known.get(life.key, (None, None))
@@ -333,13 +333,13 @@ def _told(
     first = np.where(crossed.any(axis=1), crossed.argmax(axis=1), len(_AHEAD) - 1)
     left = _AHEAD[first].astype(np.float64)
     left[level[:, 0] <= end] = 0.0
-    low, high = rate - _NORMAL_90 * sigma, rate + _NORMAL_90 * sigma
+    low, high = rate - NORMAL_90 * sigma, rate + NORMAL_90 * sigma
     significant = low > 0 and np.quantile(left, 0.5) < _AHEAD[-1]
     quantiles = {p: float(np.quantile(left, p / 100)) for p in (5, 10, 50, 90, 95)}
     calendar, cycle = fit.mean[1] * life.calendar[day], fit.mean[2] * life.cycle[day]
     apart = fit.cover[1, 2] / np.sqrt(fit.cover[1, 1] * fit.cover[2, 2])
     separable = calendar > 0 and cycle > 0 and abs(apart) < 0.9 and fit.cover[1, 1] < (_PACE_SIGMA / 2) ** 2
-    key = dict(zip(_KEY, life.key, strict=True))
+    key = dict(zip(BATTERY, life.key, strict=True))
     row: dict[str, object] = {
         **key,
         "degradation_percent_per_year": 100 * rate,

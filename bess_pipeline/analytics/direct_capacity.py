@@ -10,20 +10,15 @@ from numba import njit
 
 from bess_pipeline.analytics.capacity import GAIN_ERROR, OFFSET_RATE
 from bess_pipeline.analytics.capacity_counts import CARRIED, LONGEST_DAYS, nothing, tests_of
-from bess_pipeline.analytics.capacity_marks import (
-    FULL_PERCENT,
-    LIMIT_PRECISION,
-    SLOPED,
-    rest_volt,
-)
+from bess_pipeline.analytics.capacity_marks import FULL_PERCENT, LIMIT_PRECISION, SLOPED, rest_volt
 from bess_pipeline.analytics.memory import Recalled, Stretch
-from bess_pipeline.analytics.traces import INTERVAL_US, Floats, Ints, floats, traces
+from bess_pipeline.analytics.traces import floats, traces
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.capacity import MARKS, TESTS, CapacityTest
-
-_KEY = ["fleet_id", "battery_id"]
-_US_PER_HOUR = 3.6e9
-_DAY_US = 86_400_000_000
-_NORMAL_90 = 1.6448536269514722
+from bess_pipeline.tables.columns import NORMAL_90
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.telemetry import INTERVAL_US
+from bess_pipeline.units import US_PER_DAY, US_PER_HOUR
 
 #: What it must say: the state of charge on the curve of a new cell, from above and from below [%].
 _STILL_FULL, _STILL_EMPTY = 90.0, 20.0
@@ -92,9 +87,9 @@ def capacity_tests(
         Capacity as charge from full to the cut-off voltage: IEC 62620:2014, 6.3.1. Published figures that this
         reproduces: B. Saha, K. Goebel (2007), Battery Data Set, NASA Prognostics Data Repository.
     """
-    plates = batteries.sort(_KEY).with_row_index("battery_index")
+    plates = batteries.sort(BATTERY).with_row_index("battery_index")
     series = traces(evidence.with_columns(timestamp="first_timestamp"), batteries)
-    days = series.rows.join(plates.select(*_KEY, "sampling"), on=_KEY, how="left", maintain_order="left")
+    days = series.rows.join(plates.select(*BATTERY, "sampling"), on=BATTERY, how="left", maintain_order="left")
     clock, amount = _day_arrays(days)
     first_mark, mark, value = _mark_arrays(days)
     bounds = _plate_arrays(plates)
@@ -128,7 +123,7 @@ def capacity_tests(
         .pipe(_with_rows, intervals, batteries)
         .pipe(_with_interval)
         .select(CapacityTest.column_names())
-        .sort(*_KEY, "ended_at", "started_at")
+        .sort(*BATTERY, "ended_at", "started_at")
         .pipe(CapacityTest.validate)
     )
     return Tests(tests, recalled.memory())
@@ -139,7 +134,7 @@ _NO_TESTS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4), np.i
 
 def _day_arrays(days: pl.DataFrame) -> tuple[Ints, Floats]:
     """Times of each day [µs]: first and last sample, longest gap, hold, whether a mean; its amounts."""
-    midnight = pl.col("date").cast(pl.Datetime("us")).cast(pl.Int64) + _DAY_US
+    midnight = pl.col("date").cast(pl.Datetime("us")).cast(pl.Int64) + US_PER_DAY
     whole = days.select(
         pl.col("first_timestamp").cast(pl.Int64),
         pl.col("last_timestamp").cast(pl.Int64),
@@ -188,7 +183,7 @@ def _plate_arrays(plates: pl.DataFrame) -> Floats:
 def _named(plates: pl.DataFrame, owner: Ints, kind: Ints, times: Ints, values: Floats) -> pl.DataFrame:
     """Tests with names and units, without those that are not worth the name."""
     instants = pl.Datetime("us", "UTC")
-    owners: pl.DataFrame = plates.select(*_KEY, "rated_capacity_ah")[owner.tolist()]
+    owners: pl.DataFrame = plates.select(*BATTERY, "rated_capacity_ah")[owner.tolist()]
     net, since, step, variation, rested, ended = values.T
     share, rated = pl.col("unobserved_us") / pl.col("length_us"), pl.col("rated_capacity_ah")
     return (
@@ -207,26 +202,28 @@ def _named(plates: pl.DataFrame, owner: Ints, kind: Ints, times: Ints, values: F
         )
         .filter(
             share <= _UNOBSERVED_SHARE,
-            pl.col("length_us") <= LONGEST_DAYS * _DAY_US,
+            pl.col("length_us") <= LONGEST_DAYS * US_PER_DAY,
             pl.col("capacity_ah").is_between(_PLAUSIBLE[0] * rated, _PLAUSIBLE[1] * rated),
             pl.col("capacity_at_crossing_ah") > 0,
         )
         .with_columns(
-            hours=pl.col("length_us") / _US_PER_HOUR,
-            c_rate=pl.col("capacity_ah") / (pl.col("length_us") / _US_PER_HOUR) / rated,
+            hours=pl.col("length_us") / US_PER_HOUR,
+            c_rate=pl.col("capacity_ah") / (pl.col("length_us") / US_PER_HOUR) / rated,
         )
-        .sort(*_KEY, "ended_at", "started_at", "kind")
-        .unique([*_KEY, "started_at", "ended_at"], keep="first", maintain_order=True)
+        .sort(*BATTERY, "ended_at", "started_at", "kind")
+        .unique([*BATTERY, "started_at", "ended_at"], keep="first", maintain_order=True)
         .with_row_index("test")
     )
 
 
 def _unrepaired(tests: pl.DataFrame, repairs: pl.DataFrame) -> pl.DataFrame:
     """Tests that touch no stretch in which the sign of the current was wrong, or seemed to be."""
-    signs = repairs.filter(pl.col("kind") == "current_sign").select(*_KEY, wrong_from="started_at", wrong_to="ended_at")
+    signs = repairs.filter(pl.col("kind") == "current_sign").select(
+        *BATTERY, wrong_from="started_at", wrong_to="ended_at"
+    )
     touched = (
-        tests.select("test", *_KEY, "started_at", "ended_at")
-        .join(signs, on=_KEY)
+        tests.select("test", *BATTERY, "started_at", "ended_at")
+        .join(signs, on=BATTERY)
         .filter(pl.col("started_at") < pl.col("wrong_to"), pl.col("ended_at") > pl.col("wrong_from"))
     )
     return tests.join(touched.select("test").unique(), on="test", how="anti", maintain_order="left")
@@ -234,12 +231,12 @@ def _unrepaired(tests: pl.DataFrame, repairs: pl.DataFrame) -> pl.DataFrame:
 
 def _with_offset(tests: pl.DataFrame, offsets: pl.DataFrame) -> pl.DataFrame:
     """What the offset of the day on which a test ends adds to it, and the error that is left [Ah]."""
-    known = offsets.select(*_KEY, "date", "offset_ampere", "offset_sigma_ampere")
+    known = offsets.select(*BATTERY_DAY, "offset_ampere", "offset_sigma_ampere")
     outwards = pl.when(pl.col("kind").str.ends_with("discharge")).then(-1.0).otherwise(1.0)
     assumed = OFFSET_RATE * pl.col("rated_capacity_ah")
     return (
         tests.with_columns(date=pl.col("ended_at").dt.date())
-        .join(known, on=[*_KEY, "date"], how="left", maintain_order="left")
+        .join(known, on=BATTERY_DAY, how="left", maintain_order="left")
         .with_columns(
             sensor_offset_ah=outwards * pl.col("offset_ampere") * pl.col("hours"),
             offset_error_ah=pl.max_horizontal(
@@ -254,8 +251,10 @@ def _with_offset(tests: pl.DataFrame, offsets: pl.DataFrame) -> pl.DataFrame:
 def _with_rows(tests: pl.DataFrame, intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """Mean temperature and lowest cell voltage over the 5-minute rows that lie wholly in each test."""
     series = traces(intervals, batteries)
-    plates = series.batteries.select(_KEY).with_row_index("battery_index")
-    owner = tests.join(plates, on=_KEY, how="left", maintain_order="left")["battery_index"].to_numpy().astype(np.int64)
+    plates = series.batteries.select(BATTERY).with_row_index("battery_index")
+    owner = (
+        tests.join(plates, on=BATTERY, how="left", maintain_order="left")["battery_index"].to_numpy().astype(np.int64)
+    )
     keys = series.battery_index * 2**53 + series.start_us
     begins = tests["started_at"].dt.epoch("us").to_numpy().astype(np.int64)
     ends = tests["ended_at"].dt.epoch("us").to_numpy().astype(np.int64)
@@ -297,10 +296,10 @@ def _within(low: Ints, high: Ints, value: Floats, weight: Floats, lowest: Floats
 
 def _with_interval(tests: pl.DataFrame) -> pl.DataFrame:
     capacity = pl.col("capacity_at_crossing_ah")
-    missed = pl.col("capacity_ah") / pl.col("hours") * pl.col("unobserved_us") / _US_PER_HOUR
+    missed = pl.col("capacity_ah") / pl.col("hours") * pl.col("unobserved_us") / US_PER_HOUR
     sigma = (
         (GAIN_ERROR * capacity) ** 2 + pl.col("offset_error_ah") ** 2 + missed**2 + pl.col("step_ah") ** 2 / 12
     ).sqrt()
     return tests.with_columns(
-        capacity_lower_ah=capacity - _NORMAL_90 * sigma, capacity_upper_ah=capacity + _NORMAL_90 * sigma
+        capacity_lower_ah=capacity - NORMAL_90 * sigma, capacity_upper_ah=capacity + NORMAL_90 * sigma
     )

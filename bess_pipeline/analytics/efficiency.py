@@ -5,13 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 from bess_pipeline.analytics.efficiency_rows import OFFSET_SIGMA, SUMS, counted_rows, rows_with_charge
-from bess_pipeline.analytics.traces import INTERVAL_US
 from bess_pipeline.analytics.trips import trips
+from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.energy import EnergyEvidence
-
-_KEY = ["fleet_id", "battery_id"]
-_DAY = [*_KEY, "date"]
-_NORMAL_90 = 1.6448536269514722
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.telemetry import INTERVAL_US
 
 WINDOW = "30d"
 #: Equivalent full cycles that a window needs, and the share of its recorded time that must be known.
@@ -73,15 +71,17 @@ def window_sums(
     Returns:
         Columns of `EnergyEvidence` from `into` to `trip_weighted`, one row per battery and day.
     """
-    rows = rows_with_charge(telemetry, intervals, offsets, health).sort(_KEY)
-    parts = rows.join(batteries, on=_KEY, how="semi", maintain_order="left").partition_by(_KEY, maintain_order=True)
+    rows = rows_with_charge(telemetry, intervals, offsets, health).sort(BATTERY)
+    parts = rows.join(batteries, on=BATTERY, how="semi", maintain_order="left").partition_by(
+        BATTERY, maintain_order=True
+    )
     # One battery after the other, for rows take ten times the room that its days do.
     condensed = [
-        _days(counted).join(_trip_days(counted, batteries), on=_DAY, how="left")
-        for counted in (counted_rows(part, batteries.join(part, on=_KEY, how="semi"), curves) for part in parts)
+        _days(counted).join(_trip_days(counted, batteries), on=BATTERY_DAY, how="left")
+        for counted in (counted_rows(part, batteries.join(part, on=BATTERY, how="semi"), curves) for part in parts)
     ]
     names = EnergyEvidence.column_names()
-    nothing = EnergyEvidence.create_empty().select(*_DAY, *names[names.index("into") : names.index("last_at")])
+    nothing = EnergyEvidence.create_empty().select(*BATTERY_DAY, *names[names.index("into") : names.index("last_at")])
     return pl.concat([nothing, *(part.select(nothing.columns).cast(nothing.schema) for part in condensed)])
 
 
@@ -112,8 +112,8 @@ def efficiencies(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFram
         SOC-corrected: M. Schimpe et al. (2018), Applied Energy 210, 211, doi:10.1016/j.apenergy.2017.10.129.
         Charge that is given back: F. Yang et al. (2018), Energy 145, 486, doi:10.1016/j.energy.2017.12.144.
     """
-    windows = _trip_windows(evidence).join(_windows(evidence, batteries), on=_DAY, how="left")
-    return windows.select(*_DAY, *COLUMNS)
+    windows = _trip_windows(evidence).join(_windows(evidence, batteries), on=BATTERY_DAY, how="left")
+    return windows.select(*BATTERY_DAY, *COLUMNS)
 
 
 def _total(name: str) -> pl.Expr:
@@ -124,7 +124,7 @@ def _total(name: str) -> pl.Expr:
 def _days(rows: pl.DataFrame) -> pl.DataFrame:
     """Sums over each battery's day, and how it stands at the first and at the last row that counts."""
     edges = pl.col("edge_volt", "edge_sigma").drop_nulls()
-    return rows.group_by(_DAY, maintain_order=True).agg(
+    return rows.group_by(BATTERY_DAY, maintain_order=True).agg(
         *(_total(name) for name in SUMS),
         edges.first().name.prefix("first_"),
         edges.last().name.prefix("last_"),
@@ -138,8 +138,8 @@ def _windows(days: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """Efficiencies over the 30 days up to each."""
     plain = ("charging_energy_wh", "discharging_energy_wh")
     found = (
-        days.sort(_DAY)
-        .rolling("date", period=WINDOW, group_by=_KEY)
+        days.sort(BATTERY_DAY)
+        .rolling("date", period=WINDOW, group_by=BATTERY)
         .agg(
             *(_total(name) for name in (*SUMS, *plain)),
             pl.col("first_edge_volt", "first_edge_sigma").drop_nulls().first(),
@@ -148,13 +148,13 @@ def _windows(days: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
             covered=pl.col("observed_us").sum()
             / (pl.col("ends").max() - pl.col("begins").min()).dt.total_microseconds(),
         )
-        .join(batteries.select(*_KEY, "chemistry", "sampling", "rated_energy_wh"), on=_KEY, how="left")
+        .join(batteries.select(*BATTERY, "chemistry", "sampling", "rated_energy_wh"), on=BATTERY, how="left")
     )
     enough = (
         ((pl.coalesce("into", plain[0]) + pl.coalesce("out", plain[1])) / (2 * pl.col("rated_energy_wh")))
         >= LEAST_CYCLES
     ) & (pl.col("covered") >= LEAST_COVERAGE)
-    return found.filter(enough).with_columns(**_closure()).with_columns(**_direct()).select(*_DAY, *_named())
+    return found.filter(enough).with_columns(**_closure()).with_columns(**_direct()).select(*BATTERY_DAY, *_named())
 
 
 def _closure() -> dict[str, pl.Expr]:
@@ -214,7 +214,7 @@ def _direct() -> dict[str, pl.Expr]:
 
 def _named() -> list[pl.Expr]:
     def interval(name: str, value: str) -> list[pl.Expr]:
-        half = _NORMAL_90 * pl.col(f"{value}_sigma")
+        half = NORMAL_90 * pl.col(f"{value}_sigma")
         return [
             pl.col(value).alias(f"{name}_percent"),
             (pl.col(value) - half).alias(f"{name}_lower_percent"),
@@ -235,10 +235,10 @@ def _trip_days(rows: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     balanced = pl.when(is_closable).then(pl.col("charged") / pl.col("discharged")).fill_null(1.0)
     return (
         trips(rows)
-        .join(batteries.select(*_KEY, "chemistry"), on=_KEY, how="left", maintain_order="left")
+        .join(batteries.select(*BATTERY, "chemistry"), on=BATTERY, how="left", maintain_order="left")
         .with_columns(date=pl.col("ended_at").dt.date(), efficiency=pl.col("out") / pl.col("into") * balanced)
         .filter(pl.col("into") > 0)
-        .group_by(_DAY, maintain_order=True)
+        .group_by(BATTERY_DAY, maintain_order=True)
         .agg(
             trips=pl.len().cast(pl.Int64),
             trip_depth=pl.col("depth_percent").sum(),
@@ -250,12 +250,12 @@ def _trip_days(rows: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
 def _trip_windows(days: pl.DataFrame) -> pl.DataFrame:
     """Efficiency of the trips that ended in the 30 days up to each day."""
     return (
-        days.select(*_DAY, "trips", "trip_depth", "trip_weighted")
-        .sort(_DAY)
-        .rolling("date", period=WINDOW, group_by=_KEY)
+        days.select(*BATTERY_DAY, "trips", "trip_depth", "trip_weighted")
+        .sort(BATTERY_DAY)
+        .rolling("date", period=WINDOW, group_by=BATTERY)
         .agg(pl.col("trips", "trip_depth", "trip_weighted").sum())
         .select(
-            *_DAY,
+            *BATTERY_DAY,
             "trips",
             round_trip_efficiency_trips_percent=pl.when(pl.col("trips") >= LEAST_TRIPS).then(
                 100 * pl.col("trip_weighted") / pl.col("trip_depth")

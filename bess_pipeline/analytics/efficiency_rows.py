@@ -6,18 +6,19 @@ import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics.ocv import OcvTable, ocv_table
-from bess_pipeline.analytics.traces import INTERVAL_US, Floats, Traces, traces
+from bess_pipeline.analytics.traces import Traces, traces
+from bess_pipeline.arrays import Floats
 from bess_pipeline.tables.chemistry import CHEMISTRY
+from bess_pipeline.tables.columns import NORMAL_90
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.telemetry import INTERVAL_US
+from bess_pipeline.units import US_PER_HOUR
 
 #: Standard error of an offset that is not known [C], and of a reported state of charge [%].
 OFFSET_SIGMA, REPORTED_SIGMA = 0.0015, 5.0
 #: A row counts when its energy is known over this share of it, and its charge at both ends.
 KNOWN_SHARE = 0.9
 
-_KEY = ["fleet_id", "battery_id"]
-_DAY = [*_KEY, "date"]
-_US_PER_HOUR = 3.6e9
-_NORMAL_90 = 1.6448536269514722
 
 #: What is added up over the rows of a day, then over the days of a window.
 SUMS = (
@@ -48,12 +49,16 @@ def rows_with_charge(
     Returns:
         What `counted_rows` reads: one row per interval.
     """
-    sigma = (pl.col("soc_upper_percent") - pl.col("soc_lower_percent")) / (2 * _NORMAL_90)
+    sigma = (pl.col("soc_upper_percent") - pl.col("soc_lower_percent")) / (2 * NORMAL_90)
     return (
-        intervals.select(*_DAY, *_READ)
-        .join(telemetry.select(*_KEY, "timestamp", "soc_percent", soc_sigma=sigma), on=[*_KEY, "timestamp"], how="left")
-        .join(health.select(*_DAY, "capacity_ah"), on=_DAY, how="left")
-        .join(offsets.select(*_DAY, "offset_sigma_ampere"), on=_DAY, how="left")
+        intervals.select(*BATTERY_DAY, *_READ)
+        .join(
+            telemetry.select(*BATTERY, "timestamp", "soc_percent", soc_sigma=sigma),
+            on=[*BATTERY, "timestamp"],
+            how="left",
+        )
+        .join(health.select(*BATTERY_DAY, "capacity_ah"), on=BATTERY_DAY, how="left")
+        .join(offsets.select(*BATTERY_DAY, "offset_sigma_ampere"), on=BATTERY_DAY, how="left")
     )
 
 
@@ -89,9 +94,9 @@ def counted_rows(rows: pl.DataFrame, batteries: pl.DataFrame, curves: pl.DataFra
     charged, discharged = series.column("charging_capacity_ah"), series.column("discharging_capacity_ah")
     known = series.column("power_observed_us") >= KNOWN_SHARE * INTERVAL_US
     counts = known & ~np.isnan(last - first)
-    hours = series.column("power_observed_us") / _US_PER_HOUR
+    hours = series.column("power_observed_us") / US_PER_HOUR
     current = series.column("current_ampere")
-    active = np.where(np.isnan(current) | (current == 0), 0.0, series.column("current_observed_us") / _US_PER_HOUR)
+    active = np.where(np.isnan(current) | (current == 0), 0.0, series.column("current_observed_us") / US_PER_HOUR)
     volt = series.column("voltage_volt")
     nominal = series.nameplate("rated_energy_wh")[b] / rated
     volt = np.where(np.isnan(volt), nominal, volt)
@@ -117,7 +122,7 @@ def counted_rows(rows: pl.DataFrame, batteries: pl.DataFrame, curves: pl.DataFra
     masks["stored_ah"] = counts & ~np.isnan(charged - discharged)
     seen = np.minimum(np.maximum(series.column("current_observed_us"), series.column("power_observed_us")), INTERVAL_US)
     values = columns | on_ac | {"aux": auxiliary, "aux_hours": hours}
-    return series.rows.select(*_DAY, "timestamp").with_columns(
+    return series.rows.select(*BATTERY_DAY, "timestamp").with_columns(
         *(pl.Series(name, np.where(masks[name], value, np.nan)).fill_nan(None) for name, value in values.items()),
         observed_us=seen,
     )

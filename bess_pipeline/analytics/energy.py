@@ -7,11 +7,9 @@ import polars as pl
 from bess_pipeline.analytics.efficiency import efficiencies, window_sums
 from bess_pipeline.analytics.resistance import day_resistance
 from bess_pipeline.tables.energy import BatteryDaily, EnergyEvidence
-
-_KEY = ["fleet_id", "battery_id"]
-_DAY = [*_KEY, "date"]
-_DAY_US = 86_400 * 1_000_000
-_INTERVAL_US = 300_000_000
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.telemetry import INTERVAL_US
+from bess_pipeline.units import US_PER_DAY
 
 #: Equivalent full cycles that a round-trip efficiency needs of the day, each way.
 _LEAST_DAY_CYCLES = 0.1
@@ -47,14 +45,18 @@ def energy_evidence(
     """
     return (
         _measured_days(intervals)
-        .join(_charge_days(telemetry), on=_DAY, how="left")
-        .join(evidence.select(*_DAY, "cell_voltage_spread_p95_volt").unique(_DAY, keep="any"), on=_DAY, how="left")
-        .join(day_resistance(intervals), on=_DAY, how="left")
-        .join(last_known(telemetry), on=_DAY, how="left")
-        .join(window_sums(telemetry, intervals, offsets, health, batteries, curves), on=_DAY, how="left")
+        .join(_charge_days(telemetry), on=BATTERY_DAY, how="left")
+        .join(
+            evidence.select(*BATTERY_DAY, "cell_voltage_spread_p95_volt").unique(BATTERY_DAY, keep="any"),
+            on=BATTERY_DAY,
+            how="left",
+        )
+        .join(day_resistance(intervals), on=BATTERY_DAY, how="left")
+        .join(last_known(telemetry), on=BATTERY_DAY, how="left")
+        .join(window_sums(telemetry, intervals, offsets, health, batteries, curves), on=BATTERY_DAY, how="left")
         .select(EnergyEvidence.column_names())
         .cast(EnergyEvidence.create_empty().schema)
-        .sort(_DAY)
+        .sort(BATTERY_DAY)
         .pipe(EnergyEvidence.validate)
     )
 
@@ -76,12 +78,12 @@ def battery_daily(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFra
     References:
         Cycles: numberOfFullCycles of the EU Battery Passport.
     """
-    plates = batteries.select(*_KEY, "rated_capacity_ah", "rated_energy_wh")
+    plates = batteries.select(*BATTERY, "rated_capacity_ah", "rated_energy_wh")
     into, out = pl.col("charging_energy_wh"), pl.col("discharging_energy_wh")
     rated = pl.col("rated_energy_wh")
     cycled = (into / rated >= _LEAST_DAY_CYCLES) & (out / rated >= _LEAST_DAY_CYCLES)
     return (
-        evidence.join(plates, on=_KEY, how="left")
+        evidence.join(plates, on=BATTERY, how="left")
         .with_columns(
             equivalent_full_cycles=(into + out) / (2 * rated),
             equivalent_full_cycles_charge=(pl.col("charging_capacity_ah") + pl.col("discharging_capacity_ah"))
@@ -90,25 +92,25 @@ def battery_daily(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFra
             efficiency_boundary=pl.lit("DC"),
         )
         .drop("trips")
-        .join(efficiencies(evidence, batteries), on=_DAY, how="left")
+        .join(efficiencies(evidence, batteries), on=BATTERY_DAY, how="left")
         .select(BatteryDaily.column_names())
         .cast(BatteryDaily.create_empty().schema)
-        .sort(_DAY)
+        .sort(BATTERY_DAY)
         .pipe(BatteryDaily.validate)
     )
 
 
 def _measured_days(intervals: pl.DataFrame) -> pl.DataFrame:
     """What the intervals of a day say on their own."""
-    observed = pl.max_horizontal("current_observed_us", "power_observed_us").clip(upper_bound=_INTERVAL_US)
+    observed = pl.max_horizontal("current_observed_us", "power_observed_us").clip(upper_bound=INTERVAL_US)
     weight = pl.when(pl.col("temperature_celsius").is_not_null()).then("temperature_observed_us")
 
     def total(column: str) -> pl.Expr:
         return pl.when(pl.col(column).count() > 0).then(pl.col(column).sum()).alias(column)
 
     return (
-        intervals.sort(*_KEY, "timestamp")
-        .group_by(_DAY, maintain_order=True)
+        intervals.sort(*BATTERY, "timestamp")
+        .group_by(BATTERY_DAY, maintain_order=True)
         .agg(
             total("charging_energy_wh"),
             total("discharging_energy_wh"),
@@ -126,14 +128,14 @@ def _measured_days(intervals: pl.DataFrame) -> pl.DataFrame:
             temperature_mean_celsius=pl.when(pl.col("temperature_weight") > 0).then(
                 pl.col("temperature_weighted") / pl.col("temperature_weight")
             ),
-            coverage_fraction=pl.min_horizontal(pl.col("observed_us"), pl.lit(_DAY_US)) / _DAY_US,
+            coverage_fraction=pl.min_horizontal(pl.col("observed_us"), pl.lit(US_PER_DAY)) / US_PER_DAY,
         )
     )
 
 
 def _charge_days(telemetry: pl.DataFrame) -> pl.DataFrame:
     """State of charge over a day."""
-    return telemetry.group_by(_DAY).agg(
+    return telemetry.group_by(BATTERY_DAY).agg(
         soc_min_percent=pl.col("soc_percent").min(),
         soc_max_percent=pl.col("soc_percent").max(),
     )
@@ -152,8 +154,8 @@ def last_known(telemetry: pl.DataFrame) -> pl.DataFrame:
     """The last values known of each day, and when that was: columns `last_` of `EnergyEvidence`, by battery and day."""
     known = {name: pl.col(column).is_not_null() for name, column in LAST_KNOWN.items()}
     return (
-        telemetry.sort(*_KEY, "timestamp")
-        .group_by(_DAY, maintain_order=True)
+        telemetry.sort(*BATTERY, "timestamp")
+        .group_by(BATTERY_DAY, maintain_order=True)
         .agg(
             last_at=pl.col("timestamp").last(),
             **{f"last_{column}": pl.col(column).filter(known[name]).last() for name, column in LAST_KNOWN.items()},

@@ -6,9 +6,8 @@ from datetime import timedelta
 
 import polars as pl
 
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.telemetry import FLAGS
-
-_KEY = ("fleet_id", "battery_id")
 
 #: Column of a synthetic fleet that a fault struck → what its flags begin with.
 _CHANNELS = {
@@ -47,8 +46,8 @@ def struck_batteries(events: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFr
     Returns:
         fleet_id, battery_id, kind, column, begins, ends; sorted.
     """
-    own = batteries.select(*_KEY, rack=pl.col("battery_id").str.to_uppercase())
-    site = batteries.select(*_KEY, site=pl.col("fleet_id").str.to_uppercase())
+    own = batteries.select(*BATTERY, rack=pl.col("battery_id").str.to_uppercase())
+    site = batteries.select(*BATTERY, site=pl.col("fleet_id").str.to_uppercase())
     named = events.select(
         "scope",
         "kind",
@@ -58,13 +57,13 @@ def struck_batteries(events: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFr
         begins=pl.col("t_on").dt.replace_time_zone("UTC"),
         ends=pl.col("t_off").dt.replace_time_zone("UTC"),
     )
-    columns = (*_KEY, "kind", "column", "begins", "ends")
+    columns = (*BATTERY, "kind", "column", "begins", "ends")
     return pl.concat(
         [
             named.filter(pl.col("scope") == "rack").join(own, on="rack").select(columns),
             named.filter(pl.col("scope") == "site").join(site, on="site").select(columns),
         ]
-    ).sort(*_KEY, "begins", "ends", "kind", "column")
+    ).sort(*BATTERY, "begins", "ends", "kind", "column")
 
 
 def flags_of(kind: str, column: str) -> tuple[str, ...]:
@@ -106,7 +105,7 @@ def flag_scores(clean: pl.DataFrame, struck: pl.DataFrame) -> pl.DataFrame:
         flags = flags_of(str(kind), str(column))
         if not flags:
             continue
-        hits = flagged.filter(pl.any_horizontal(flags)).select(*_KEY, "timestamp")
+        hits = flagged.filter(pl.any_horizontal(flags)).select(*BATTERY, "timestamp")
         reach = _reach(str(kind))
         found = _within(hits, events, before=timedelta(0), after=reach)
         told = [
@@ -121,7 +120,7 @@ def flag_scores(clean: pl.DataFrame, struck: pl.DataFrame) -> pl.DataFrame:
                 "events": events.height,
                 "found": found.select("event").n_unique(),
                 "samples": hits.height,
-                "right": right.select(*_KEY, "timestamp").n_unique(),
+                "right": right.select(*BATTERY, "timestamp").n_unique(),
             }
         )
     schema = {
@@ -140,9 +139,9 @@ def _reach(kind: str) -> timedelta:
 def _within(hits: pl.DataFrame, events: pl.DataFrame, *, before: timedelta, after: timedelta) -> pl.DataFrame:
     """Pairs of samples and faults that hold them."""
     spans = events.with_row_index("event").select(
-        *_KEY, "event", low=pl.col("begins") - pl.lit(before), high=pl.col("ends") + pl.lit(after)
+        *BATTERY, "event", low=pl.col("begins") - pl.lit(before), high=pl.col("ends") + pl.lit(after)
     )
-    pairs = spans.join(hits, on=_KEY)
+    pairs = spans.join(hits, on=BATTERY)
     return pairs.filter(pl.col("timestamp").is_between("low", "high", closed="left"))
 
 
@@ -159,14 +158,14 @@ def repair_scores(intervals: pl.DataFrame, struck: pl.DataFrame, batteries: pl.D
         `converted` intervals anywhere and `right` ones among those. Of wrong signs only intervals count in which the
         battery works, at 0.01 C or more: a current of nothing has no sign.
     """
-    plates = batteries.select(*_KEY, "rated_capacity_ah")
+    plates = batteries.select(*BATTERY, "rated_capacity_ah")
     rows = []
     for kind, repair in REPAIR_OF.items():
         events = struck.filter(kind=kind).with_row_index("event")
         rate = pl.col("current_ampere").abs() / pl.col("rated_capacity_ah")
         counts_at_all = rate >= _REST_RATE if kind == "sign_flip" else pl.lit(value=True)
-        told = intervals.join(plates, on=_KEY).filter(counts_at_all).select(*_KEY, "timestamp", "repairs")
-        spans = events.select(*_KEY, "event", "begins", "ends").join(told, on=_KEY)
+        told = intervals.join(plates, on=BATTERY).filter(counts_at_all).select(*BATTERY, "timestamp", "repairs")
+        spans = events.select(*BATTERY, "event", "begins", "ends").join(told, on=BATTERY)
         ends = pl.col("timestamp") + pl.lit(_INTERVAL)
         inside = spans.filter(pl.col("timestamp") >= pl.col("begins"), ends <= pl.col("ends"))
         touched = spans.filter(ends > pl.col("begins"), pl.col("timestamp") < pl.col("ends"))
@@ -178,7 +177,7 @@ def repair_scores(intervals: pl.DataFrame, struck: pl.DataFrame, batteries: pl.D
                 "intervals": inside.height,
                 "recovered": inside.filter(done).height,
                 "converted": told.filter(done).height,
-                "right": touched.filter(done).select(*_KEY, "timestamp").n_unique(),
+                "right": touched.filter(done).select(*BATTERY, "timestamp").n_unique(),
             }
         )
     counts = ("events", "intervals", "recovered", "converted", "right")
@@ -199,12 +198,12 @@ def row_scores(clean: pl.DataFrame, struck: pl.DataFrame, *, seconds: int) -> pl
     """
     step = timedelta(seconds=seconds)
     rows = []
-    lost = struck.filter(kind="dropout").select(*_KEY, gone="begins", back="ends")
+    lost = struck.filter(kind="dropout").select(*BATTERY, gone="begins", back="ends")
     for kind in _LOSSLESS:
         events = struck.filter(kind=kind).with_row_index("event")
         first = pl.col("begins").dt.truncate(step).clip(lower_bound=pl.col("begins"))
         grid = events.select(
-            *_KEY,
+            *BATTERY,
             "event",
             timestamp=pl.datetime_ranges(
                 pl.when(first == pl.col("begins")).then("begins").otherwise(first).dt.truncate(step) + pl.lit(step),
@@ -212,10 +211,10 @@ def row_scores(clean: pl.DataFrame, struck: pl.DataFrame, *, seconds: int) -> pl
                 interval=step,
             ),
         ).explode("timestamp", empty_as_null=True)
-        due = grid.drop_nulls("timestamp").unique([*_KEY, "timestamp"])
-        taken = due.join(lost, on=_KEY).filter(pl.col("timestamp").is_between("gone", "back", closed="left"))
-        due = due.join(taken, on=[*_KEY, "timestamp"], how="anti")
-        there = due.join(clean.select(*_KEY, "timestamp"), on=[*_KEY, "timestamp"], how="semi")
+        due = grid.drop_nulls("timestamp").unique([*BATTERY, "timestamp"])
+        taken = due.join(lost, on=BATTERY).filter(pl.col("timestamp").is_between("gone", "back", closed="left"))
+        due = due.join(taken, on=[*BATTERY, "timestamp"], how="anti")
+        there = due.join(clean.select(*BATTERY, "timestamp"), on=[*BATTERY, "timestamp"], how="semi")
         rows.append({"kind": kind, "events": events.height, "expected": due.height, "present": there.height})
     return pl.DataFrame(rows, schema={"kind": pl.String, **dict.fromkeys(("events", "expected", "present"), pl.Int64)})
 
@@ -238,12 +237,12 @@ def throughput_errors(
     known = truth.join(racks.select("rack_id", "current_gain"), on="rack_id").select(
         "date", "current_gain", rack=pl.col("rack_id").str.to_uppercase(), true=true
     )
-    plates = batteries.select(*_KEY, "rated_capacity_ah", rack=pl.col("battery_id").str.to_uppercase())
+    plates = batteries.select(*BATTERY, "rated_capacity_ah", rack=pl.col("battery_id").str.to_uppercase())
     got = pl.col("charging_capacity_ah") + pl.col("discharging_capacity_ah")
     return (
         plates.join(known, on="rack")
         .filter(pl.col("true") >= 0.2 * pl.col("rated_capacity_ah"))
-        .join(daily.select(*_KEY, "date", got=got), on=[*_KEY, "date"], how="inner")
-        .select(*_KEY, "date", error_percent=100 * (pl.col("got") / pl.col("current_gain") / pl.col("true") - 1))
-        .sort(*_KEY, "date")
+        .join(daily.select(*BATTERY_DAY, got=got), on=BATTERY_DAY, how="inner")
+        .select(*BATTERY_DAY, error_percent=100 * (pl.col("got") / pl.col("current_gain") / pl.col("true") - 1))
+        .sort(*BATTERY_DAY)
     )

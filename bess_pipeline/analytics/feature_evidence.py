@@ -6,11 +6,9 @@ import polars as pl
 
 from bess_pipeline.analytics.resistance import LEAST_STEPS, day_steps
 from bess_pipeline.tables.anomalies import FeatureEvidence
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.quality import REPAIRS
 from bess_pipeline.tables.telemetry import FLAGS
-
-_BATTERY = ("fleet_id", "battery_id")
-_DAY = (*_BATTERY, "date")
 
 #: Activation energy of the resistance [J/mol], and the temperature it is referred to [K].
 ACTIVATION_ENERGY = 20_000.0
@@ -48,18 +46,18 @@ def feature_evidence(intervals: pl.DataFrame, evidence: pl.DataFrame, batteries:
     """
     return (
         _day_values(intervals, batteries)
-        .join(_step_values(intervals), on=_DAY, how="left")
-        .join(_evidence_values(evidence, batteries), on=_DAY, how="left")
+        .join(_step_values(intervals), on=BATTERY_DAY, how="left")
+        .join(_evidence_values(evidence, batteries), on=BATTERY_DAY, how="left")
         .select(FeatureEvidence.column_names())
-        .sort(_DAY)
+        .sort(BATTERY_DAY)
         .pipe(FeatureEvidence.validate)
     )
 
 
 def _day_values(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """What a day's intervals say, one row per battery and day."""
-    plates = batteries.select(*_BATTERY, "chemistry", "rated_capacity_ah", "cells_in_series")
-    rows = intervals.join(plates, on=_BATTERY, how="inner").sort(*_BATTERY, "timestamp")
+    plates = batteries.select(*BATTERY, "chemistry", "rated_capacity_ah", "cells_in_series")
+    rows = intervals.join(plates, on=BATTERY, how="inner").sort(*BATTERY, "timestamp")
     cells, rated = pl.col("cells_in_series"), pl.col("rated_capacity_ah")
     mean_cell = pl.col("voltage_volt") / cells
     low, high = (
@@ -88,7 +86,7 @@ def _day_values(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFram
         over_ambient=pl.col("temperature_celsius") - pl.col("ambient_temperature_celsius"),
     )
     fewest = 24  # two hours of intervals
-    return rows.group_by(_DAY, maintain_order=True).agg(
+    return rows.group_by(BATTERY_DAY, maintain_order=True).agg(
         depth=pl.col("depth").max().fill_null(0).cast(pl.Int64),
         height=pl.col("height").max().fill_null(0).cast(pl.Int64),
         observed_until=pl.col("timestamp").max() + pl.duration(minutes=5),
@@ -126,7 +124,7 @@ def _step_values(intervals: pl.DataFrame) -> pl.DataFrame:
     ohm = pl.col("step_current_voltage_sum") / pl.col("step_current_square_sum")
     believable = pl.col("step_temperature_celsius").fill_null(25.0).is_between(-40, 60)
     enough = (pl.col("step_count") >= LEAST_STEPS) & believable & (ohm > 0)
-    return day_steps(intervals).select(*_DAY, step_resistance=_where(enough, ohm.log() - cold.fill_null(0.0)))
+    return day_steps(intervals).select(*BATTERY_DAY, step_resistance=_where(enough, ohm.log() - cold.fill_null(0.0)))
 
 
 def _evidence_values(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
@@ -134,8 +132,8 @@ def _evidence_values(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.Data
     still = [name for name in FLAGS if name.endswith("_stuck") or name == "frozen"]
     wild = [name for name in FLAGS if name.endswith(("_out_of_range", "_in_millivolt"))]
     seen = pl.col("samples") > 0
-    return evidence.join(batteries.select(*_BATTERY, "cells_in_series"), on=_BATTERY).select(
-        *_DAY,
+    return evidence.join(batteries.select(*BATTERY, "cells_in_series"), on=BATTERY).select(
+        *BATTERY_DAY,
         flagged_fraction=_where(seen, pl.max_horizontal(wild) / pl.col("samples")),
         still_fraction=_where(seen, pl.max_horizontal(still) / pl.col("samples")),
         spread_p95=_where(pl.col("cells_in_series") > 1, pl.col("cell_voltage_spread_p95_volt")),

@@ -9,9 +9,7 @@ import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics.control_charts import others_median, robust_scores
-
-_BATTERY = ("fleet_id", "battery_id")
-_DAY = (*_BATTERY, "date")
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 #: Least share of the day that a feature needs.
 COVERAGE = 0.25
@@ -230,25 +228,29 @@ def daily_features(
         `DailyFeature` rows by battery, day and feature; all but `FEATURES` are `DATA_FAULTS`, without `z`.
     """
     days = evidence.join(
-        battery_daily.select(*_DAY, "coverage_fraction", round_trip_efficiency="round_trip_efficiency_30d_percent"),
-        on=_DAY,
+        battery_daily.select(
+            *BATTERY_DAY, "coverage_fraction", round_trip_efficiency="round_trip_efficiency_30d_percent"
+        ),
+        on=BATTERY_DAY,
         how="left",
     ).join(
-        health.join(batteries.select(*_BATTERY, "rated_capacity_ah"), on=_BATTERY).select(
-            *_DAY, capacity=(pl.col("capacity_ah") / pl.col("rated_capacity_ah")).log()
+        health.join(batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY).select(
+            *BATTERY_DAY, capacity=(pl.col("capacity_ah") / pl.col("rated_capacity_ah")).log()
         ),
-        on=_DAY,
+        on=BATTERY_DAY,
         how="left",
     )
     names = [feature.name for feature in FEATURES]
     faults = [fault.name for fault in DATA_FAULTS]
     values = (
         days.with_columns(*_withheld())
-        .select(*_DAY, "observed_until", "depth", "height", *names, *faults)
-        .unpivot(index=[*_DAY, "observed_until", "depth", "height"], on=[*names, *faults], variable_name="feature")
+        .select(*BATTERY_DAY, "observed_until", "depth", "height", *names, *faults)
+        .unpivot(
+            index=[*BATTERY_DAY, "observed_until", "depth", "height"], on=[*names, *faults], variable_name="feature"
+        )
         .filter(pl.col("value").is_finite())
     )
-    return _scored(_adjusted(values)).sort(*_DAY, "feature")
+    return _scored(_adjusted(values)).sort(*BATTERY_DAY, "feature")
 
 
 def _withheld() -> list[pl.Expr]:
@@ -307,11 +309,11 @@ def _level() -> pl.Expr:
 
 def _scored(values: pl.DataFrame) -> pl.DataFrame:
     """Adjusted values with their robust scores."""
-    ordered = values.sort("feature", *_DAY)
+    ordered = values.sort("feature", *BATTERY_DAY)
     rows = ordered.drop_nulls("adjusted")
     floors = {feature.name: feature.floor for feature in FEATURES}
     score = robust_scores(
-        rows.select(pl.struct("feature", *_BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy(),
+        rows.select(pl.struct("feature", *BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy(),
         (rows["date"] - date(1970, 1, 1)).dt.total_days().to_numpy(),
         rows.select(_level()).to_series().to_numpy(),
         rows["adjusted"].to_numpy(),
@@ -319,4 +321,6 @@ def _scored(values: pl.DataFrame) -> pl.DataFrame:
     )
     scored = rows.with_columns(z=pl.Series(score).fill_nan(None))
     unscored = ordered.filter(pl.col("adjusted").is_null()).with_columns(z=pl.lit(None, pl.Float64))
-    return pl.concat([scored, unscored]).select(*_DAY, "feature", "value", "adjusted", "z", "peers", "observed_until")
+    return pl.concat([scored, unscored]).select(
+        *BATTERY_DAY, "feature", "value", "adjusted", "z", "peers", "observed_until"
+    )

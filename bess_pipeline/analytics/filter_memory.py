@@ -11,7 +11,8 @@ import polars as pl
 
 from bess_pipeline.analytics import filter_rows
 from bess_pipeline.analytics.memory import Key, day_of, epoch_of, epochs_after, rows_before
-from bess_pipeline.analytics.traces import Floats, Ints, floats
+from bess_pipeline.analytics.traces import floats
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.health import FilterMemory
 
 

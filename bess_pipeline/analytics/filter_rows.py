@@ -6,7 +6,10 @@ import numpy as np
 from numba import njit
 
 from bess_pipeline.analytics import state_filter as filtering
-from bess_pipeline.analytics.traces import INTERVAL_US, Floats, Ints, Traces
+from bess_pipeline.analytics.traces import Traces
+from bess_pipeline.arrays import Floats, Ints
+from bess_pipeline.tables.telemetry import INTERVAL_US
+from bess_pipeline.units import US_PER_HOUR
 
 #: What a row says by itself: hours over which its current is known, net and gross charge over rated, mean current [C],
 #: whether a current flowed, cell voltage [V], factor of temperature on resistance, reported state of charge [1].
@@ -19,7 +22,6 @@ OWN_COLUMNS = 8
 SLOW, BRANCH, IS_SILENT, IS_TOLD, LASTED, ASSUMED, TOLD, SIGMA = range(8)
 OWED = 8
 
-_US_PER_HOUR = 3.6e9
 #: Activation energy of the resistance [J/mol] and the gas constant [J/(mol K)].
 _ACTIVATION, _GAS, _REFERENCE_KELVIN = 20_000.0, 8.314462618, 298.15
 #: Time in which the slow part follows the current [h], and charge after which the branch of the hysteresis has changed.
@@ -34,7 +36,7 @@ _SAME_HOURS, _ASSUMED_SHARE, _ASSUMED_RATE = 0.25, 0.5, 0.05
 _NO_SILENCE, _MOST_SIGMA = 0.004, 0.30
 #: From such a silence on a reported change counts for more than the current before [h].
 _SHORT = 0.04
-_INTERVAL_HOURS = INTERVAL_US / _US_PER_HOUR
+_INTERVAL_HOURS = INTERVAL_US / US_PER_HOUR
 
 
 def own_columns(series: Traces) -> Floats:
@@ -46,7 +48,7 @@ def own_columns(series: Traces) -> Floats:
     kelvin = series.column("temperature_celsius") + 273.15
     heat = np.exp(_ACTIVATION / _GAS * (1 / kelvin - 1 / _REFERENCE_KELVIN))
     own = np.empty((len(rate), OWN_COLUMNS))
-    own[:, SEEN] = np.minimum(series.observed_us(), INTERVAL_US) / _US_PER_HOUR
+    own[:, SEEN] = np.minimum(series.observed_us(), INTERVAL_US) / US_PER_HOUR
     own[:, NET], own[:, GROSS], own[:, RATE] = into - out, into + out, rate
     own[:, FLOWS] = np.where(np.isnan(largest), np.abs(rate) > 0, largest > 0)
     volt = series.cell_volt("voltage_volt", "cell_voltage_min_volt", "cell_voltage_max_volt")
@@ -82,7 +84,7 @@ def filter_rows(own: Floats, start_us: Ints, owed: Floats, keep_at: Ints, rows: 
         while next_kept < len(keep_at) and keep_at[next_kept] == k:
             kept[next_kept] = owed
             next_kept += 1
-        hours = (start_us[k + 1] - start_us[k]) / _US_PER_HOUR if k + 1 < n else _INTERVAL_HOURS
+        hours = (start_us[k + 1] - start_us[k]) / US_PER_HOUR if k + 1 < n else _INTERVAL_HOURS
         silent = max(hours - own[k, SEEN], 0.0)
         silent = 0.0 if silent < _NO_SILENCE else silent
         rows[k, filtering.ACTIVE] = own[k, SEEN] if own[k, FLOWS] > 0 else 0.0

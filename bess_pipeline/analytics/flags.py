@@ -17,13 +17,13 @@ import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics.neighbours import Run, offsets, overtaken, repeats, straying, stuck
-from bess_pipeline.analytics.samples import LONGEST_USUAL_US, Bools, Floats, SampleArrays, or_zero, portions
+from bess_pipeline.analytics.samples import LONGEST_USUAL_US, SampleArrays, or_zero, portions
+from bess_pipeline.arrays import Bools, Floats
 from bess_pipeline.tables.telemetry import CELL_VOLTAGES, MEASUREMENTS, TEMPERATURES
+from bess_pipeline.units import US_PER_DAY, US_PER_HOUR
 
 #: No cell has this voltage: such a number is in millivolts. [V]
 LEAST_MILLIVOLT = 500.0
-
-_DAY_US = 86_400_000_000
 _TEN_MINUTES_US = 600_000_000
 #: Samples this far apart are independent of each other but for what the battery does [µs].
 _LEAST_APART_US = 30_000_000
@@ -125,7 +125,7 @@ class Samples(SampleArrays):
         mean = current.copy()
         mean[1:] = (current[1:] + current[:-1]) / 2
         # As far as a run reaches: in one that stands still, silence is no less of it than samples.
-        hours = np.where(self.silence <= self.of(self.ten_minutes.reach), self.silence, 0.0) / 3.6e9
+        hours = np.where(self.silence <= self.of(self.ten_minutes.reach), self.silence, 0.0) / US_PER_HOUR
         return self.running(100 * mean * hours / self.of(self.plate("rated_capacity_ah")))
 
     def stuck(self, value: str, witness: Floats, least: Floats, *, inner: int = 0) -> Bools:
@@ -168,7 +168,7 @@ def gap(samples: Samples) -> Bools:
     last = np.roll(first, -1)
     begins = samples.of(samples.midnight)
     early = first & (samples.time - begins > longest)
-    late = last & (begins + _DAY_US - samples.time > longest)
+    late = last & (begins + US_PER_DAY - samples.time > longest)
     return (samples.silence > longest) | early | late
 
 
@@ -383,7 +383,7 @@ def _moves(samples: Samples) -> Floats:
     rate = np.where(np.isnan(rate), 1.0, rate)
     larger = np.maximum(rate, np.concatenate([rate[:1], rate[:-1]]))
     larger = np.where(samples.silence > 1.5 * samples.of(samples.usual), np.maximum(larger, 1.0), larger)
-    moved: Floats = 100 * larger * or_zero(samples.silence) / 3.6e9
+    moved: Floats = 100 * larger * or_zero(samples.silence) / US_PER_HOUR
     return moved
 
 

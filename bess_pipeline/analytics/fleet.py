@@ -6,8 +6,7 @@ import polars as pl
 
 from bess_pipeline.analytics.energy import LAST_KNOWN
 from bess_pipeline.tables.fleet import BatteryLatest, FleetDaily
-
-_KEY = ["fleet_id", "battery_id"]
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 #: State of health below which a battery is in a bad way [%].
 _WARNING_PERCENT, _CRITICAL_PERCENT = 80.0, 70.0
@@ -37,7 +36,7 @@ def fleet_daily(daily: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     into = pl.col("charging_energy_wh").filter(cycled).sum()
     out = pl.col("discharging_energy_wh").filter(cycled).sum()
     return (
-        daily.join(batteries.select(*_KEY, "rated_energy_wh"), on=_KEY, how="left")
+        daily.join(batteries.select(*BATTERY, "rated_energy_wh"), on=BATTERY, how="left")
         .sort("fleet_id", "date", "battery_id")
         .group_by("fleet_id", "date", maintain_order=True)
         .agg(
@@ -91,17 +90,17 @@ def battery_latest(
         `BatteryLatest` rows, one per battery with data, sorted by battery.
     """
     latest_health = (
-        health.sort(*_KEY, "date").group_by(_KEY, maintain_order=True).agg(pl.col("soh_percent").drop_nulls().last())
+        health.sort(*BATTERY_DAY).group_by(BATTERY, maintain_order=True).agg(pl.col("soh_percent").drop_nulls().last())
     )
     lost = (
-        degradation.sort(*_KEY, "as_of")
-        .group_by(_KEY, maintain_order=True)
+        degradation.sort(*BATTERY, "as_of")
+        .group_by(BATTERY, maintain_order=True)
         .agg(pl.col("degradation_percent_per_year").last())
     )
-    cycles = daily.sort(*_KEY, "date").group_by(_KEY, maintain_order=True).agg(pl.col("equivalent_full_cycles").sum())
+    cycles = daily.sort(*BATTERY_DAY).group_by(BATTERY, maintain_order=True).agg(pl.col("equivalent_full_cycles").sum())
     opened = (
         events.filter(pl.col("ended_at").is_null())
-        .group_by(_KEY)
+        .group_by(BATTERY)
         .agg(
             open_events=pl.len().cast(pl.Int64),
             any_critical=(pl.col("severity") == "critical").any(),
@@ -122,11 +121,11 @@ def battery_latest(
     )
     return (
         _last_known(evidence)
-        .join(latest_health, on=_KEY, how="left")
-        .join(cycles, on=_KEY, how="left")
-        .join(lost, on=_KEY, how="left")
-        .join(opened, on=_KEY, how="left")
-        .join(batteries.select(*_KEY, "initial_equivalent_full_cycles"), on=_KEY, how="left")
+        .join(latest_health, on=BATTERY, how="left")
+        .join(cycles, on=BATTERY, how="left")
+        .join(lost, on=BATTERY, how="left")
+        .join(opened, on=BATTERY, how="left")
+        .join(batteries.select(*BATTERY, "initial_equivalent_full_cycles"), on=BATTERY, how="left")
         .with_columns(
             pl.col("open_events").fill_null(0),
             pl.col("any_critical", "any_warning").fill_null(value=False),
@@ -134,23 +133,23 @@ def battery_latest(
         )
         .with_columns(health_status=status)
         .select(list(BatteryLatest.columns()))
-        .sort(_KEY)
+        .sort(BATTERY)
         .pipe(BatteryLatest.validate)
     )
 
 
 def _last_known(evidence: pl.DataFrame) -> pl.DataFrame:
     """The last values known, of the day before each battery's last interval."""
-    until = pl.col("last_at").max().over(_KEY)
+    until = pl.col("last_at").max().over(BATTERY)
 
     def known(name: str, column: str) -> pl.Expr:
         fresh = pl.col(f"last_{name}_at") > pl.col("until").dt.offset_by("-1d")
         return pl.col(f"last_{column}").filter(fresh).last().alias(column)
 
     return (
-        evidence.sort(*_KEY, "date")
+        evidence.sort(*BATTERY_DAY)
         .with_columns(until=until)
-        .group_by(_KEY, maintain_order=True)
+        .group_by(BATTERY, maintain_order=True)
         .agg(
             (pl.col("until").last() + pl.duration(minutes=5)).alias("timestamp"),
             *(known(name, column) for name, column in LAST_KNOWN.items()),

@@ -10,16 +10,15 @@ import polars as pl
 from bess_pipeline.analytics import accuracy, alarm_accuracy, forecast_accuracy
 from bess_pipeline.analytics.cycles import cycles
 from bess_pipeline.analytics.known_truth import Truth
-
-_KEY = ["fleet_id", "battery_id"]
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 #: Tables that are judged, and the columns of the large ones that are needed.
 JUDGED: dict[str, tuple[str, ...]] = {
     "telemetry_5min": (
-        *_KEY, "timestamp", "date", "soc_percent", "soc_lower_percent", "soc_upper_percent", "soc_bms_percent",
+        *BATTERY, "timestamp", "date", "soc_percent", "soc_lower_percent", "soc_upper_percent", "soc_bms_percent",
     ),
     "closed_intervals": (
-        *_KEY, "timestamp", "date", "soh_bms_percent", "charging_capacity_ah", "discharging_capacity_ah",
+        *BATTERY, "timestamp", "date", "soh_bms_percent", "charging_capacity_ah", "discharging_capacity_ah",
     ),
     "state_of_health": (),
     "battery_daily": (),
@@ -134,16 +133,16 @@ def _lines(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 def _reported_health(tables: Mapping[str, pl.DataFrame], truth: Truth) -> pl.DataFrame:
     """What the management systems say of the capacity on the days that are judged: the median of the day."""
     days = truth.daily.filter((pl.col("day") + 1).is_in(accuracy.check_days(truth))).select("date").unique()
-    said = tables["closed_intervals"].select(*_KEY, "date", "soh_bms_percent").join(days, on="date", how="semi")
-    return said.drop_nulls("soh_bms_percent").group_by(*_KEY, "date").agg(pl.col("soh_bms_percent").median())
+    said = tables["closed_intervals"].select(*BATTERY_DAY, "soh_bms_percent").join(days, on="date", how="semi")
+    return said.drop_nulls("soh_bms_percent").group_by(*BATTERY_DAY).agg(pl.col("soh_bms_percent").median())
 
 
 def _plain_sums(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Charge moved per day as measured, without the work of telling a sensor's offset."""
     return (
         tables["closed_intervals"]
-        .sort(*_KEY, "timestamp")
-        .group_by(*_KEY, "date", maintain_order=True)
+        .sort(*BATTERY, "timestamp")
+        .group_by(*BATTERY_DAY, maintain_order=True)
         .agg(pl.col("charging_capacity_ah", "discharging_capacity_ah").sum())
     )
 

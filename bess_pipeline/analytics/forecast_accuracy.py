@@ -6,8 +6,7 @@ import polars as pl
 
 from bess_pipeline.analytics.accuracy import LINE, OURS, TODAY, errors
 from bess_pipeline.analytics.known_truth import Truth
-
-_KEY = ["fleet_id", "battery_id"]
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 #: What is said of the future is judged from this age of the data on [days].
 _YEAR = 365
@@ -37,22 +36,22 @@ def straight_lines(health: pl.DataFrame) -> pl.DataFrame:
     x, y, n = pl.col("x"), pl.col("y"), pl.col("n")
 
     def so_far(value: pl.Expr) -> pl.Expr:
-        return value.cum_sum().over(_KEY)
+        return value.cum_sum().over(BATTERY)
 
     sums = (
         health.drop_nulls("soh_percent")
-        .sort(*_KEY, "date")
+        .sort(*BATTERY_DAY)
         .with_columns(
-            x=(pl.col("date") - pl.col("date").min().over(_KEY)).dt.total_days().cast(pl.Float64),
+            x=(pl.col("date") - pl.col("date").min().over(BATTERY)).dt.total_days().cast(pl.Float64),
             y=pl.col("soh_percent"),
-            n=pl.int_range(1, pl.len() + 1).over(_KEY),
+            n=pl.int_range(1, pl.len() + 1).over(BATTERY),
         )
         .with_columns(sx=so_far(x), sy=so_far(y), sxx=so_far(x * x), sxy=so_far(x * y))
         .filter(n >= 2)
     )
     slope = (n * pl.col("sxy") - pl.col("sx") * pl.col("sy")) / (n * pl.col("sxx") - pl.col("sx").pow(2))
     return sums.with_columns(slope_percent_per_day=slope).select(
-        *_KEY,
+        *BATTERY,
         "date",
         "slope_percent_per_day",
         level_percent=pl.col("sy") / n + pl.col("slope_percent_per_day") * (x - pl.col("sx") / n),
@@ -72,14 +71,14 @@ def fade_errors(degradation: pl.DataFrame, lines: pl.DataFrame, truth: Truth) ->
     Returns:
         `ERRORS`: `fade_error` [points per year] of the pipeline and of the straight line.
     """
-    now = truth.daily.select(*_KEY, "day", "date", now="soh_percent")
-    before = truth.daily.select(*_KEY, day=pl.col("day") + _YEAR, before="soh_percent")
-    true = now.join(before, on=[*_KEY, "day"]).with_columns(true=(pl.col("before") - pl.col("now")) / _YEAR * 365.25)
-    said = _made(degradation, truth).join(true, on=[*_KEY, "date"]).join(lines, on=[*_KEY, "date"], how="left")
+    now = truth.daily.select(*BATTERY, "day", "date", now="soh_percent")
+    before = truth.daily.select(*BATTERY, day=pl.col("day") + _YEAR, before="soh_percent")
+    true = now.join(before, on=[*BATTERY, "day"]).with_columns(true=(pl.col("before") - pl.col("now")) / _YEAR * 365.25)
+    said = _made(degradation, truth).join(true, on=BATTERY_DAY).join(lines, on=BATTERY_DAY, how="left")
     said = said.drop_nulls("degradation_percent_per_year")
     found = {OURS: pl.col("degradation_percent_per_year"), LINE: -365.25 * pl.col("slope_percent_per_day")}
     return pl.concat(
-        errors(said.select(*_KEY, "day", value=value - pl.col("true")), truth, "fade_error", estimator)
+        errors(said.select(*BATTERY, "day", value=value - pl.col("true")), truth, "fade_error", estimator)
         for estimator, value in found.items()
     )
 
@@ -101,12 +100,12 @@ def life_errors(degradation: pl.DataFrame, lines: pl.DataFrame, truth: Truth) ->
         `life_coverage_80` and, where there are the columns, `life_coverage_90`.
     """
     needed = ["remaining_life_days_p50", *LIFE_80]
-    true = truth.batteries.filter(pl.col("knee_day").is_null()).select(*_KEY, "end_of_life_day").drop_nulls()
+    true = truth.batteries.filter(pl.col("knee_day").is_null()).select(*BATTERY, "end_of_life_day").drop_nulls()
     said = (
         _made(degradation, truth)
         .drop_nulls(needed)
-        .join(true, on=_KEY)
-        .join(lines, on=[*_KEY, "date"], how="left")
+        .join(true, on=BATTERY)
+        .join(lines, on=BATTERY_DAY, how="left")
         .with_columns(true=(pl.col("end_of_life_day") - pl.col("day")).cast(pl.Float64))
         .filter(pl.col("true") > 0)
     )
@@ -118,14 +117,14 @@ def life_errors(degradation: pl.DataFrame, lines: pl.DataFrame, truth: Truth) ->
     found = {OURS: pl.col("remaining_life_days_p50"), LINE: pl.when(above.is_not_null()).then(straight)}
     parts = [
         errors(
-            said.select(*_KEY, "day", value=100 * (value / pl.col("true") - 1)), truth, "life_error", estimator
+            said.select(*BATTERY, "day", value=100 * (value / pl.col("true") - 1)), truth, "life_error", estimator
         )
         for estimator, value in found.items()
     ]  # fmt: skip
     for metric, ends in (("life_coverage_80", LIFE_80), ("life_coverage_90", LIFE_90)):
         if set(ends) <= set(said.columns):
             inside = pl.col("true").is_between(*ends).cast(pl.Float64)
-            parts.append(errors(said.drop_nulls(ends).select(*_KEY, "day", value=inside), truth, metric))
+            parts.append(errors(said.drop_nulls(ends).select(*BATTERY, "day", value=inside), truth, metric))
     return pl.concat(parts)
 
 
@@ -145,7 +144,7 @@ def forecast_errors(forecast: pl.DataFrame, health: pl.DataFrame, truth: Truth) 
         `ERRORS`: `forecast_error` [points] of the pipeline and of capacity staying as it was estimated;
         `forecast_coverage_80`.
     """
-    past = truth.daily.select(*_KEY, "day", "soh_percent")
+    past = truth.daily.select(*BATTERY, "day", "soh_percent")
     to_come = truth.future.filter(pl.col("day") >= truth.days).select(past.columns)
     true = pl.concat([past, to_come]).rename({"soh_percent": "true", "day": "on"}).sort("on")
     year = (pl.col("on") - pl.col("day") - _YEAR).abs()
@@ -154,20 +153,20 @@ def forecast_errors(forecast: pl.DataFrame, health: pl.DataFrame, truth: Truth) 
         .drop_nulls("soh_p50_percent")
         .with_columns(on=(pl.col("target") - truth.first_day).dt.total_days())
         .filter(year <= _NEARLY)
-        .sort(*_KEY, "day", year, "on")
-        .unique([*_KEY, "day"], keep="first", maintain_order=True)
+        .sort(*BATTERY, "day", year, "on")
+        .unique([*BATTERY, "day"], keep="first", maintain_order=True)
         .sort("on")
-        .join_asof(true, on="on", by=_KEY, strategy="nearest", tolerance=7, check_sortedness=False)
-        .join(health.select(*_KEY, "date", today="soh_percent"), on=[*_KEY, "date"], how="left")
+        .join_asof(true, on="on", by=BATTERY, strategy="nearest", tolerance=7, check_sortedness=False)
+        .join(health.select(*BATTERY_DAY, today="soh_percent"), on=BATTERY_DAY, how="left")
     )
     parts = [
-        errors(said.select(*_KEY, "day", value=pl.col(column) - pl.col("true")), truth, "forecast_error", estimator)
+        errors(said.select(*BATTERY, "day", value=pl.col(column) - pl.col("true")), truth, "forecast_error", estimator)
         for column, estimator in (("soh_p50_percent", OURS), ("today", TODAY))
     ]
     ends = ("soh_p10_percent", "soh_p90_percent")
     if set(ends) <= set(said.columns):
         inside = pl.col("true").is_between(*ends).cast(pl.Float64)
-        parts.append(errors(said.drop_nulls(ends).select(*_KEY, "day", value=inside), truth, "forecast_coverage_80"))
+        parts.append(errors(said.drop_nulls(ends).select(*BATTERY, "day", value=inside), truth, "forecast_coverage_80"))
     return pl.concat(parts)
 
 
@@ -187,32 +186,34 @@ def knee_errors(degradation: pl.DataFrame, truth: Truth) -> pl.DataFrame:
     """
     told = (
         degradation.drop_nulls("knee_detected_on")
-        .select(*_KEY, at=(pl.col("knee_detected_on") - truth.first_day).dt.total_days().cast(pl.Float64))
+        .select(*BATTERY, at=(pl.col("knee_detected_on") - truth.first_day).dt.total_days().cast(pl.Float64))
         .unique()
-        .sort(*_KEY, "at")
+        .sort(*BATTERY, "at")
     )
     others = truth.faults.filter(pl.col("kind") != "knee")
-    of = truth.batteries.join(others, on=_KEY, how="anti").select(*_KEY, "knee_day", "cycles_per_year")
+    of = truth.batteries.join(others, on=BATTERY, how="anti").select(*BATTERY, "knee_day", "cycles_per_year")
     of = of.with_columns(
         kind=pl.when(pl.col("cycles_per_year") >= _CYCLED).then(pl.lit("cycled")).otherwise(pl.lit("idle"))
     )
-    both = told.join(of, on=_KEY)
-    found = both.filter(pl.col("at") >= pl.col("knee_day")).group_by(_KEY).agg(first=pl.col("at").min())
-    planted = of.drop_nulls("knee_day").join(found, on=_KEY, how="left")
-    is_new = (pl.col("at").diff().over(_KEY) >= _SAME_KNEE).fill_null(value=True)
+    both = told.join(of, on=BATTERY)
+    found = both.filter(pl.col("at") >= pl.col("knee_day")).group_by(BATTERY).agg(first=pl.col("at").min())
+    planted = of.drop_nulls("knee_day").join(found, on=BATTERY, how="left")
+    is_new = (pl.col("at").diff().over(BATTERY) >= _SAME_KNEE).fill_null(value=True)
     false = (
         both.filter(pl.col("knee_day").is_null() | (pl.col("at") < pl.col("knee_day")))
         .filter(is_new)
-        .group_by(_KEY)
+        .group_by(BATTERY)
         .agg(value=pl.len())
     )
     years = pl.min_horizontal(pl.col("knee_day"), pl.lit(truth.days, pl.Float64)) / 365.25
-    counts = of.join(false, on=_KEY, how="left").select(*_KEY, "kind", pl.col("value").fill_null(0), weight=years)
+    counts = of.join(false, on=BATTERY, how="left").select(*BATTERY, "kind", pl.col("value").fill_null(0), weight=years)
     first = pl.col("first")
     return pl.concat(
         [
-            errors(planted.select(*_KEY, "kind", value=first.is_not_null()), truth, "knee_found", healthy=False),
-            errors(planted.select(*_KEY, "kind", value=first - pl.col("knee_day")), truth, "knee_delay", healthy=False),
+            errors(planted.select(*BATTERY, "kind", value=first.is_not_null()), truth, "knee_found", healthy=False),
+            errors(
+                planted.select(*BATTERY, "kind", value=first - pl.col("knee_day")), truth, "knee_delay", healthy=False
+            ),
             errors(counts, truth, "knee_false", healthy=False),
         ]
     )

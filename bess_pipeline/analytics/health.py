@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.health import USABLE, StateOfHealth
-
-_KEY = ["fleet_id", "battery_id"]
-_NORMAL_90 = 1.6448536269514722
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 #: Relative error of the gain of current sensors: it goes one to one into capacity, and nothing in the data tells it.
 GAIN_ERROR = 0.004
@@ -43,52 +42,52 @@ def state_of_health(states: pl.DataFrame, resistances: pl.DataFrame, batteries: 
     rated = pl.col("rated_capacity_ah")
     relative = pl.col("capacity_sigma_ah") / pl.col("capacity_ah")
     sigma = ((INFLATION * relative) ** 2 + GAIN_ERROR**2 + LEAST_SIGMA**2).sqrt() * pl.col("capacity_ah") / rated
-    learnt = (relative**2 <= (1 - _LEARNT) * _PRIOR_SIGMA**2).cum_max().over(_KEY, order_by="date")
+    learnt = (relative**2 <= (1 - _LEARNT) * _PRIOR_SIGMA**2).cum_max().over(BATTERY, order_by="date")
     known = (
-        states.join(batteries.select(*_KEY, "rated_capacity_ah"), on=_KEY, how="inner")
-        .sort(*_KEY, "date")
+        states.join(batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY, how="inner")
+        .sort(*BATTERY_DAY)
         .with_columns(learnt=learnt, level=pl.col("capacity_ah") / rated, sigma=sigma)
     )
     days = _seen(known).filter("learnt")
     return (
         days.select(
-            *_KEY,
+            *BATTERY,
             "date",
             "capacity_ah",
             "observability",
             soh_percent=100 * pl.col("level"),
-            soh_lower_percent=100 * (pl.col("level") - _NORMAL_90 * pl.col("sigma")),
-            soh_upper_percent=100 * (pl.col("level") + _NORMAL_90 * pl.col("sigma")),
+            soh_lower_percent=100 * (pl.col("level") - NORMAL_90 * pl.col("sigma")),
+            soh_upper_percent=100 * (pl.col("level") + NORMAL_90 * pl.col("sigma")),
             **dict.fromkeys(USABLE, pl.lit(None, pl.Float64)),
             observations=pl.col("corrections"),
             method=pl.lit(_METHOD),
         )
         .join(
-            resistances.select(*_KEY, "date", *(f"resistance_{name}" for name in _RESISTANCES)),
-            on=[*_KEY, "date"],
+            resistances.select(*BATTERY_DAY, *(f"resistance_{name}" for name in _RESISTANCES)),
+            on=BATTERY_DAY,
             how="left",
         )
         .select(StateOfHealth.column_names())
-        .sort(*_KEY, "date")
+        .sort(*BATTERY_DAY)
         .pipe(StateOfHealth.validate)
     )
 
 
 def _seen(days: pl.DataFrame) -> pl.DataFrame:
     """Each day with how well the use up to it lets the capacity be seen."""
-    begun = pl.col("date").min().over(_KEY)
+    begun = pl.col("date").min().over(BATTERY)
     low, high = pl.col("soc_min_percent"), pl.col("soc_max_percent")
 
     def window(number: int) -> pl.DataFrame:
         return (
             days.with_columns(pl.col("date").dt.offset_by(f"{number * _WINDOW_DAYS}d"))
-            .rolling("date", period=f"{_WINDOW_DAYS}d", group_by=_KEY)
+            .rolling("date", period=f"{_WINDOW_DAYS}d", group_by=BATTERY)
             .agg(high.max().alias(f"high_{number}"), low.min().alias(f"low_{number}"))
         )
 
     out = days.with_columns(windows=((pl.col("date") - begun).dt.total_days() // _WINDOW_DAYS + 1).clip(1, _WINDOWS))
     for number in range(_WINDOWS):
-        out = out.join(window(number), on=[*_KEY, "date"], how="left")
+        out = out.join(window(number), on=BATTERY_DAY, how="left")
     reached = pl.sum_horizontal(
         (pl.col(f"high_{number}") >= _FULL_PERCENT).fill_null(value=False).cast(pl.Int64) for number in range(_WINDOWS)
     )

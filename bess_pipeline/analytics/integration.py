@@ -8,10 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-BIN_US = 300_000_000
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from bess_pipeline.arrays import Floats, Ints
+from bess_pipeline.tables.telemetry import INTERVAL_US
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class BinnedIntegrals:
 @njit(cache=True)
 def _bins_touched(start: int, end: int) -> int:
     """How many bins the time from ``start`` to ``end`` lies in."""
-    return (end - 1) // BIN_US - start // BIN_US + 1
+    return (end - 1) // INTERVAL_US - start // INTERVAL_US + 1
 
 
 @njit(cache=True)
@@ -83,8 +81,8 @@ def _accumulate(
         length = end - start
         a = start
         while a < end:
-            bin_start = a // BIN_US * BIN_US
-            b = min(end, bin_start + BIN_US)
+            bin_start = a // INTERVAL_US * INTERVAL_US
+            b = min(end, bin_start + INTERVAL_US)
             if k < 0 or out_series[k] != s or out_bin[k] != bin_start:
                 k += 1
                 out_series[k] = s

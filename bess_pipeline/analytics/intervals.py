@@ -7,10 +7,20 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.integration import BIN_US, binned_integrals
+from bess_pipeline.analytics.integration import binned_integrals
 from bess_pipeline.analytics.telemetry import in_order
 from bess_pipeline.tables import telemetry as contracts
-from bess_pipeline.tables.telemetry import CELL_VOLTAGES, FLAGS, STEP_COUNTS, STEP_SUMS, TEMPERATURES, VOIDS
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.telemetry import (
+    CELL_VOLTAGES,
+    FLAGS,
+    INTERVAL_US,
+    STEP_COUNTS,
+    STEP_SUMS,
+    TEMPERATURES,
+    VOIDS,
+)
+from bess_pipeline.units import US_PER_DAY, US_PER_HOUR
 
 #: Silences of up to this many usual intervals, and of up to a minute, are bridged.
 GAP_INTERVALS = 5
@@ -27,9 +37,6 @@ STEADY_SHARE = 0.25
 #: The voltage may have drifted by this share of the step. The drift is taken off where a current of this many C flowed.
 DRIFT_SHARE, DRIFT_RATE = 0.2, 0.02
 
-_DAY_US = 86_400_000_000
-_US_PER_HOUR = 3.6e9
-_BATTERY_DAY = ("fleet_id", "battery_id", "date")
 _SUFFIX = {
     "voltage": "voltage_volt",
     "current": "current_ampere",
@@ -77,7 +84,7 @@ def intervals_5min(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame
     rows = _sampled(samples).join(_steps(samples, days), on=["series", "bin"], how="left", maintain_order="left")
     for channel in _SUFFIX:
         rows = rows.join(_integrated(samples, days, channel), on=["series", "bin"], how="full", coalesce=True)
-    named = days.select("series", *_BATTERY_DAY)
+    named = days.select("series", *BATTERY_DAY)
     return _finished(
         rows.join(named, on="series", how="left").with_columns(timestamp=pl.col("bin").cast(pl.Datetime("us", "UTC")))
     )
@@ -95,11 +102,11 @@ def closed(intervals: pl.DataFrame, evidence: pl.DataFrame, batteries: pl.DataFr
         `Interval5min` rows: what condensing the whole history at once would give.
     """
     edges = (
-        evidence.select(*_BATTERY_DAY, "usual_interval_us", "max_gap_us", "edges")
+        evidence.select(*BATTERY_DAY, "usual_interval_us", "max_gap_us", "edges")
         .explode("edges")
         .drop_nulls("edges")
         .unnest("edges")
-        .join(batteries.select("fleet_id", "battery_id", "sampling"), on=["fleet_id", "battery_id"], how="left")
+        .join(batteries.select(*BATTERY, "sampling"), on=BATTERY, how="left")
     )
     following = edges.select(
         "fleet_id", "battery_id", "channel", pl.col("date").dt.offset_by("-1d"),
@@ -110,9 +117,9 @@ def closed(intervals: pl.DataFrame, evidence: pl.DataFrame, batteries: pl.DataFr
         .with_columns(silence=(pl.col("next_timestamp") - pl.col("last_timestamp")).dt.total_microseconds())
         .with_columns(is_mean=pl.col("sampling") == "mean")
         .filter(pl.col("is_mean") | (pl.col("silence") <= pl.col("max_gap_us")))
-        .sort("fleet_id", "battery_id", "date", "channel")
+        .sort(*BATTERY_DAY, "channel")
     )
-    rows = intervals.sort("fleet_id", "battery_id", "timestamp")
+    rows = intervals.sort(*BATTERY, "timestamp")
     for channel in _SUFFIX:
         across = bridges.filter(channel=channel)
         rows = rows if across.is_empty() else _merged(rows, _bridged(across), channel)
@@ -147,7 +154,7 @@ def day_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
         days.join(counted, on="series", how="left")
         .join(_edges(samples), on="series", how="left")
         .with_columns(pl.col("edges").fill_null([]))
-        .sort(_BATTERY_DAY)
+        .sort(BATTERY_DAY)
         .select(contracts.DayEvidence.column_names())
     )
 
@@ -166,7 +173,7 @@ def _known(clean: pl.DataFrame) -> pl.DataFrame:
     def is_new(column: str) -> pl.Expr:
         return pl.col(column) != pl.col(column).shift()
 
-    starts = pl.any_horizontal(is_new(column).fill_null(value=False) for column in _BATTERY_DAY)
+    starts = pl.any_horizontal(is_new(column).fill_null(value=False) for column in BATTERY_DAY)
     return (
         in_order(clean)
         .with_columns(
@@ -194,16 +201,16 @@ def _known(clean: pl.DataFrame) -> pl.DataFrame:
 def _days(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """One row per battery and day, in order: usual interval, gap rule, nameplate."""
     usual = pl.col("time").diff().median().clip(upper_bound=LONGEST_USUAL_US).fill_null(SHORTEST_GAP_US)
-    plates = batteries.select("fleet_id", "battery_id", "sampling", "rated_capacity_ah", "cells_in_series")
+    plates = batteries.select(*BATTERY, "sampling", "rated_capacity_ah", "cells_in_series")
     days = (
         samples.group_by("series", maintain_order=True)
         .agg(
-            pl.col(_BATTERY_DAY).first(),
+            pl.col(BATTERY_DAY).first(),
             samples=pl.len().cast(pl.Int64),
             usual_interval_us=usual.cast(pl.Int64),
         )
         .with_columns(max_gap_us=(GAP_INTERVALS * pl.col("usual_interval_us")).clip(lower_bound=SHORTEST_GAP_US))
-        .join(plates, on=["fleet_id", "battery_id"], how="left", maintain_order="left")
+        .join(plates, on=BATTERY, how="left", maintain_order="left")
     )
     unnamed = days.filter(pl.col("sampling").is_null())
     if unnamed.height:
@@ -214,7 +221,7 @@ def _days(samples: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
 def _sampled(samples: pl.DataFrame) -> pl.DataFrame:
     """What is read off the samples of a bin without integrating."""
     return (
-        samples.with_columns(bin=pl.col("time") // BIN_US * BIN_US)
+        samples.with_columns(bin=pl.col("time") // INTERVAL_US * INTERVAL_US)
         .with_columns(run=((pl.col("bin").diff() != 0) | (pl.col("series").diff() != 0)).cum_sum().set_sorted())
         .group_by(pl.col("run").fill_null(0), maintain_order=True)
         .agg(
@@ -244,7 +251,7 @@ def _integrated(samples: pl.DataFrame, days: pl.DataFrame, channel: str) -> pl.D
         known[channel].to_numpy(),
         gap=days["max_gap_us"].to_numpy(),
         hold=days["usual_interval_us"].to_numpy(),
-        limit=days["date"].cast(pl.Datetime("us")).cast(pl.Int64).to_numpy() + _DAY_US,
+        limit=days["date"].cast(pl.Datetime("us")).cast(pl.Int64).to_numpy() + US_PER_DAY,
         mean=(days["sampling"] == "mean").to_numpy(),
     )
     pieces = pl.DataFrame(
@@ -273,7 +280,7 @@ def _hours(integral: str) -> pl.Expr:
 
     Polars multiplies a column by the reciprocal of a number, but divides a single row by it.
     """
-    return pl.col(integral) / (pl.col(integral) * 0 + _US_PER_HOUR)
+    return pl.col(integral) / (pl.col(integral) * 0 + US_PER_HOUR)
 
 
 def _finished(rows: pl.DataFrame) -> pl.DataFrame:
@@ -283,7 +290,7 @@ def _finished(rows: pl.DataFrame) -> pl.DataFrame:
             pl.col(STEP_SUMS).fill_null(0.0),
         )
         .select(contracts.Interval5min.column_names())
-        .sort("fleet_id", "battery_id", "timestamp")
+        .sort(*BATTERY, "timestamp")
     )
 
 
@@ -341,7 +348,7 @@ def _steps(samples: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
         & (pl.col("before").abs() <= STEADY_SHARE * pl.col("di").abs())
         & (pl.col("drift").abs() <= DRIFT_SHARE * pl.col("jump").abs())
     )
-    return stepped.group_by("series", bin=pl.col("time") // BIN_US * BIN_US, maintain_order=True).agg(
+    return stepped.group_by("series", bin=pl.col("time") // INTERVAL_US * INTERVAL_US, maintain_order=True).agg(
         step_count=pl.len().cast(pl.Int64),
         step_current_voltage_sum=(pl.col("di") * pl.col("dv")).sum(),
         step_current_square_sum=pl.col("di").pow(2).sum(),
@@ -367,7 +374,7 @@ def _bridged(bridges: pl.DataFrame) -> pl.DataFrame:
         a=pl.col("last_timestamp").cast(pl.Int64),
         b=pl.col("next_timestamp").cast(pl.Int64).fill_null(np.iinfo(np.int64).max // 2),
     )
-    midnight = bridges["date"].cast(pl.Datetime("us")).cast(pl.Int64).to_numpy() + _DAY_US
+    midnight = bridges["date"].cast(pl.Datetime("us")).cast(pl.Int64).to_numpy() + US_PER_DAY
     binned = binned_integrals(
         np.repeat(np.arange(count, dtype=np.int64), 2),
         times.to_numpy().astype(np.int64).ravel(),
@@ -378,7 +385,7 @@ def _bridged(bridges: pl.DataFrame) -> pl.DataFrame:
         mean=bridges["is_mean"].to_numpy(),
     )
     keep = ~(bridges["is_mean"].to_numpy()[binned.series]) | (binned.bin >= midnight[binned.series])
-    owners: pl.DataFrame = bridges.select("fleet_id", "battery_id")[binned.series[keep].tolist()]
+    owners: pl.DataFrame = bridges.select(BATTERY)[binned.series[keep].tolist()]
     return owners.with_columns(
         timestamp=pl.Series(binned.bin[keep]).cast(pl.Datetime("us", "UTC")),
         us=pl.Series(binned.observed[keep]),
@@ -388,7 +395,7 @@ def _bridged(bridges: pl.DataFrame) -> pl.DataFrame:
 
 
 def _merged(rows: pl.DataFrame, added: pl.DataFrame, channel: str) -> pl.DataFrame:
-    where = (*_BATTERY_DAY, "timestamp")
+    where = (*BATTERY_DAY, "timestamp")
     summed = added.group_by(where, maintain_order=True).agg(pl.col("us", "up", "down").sum())
     both = rows.join(summed, on=where, how="full", coalesce=True)
     observed, mean = f"{channel}_observed_us", _SUFFIX[channel]

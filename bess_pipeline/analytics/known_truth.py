@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-_KEY = ["fleet_id", "battery_id"]
+from bess_pipeline.tables.keys import BATTERY
 
 #: Below this share of rated capacity a simulated battery is no battery any more: such truth is left out.
 _LEAST_SHARE = 0.5
@@ -67,13 +67,13 @@ def known_truth(tables: Mapping[str, pl.DataFrame], run: Mapping[str, object], b
     """
     first = date.fromisoformat(str(run["start"]))
     days, step = int(str(run["days"])), int(str(run["dt"]))
-    names = batteries.select(*_KEY, rack_id=pl.col("battery_id").str.to_uppercase())
+    names = batteries.select(*BATTERY, rack_id=pl.col("battery_id").str.to_uppercase())
 
     def named(table: pl.DataFrame) -> pl.DataFrame:
         known = table.with_columns(pl.col("rack_id").str.to_uppercase())
         return names.join(known, on="rack_id", how="inner", maintain_order="left_right").drop("rack_id")
 
-    daily = named(tables["daily"]).with_columns(day=(pl.col("date") - first).dt.total_days()).sort(*_KEY, "day")
+    daily = named(tables["daily"]).with_columns(day=(pl.col("date") - first).dt.total_days()).sort(*BATTERY, "day")
     if daily.is_empty():
         raise LookupError(
             f"the truth knows none of the batteries of {', '.join(batteries['fleet_id'].unique().sort())}"
@@ -81,19 +81,19 @@ def known_truth(tables: Mapping[str, pl.DataFrame], run: Mapping[str, object], b
     racks = named(tables["racks"])
     faults = _faults(named(tables["faults"]), first)
     own = (
-        racks.join(_anchors(daily, days), on=_KEY, how="left")
-        .join(daily.group_by(_KEY).agg(efc=pl.col("efc_cum").last(), seen=pl.len()), on=_KEY, how="left")
+        racks.join(_anchors(daily, days), on=BATTERY, how="left")
+        .join(daily.group_by(BATTERY).agg(efc=pl.col("efc_cum").last(), seen=pl.len()), on=BATTERY, how="left")
         .select(
-            *_KEY,
+            *BATTERY,
             "anchor",
             chemistry="chem",
             end_of_life_day=pl.when(pl.col("eol_day") > 0).then("eol_day"),
             knee_day=pl.col("knee_day").cast(pl.Float64),
             cycles_per_year=pl.col("efc") / pl.col("seen") * 365.25,
         )
-        .join(faults.select(*_KEY, is_healthy=pl.lit(value=False)), on=_KEY, how="left")
+        .join(faults.select(*BATTERY, is_healthy=pl.lit(value=False)), on=BATTERY, how="left")
         .with_columns(pl.col("is_healthy").fill_null(value=True))
-        .sort(_KEY)
+        .sort(BATTERY)
     )
     return Truth(
         first_day=first,
@@ -105,12 +105,12 @@ def known_truth(tables: Mapping[str, pl.DataFrame], run: Mapping[str, object], b
         soc=_soc(named(tables["soc_5min"]), timedelta(seconds=step)),
         deep_cycles=named(tables["rainflow_hist"])
         .filter(pl.col("range_lo") >= _DEPTH)
-        .group_by(_KEY, maintain_order=True)
+        .group_by(BATTERY, maintain_order=True)
         .agg(cycles=pl.col("count").sum()),
         future=named(tables["future_q"])
         .filter(pl.col("q_future") >= _LEAST_SHARE)
-        .select(*_KEY, pl.col("day").cast(pl.Int64), soh_percent=100 * pl.col("q_future"))
-        .sort(*_KEY, "day"),
+        .select(*BATTERY, pl.col("day").cast(pl.Int64), soh_percent=100 * pl.col("q_future"))
+        .sort(*BATTERY, "day"),
     )
 
 
@@ -119,12 +119,12 @@ def _anchors(daily: pl.DataFrame, days: int) -> pl.DataFrame:
     begins = pl.col("day") // _WINDOW * _WINDOW
     windows = (
         daily.filter(begins <= max(0, days - _WINDOW))
-        .group_by(*_KEY, begins=begins)
+        .group_by(*BATTERY, begins=begins)
         .agg(high=pl.col("soc_max").max(), low=pl.col("soc_min").min())
     )
     is_full = (pl.col("high") >= _FULL).mean() > 0.5
     is_wide = (pl.col("high") - pl.col("low")).median() >= _SWING
-    return windows.group_by(_KEY).agg(
+    return windows.group_by(BATTERY).agg(
         anchor=pl.when(is_full).then(pl.lit("full")).when(is_wide).then(pl.lit("wide")).otherwise(pl.lit("narrow"))
     )
 
@@ -133,14 +133,14 @@ def _faults(faults: pl.DataFrame, first: date) -> pl.DataFrame:
     def day(column: str) -> pl.Expr:
         return (pl.col(column).cast(pl.Datetime("us")) - pl.lit(first).cast(pl.Datetime("us"))) / pl.duration(days=1)
 
-    return faults.unique(_KEY, keep="first", maintain_order=True).select(
-        *_KEY, kind="fault", onset_day=day("onset").cast(pl.Float64), end_day=day("end").cast(pl.Float64)
+    return faults.unique(BATTERY, keep="first", maintain_order=True).select(
+        *BATTERY, kind="fault", onset_day=day("onset").cast(pl.Float64), end_day=day("end").cast(pl.Float64)
     )
 
 
 def _daily(daily: pl.DataFrame) -> pl.DataFrame:
     return daily.filter(pl.col("q_mean") >= _LEAST_SHARE).select(
-        *_KEY,
+        *BATTERY,
         "date",
         "day",
         soh_percent=100 * pl.col("q_mean"),
@@ -155,6 +155,6 @@ def _daily(daily: pl.DataFrame) -> pl.DataFrame:
 def _soc(soc: pl.DataFrame, step: timedelta) -> pl.DataFrame:
     """The state of charge at its own instant: the truth is filed under the start of the sample whose end it tells."""
     at = pl.col("ts").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + pl.lit(step)
-    return soc.select(*_KEY, timestamp=at, soc_percent=100 * pl.col("soc_true").cast(pl.Float64)).sort(
-        *_KEY, "timestamp"
+    return soc.select(*BATTERY, timestamp=at, soc_percent=100 * pl.col("soc_true").cast(pl.Float64)).sort(
+        *BATTERY, "timestamp"
     )

@@ -15,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from bess_pipeline.arrays import Floats, Ints
+from bess_pipeline.units import US_PER_DAY
+
 States = npt.NDArray[np.int8]
 Records = npt.NDArray[np.void]
 
 #: Days of a week, and its length [µs].
 WEEK_DAYS = 7
-WEEK_US = WEEK_DAYS * 86_400_000_000
+WEEK_US = WEEK_DAYS * US_PER_DAY
 
 #: What is carried on of a path through readings: what the other reading costs more so far, the last known value in
 #: either, the one before, the change expected since, and how many values there were, up to two.

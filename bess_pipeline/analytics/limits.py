@@ -10,14 +10,15 @@ import polars as pl
 from numba import njit
 
 from bess_pipeline.analytics.memory import Recalled, Stretch
-from bess_pipeline.analytics.traces import Floats, Ints, Traces, traces
+from bess_pipeline.analytics.traces import Traces, traces
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.anomalies import LimitEpisode
 from bess_pipeline.tables.chemistry import CHEMISTRY
-
-_BATTERY = ("fleet_id", "battery_id")
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.telemetry import INTERVAL_US
 
 #: Silence after which an episode has ended: unknown is no alarm [µs].
-_SILENCE_US, _INTERVAL_US = 3_600_000_000, 300_000_000
+_SILENCE_US = 3_600_000_000
 #: What the average cell is read from where the cells' extremes are unknown.
 _AVERAGES = {"cell_voltage_min_volt": "voltage_min_volt", "cell_voltage_max_volt": "voltage_max_volt"}
 
@@ -123,7 +124,7 @@ def _episodes(  # noqa: C901, PLR0912 - one state machine, read from top to bott
             continue
         if state[_BEGUN] > 0 and times[i] - state[_LAST_AT] > _SILENCE_US:
             if state[_INSIDE] == 0:
-                _ended(told[found], state, state[_LAST_AT] + _INTERVAL_US, times[i])
+                _ended(told[found], state, state[_LAST_AT] + INTERVAL_US, times[i])
                 found += 1
             state[_BEGUN], state[_INSIDE] = 0.0, 1.0
         if outside > 0:
@@ -132,7 +133,7 @@ def _episodes(  # noqa: C901, PLR0912 - one state machine, read from top to bott
                 state[_BEGUN], state[_BEGUN_AT], state[_COUNT] = 1.0, times[i], 1.0
                 state[_EXTREME], state[_OUTSIDE], state[_LIMIT] = value, outside, limit
             elif state[_INSIDE] > 0:
-                state[_INSIDE], state[_DETECTED] = 0.0, times[i] + _INTERVAL_US
+                state[_INSIDE], state[_DETECTED] = 0.0, times[i] + INTERVAL_US
             if outside > state[_OUTSIDE]:
                 state[_EXTREME], state[_OUTSIDE], state[_LIMIT] = value, outside, limit
         elif state[_INSIDE] > 0:
@@ -179,7 +180,7 @@ def limit_episodes(intervals: pl.DataFrame, batteries: pl.DataFrame, memory: pl.
     References:
         SunSpec Alliance, Energy Storage Information Models 802, `Evt1`.
     """
-    series = traces(intervals.select(*_BATTERY, "date", "timestamp", *_WATCHED), batteries)
+    series = traces(intervals.select(*BATTERY_DAY, "timestamp", *_WATCHED), batteries)
     start = series.start_us
     rows = [_rows_of(limit, series) for limit in LIMITS]
     recalled = Recalled(series, memory)
@@ -195,7 +196,7 @@ def limit_episodes(intervals: pl.DataFrame, batteries: pl.DataFrame, memory: pl.
         return [kept[:, number].ravel() for number in range(len(part.keep_at))]
 
     recalled.over(looked)
-    episodes = pl.concat([LimitEpisode.create_empty(), *found]).sort(*_BATTERY, "started_at", "code")
+    episodes = pl.concat([LimitEpisode.create_empty(), *found]).sort(*BATTERY, "started_at", "code")
     return Episodes(episodes.pipe(LimitEpisode.validate), recalled.memory())
 
 
@@ -237,7 +238,7 @@ def _known_cells(series: Traces, name: str) -> Floats:
 
 def _named(battery: pl.DataFrame, limit: Limit, told: Floats) -> pl.DataFrame:
     """One battery's episodes outside one limit with the names of the contract."""
-    fleet, name = battery.select(_BATTERY).row(0)
+    fleet, name = battery.select(BATTERY).row(0)
     times = {"started_at": _STARTED, "ended_at": _ENDED, "settled_at": _SETTLED, "detected_at": 3 + _DETECTED}
     return (
         pl.DataFrame(

@@ -9,12 +9,13 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.traces import Floats, Ints, Traces, floats
+from bess_pipeline.analytics.traces import Traces, floats
+from bess_pipeline.arrays import Floats, Ints
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.memory import EpochMemory
+from bess_pipeline.units import US_PER_DAY
 from bess_pipeline.window import EPOCH_DAYS, epoch_start
 
-_KEY = ("fleet_id", "battery_id")
-_US_PER_DAY = 86_400_000_000
 _FIRST = date(1970, 1, 1)
 
 Key = tuple[str, str]
@@ -22,7 +23,7 @@ Key = tuple[str, str]
 
 def day_of(instant_us: int) -> date:
     """The UTC day of an instant [µs]."""
-    return _FIRST + timedelta(days=int(instant_us // _US_PER_DAY))
+    return _FIRST + timedelta(days=int(instant_us // US_PER_DAY))
 
 
 def epochs_after(day: date, last: date) -> list[date]:
@@ -38,7 +39,7 @@ def epochs_after(day: date, last: date) -> list[date]:
 
 def rows_before(start_us: Ints, epochs: Sequence[date]) -> Ints:
     """How many of the rows, in order of time, start before each epoch."""
-    at = np.array([(epoch - _FIRST).days * _US_PER_DAY for epoch in epochs], np.int64)
+    at = np.array([(epoch - _FIRST).days * US_PER_DAY for epoch in epochs], np.int64)
     return np.searchsorted(start_us, at).astype(np.int64)
 
 
@@ -86,7 +87,7 @@ class Recalled:
         self._since = epoch_of(memory)
         self._known: dict[Key, Floats] = {}
         if memory is not None:
-            for fleet, battery, carried in memory.select(*_KEY, "carried").rows():
+            for fleet, battery, carried in memory.select(*BATTERY, "carried").rows():
                 self._known[fleet, battery] = floats(pl.Series(carried, dtype=pl.Float64))
         days: list[date] = series.rows["date"].unique().to_list()
         self._last = max(days, default=_FIRST)
@@ -100,7 +101,7 @@ class Recalled:
 
     def _stretches(self) -> Iterator[tuple[Key, Stretch, list[date]]]:
         offsets, start = self._series.offsets, self._series.start_us
-        for b, key in enumerate(self._series.batteries.select(_KEY).rows()):
+        for b, key in enumerate(self._series.batteries.select(BATTERY).rows()):
             rows = slice(int(offsets[b]), int(offsets[b + 1]))
             carried = self._known.get(key)
             if carried is None and rows.start == rows.stop:
@@ -112,4 +113,4 @@ class Recalled:
     def memory(self) -> pl.DataFrame:
         """`EpochMemory` rows of the epochs that begin within the rows, sorted."""
         schema = EpochMemory.create_empty().schema
-        return pl.DataFrame(self._kept, schema=schema, orient="row").sort(*_KEY, "date")
+        return pl.DataFrame(self._kept, schema=schema, orient="row").sort(*BATTERY_DAY)

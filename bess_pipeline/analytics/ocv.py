@@ -8,15 +8,15 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from bess_pipeline.analytics.traces import Floats, Ints
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.chemistry import CHEMISTRY
+from bess_pipeline.tables.keys import BATTERY
 
 #: Points per percent of state of charge in the tables that are searched.
 _PER_PERCENT = 10
 _POINTS = 100 * _PER_PERCENT + 1
 #: Beyond its ends a curve goes on with its mean slope over the outermost percent.
 _END = _PER_PERCENT
-_KEY = ["fleet_id", "battery_id"]
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ def ocv_table(batteries: pl.DataFrame, curves: pl.DataFrame) -> OcvTable:
         curves: `OcvPoint` rows.
     """
     grid = np.arange(_POINTS) / _PER_PERCENT
-    asked = curves.join(batteries, on=_KEY, how="semi")
+    asked = curves.join(batteries, on=BATTERY, how="semi")
     own = {
         key: (points["soc_percent"].to_numpy(), points["ocv_volt"].to_numpy())
-        for key, points in asked.sort(*_KEY, "soc_percent").partition_by(_KEY, as_dict=True).items()
+        for key, points in asked.sort(*BATTERY, "soc_percent").partition_by(BATTERY, as_dict=True).items()
     }
     volt = np.empty((batteries.height, _POINTS))
-    plates = batteries.sort(_KEY).select(*_KEY, "chemistry").rows()
+    plates = batteries.sort(BATTERY).select(*BATTERY, "chemistry").rows()
     for index, (fleet, battery, chemistry) in enumerate(plates):
         soc, points = own.get((fleet, battery), tuple(np.array(CHEMISTRY[chemistry].ocv).T))
         volt[index] = np.maximum.accumulate(np.interp(grid, soc, points))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from bess_pipeline.tables.health import CurrentOffset
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.telemetry import ClosedInterval5min
-
-_KEY = ["fleet_id", "battery_id"]
+from bess_pipeline.units import US_PER_HOUR
 
 #: A battery idles below this current [C].
 _IDLE_RATE = 0.01
@@ -33,17 +33,17 @@ def current_offsets(states: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFra
     """
     sure = pl.col("offset_sigma_ampere") <= _LEAST_SURE * pl.col("rated_capacity_ah")
     return (
-        states.join(batteries.select(*_KEY, "rated_capacity_ah"), on=_KEY, how="inner")
+        states.join(batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY, how="inner")
         .with_columns(method=pl.lit(_METHOD))
         .select(
-            *_KEY,
+            *BATTERY,
             "date",
             *(
                 pl.when(sure).then(pl.col(name)).alias(name)
                 for name in ("offset_ampere", "offset_sigma_ampere", "method")
             ),
         )
-        .sort(*_KEY, "date")
+        .sort(*BATTERY_DAY)
         .pipe(CurrentOffset.validate)
     )
 
@@ -63,9 +63,9 @@ def without_offset(intervals: pl.DataFrame, offsets: pl.DataFrame, batteries: pl
     Returns:
         `ClosedInterval5min` rows, sorted by battery and start.
     """
-    hours = pl.col("current_observed_us") / (pl.col("current_observed_us") * 0 + 3.6e9)
-    known = intervals.join(offsets.select(*_KEY, "date", "offset_ampere"), on=[*_KEY, "date"], how="left").join(
-        batteries.select(*_KEY, "rated_capacity_ah"), on=_KEY, how="left"
+    hours = pl.col("current_observed_us") / (pl.col("current_observed_us") * 0 + US_PER_HOUR)
+    known = intervals.join(offsets.select(*BATTERY_DAY, "offset_ampere"), on=BATTERY_DAY, how="left").join(
+        batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY, how="left"
     )
     idle = pl.col("current_abs_max_ampere") < _IDLE_RATE * pl.col("rated_capacity_ah")
     off = pl.when(pl.col("current_ampere") != 0).then("offset_ampere").fill_null(0.0) * hours
@@ -76,7 +76,7 @@ def without_offset(intervals: pl.DataFrame, offsets: pl.DataFrame, batteries: pl
             *_shifted("charging_energy_wh", "discharging_energy_wh", off * volt.fill_null(0.0).fill_nan(0.0), idle),
         )
         .select(ClosedInterval5min.column_names())
-        .sort(*_KEY, "timestamp")
+        .sort(*BATTERY, "timestamp")
     )
 
 

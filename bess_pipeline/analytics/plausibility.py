@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+
 #: Voltage and cells in series may differ by this share of the voltage.
 VOLTAGE_TOLERANCE = 0.03
 
@@ -14,8 +16,6 @@ LEAST_MOVED = 2.0
 CHARGE_TOLERANCE = 0.5
 _DIGITS = 2.0
 
-_KEY = ("fleet_id", "battery_id")
-_DAY = (*_KEY, "date")
 #: An hour is whole when all but a minute of it is known.
 _WHOLE_HOUR_US = 3_540_000_000
 
@@ -38,12 +38,12 @@ def voltage_mismatch(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.Dat
     stack = cells * (pl.col("cell_voltage_min_volt") + pl.col("cell_voltage_max_volt")) / 2
     own = (pl.col("voltage_min_volt") + pl.col("voltage_max_volt")) / 2
     return (
-        intervals.join(batteries.select(*_KEY, "cells_in_series"), on=_KEY, how="left")
-        .select(*_DAY, differs=(own - stack).abs() > VOLTAGE_TOLERANCE * stack)
+        intervals.join(batteries.select(*BATTERY, "cells_in_series"), on=BATTERY, how="left")
+        .select(*BATTERY_DAY, differs=(own - stack).abs() > VOLTAGE_TOLERANCE * stack)
         .drop_nulls("differs")
-        .group_by(_DAY)
+        .group_by(BATTERY_DAY)
         .agg(cell_voltage_mismatch_fraction=pl.col("differs").mean())
-        .sort(_DAY)
+        .sort(BATTERY_DAY)
     )
 
 
@@ -64,28 +64,28 @@ def charge_mismatch(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.Data
     """
     moved = 100 * (pl.col("charging_capacity_ah") - pl.col("discharging_capacity_ah"))
     hours = (
-        intervals.sort(*_KEY, "timestamp")
+        intervals.sort(*BATTERY, "timestamp")
         .with_columns(hour=pl.col("timestamp").dt.truncate("1h"))
-        .group_by(*_DAY, "hour", maintain_order=True)
+        .group_by(*BATTERY_DAY, "hour", maintain_order=True)
         .agg(
             report=pl.col("soc_bms_percent").filter(pl.col("timestamp") == pl.col("hour")).first(),
             moved=moved.sum(),
             known_us=pl.col("current_observed_us").sum(),
         )
     )
-    follows = pl.col("hour").shift(-1).over(_KEY) - pl.col("hour") == pl.duration(hours=1)
-    reported = pl.when(follows).then(pl.col("report").shift(-1).over(_KEY)) - pl.col("report")
+    follows = pl.col("hour").shift(-1).over(BATTERY) - pl.col("hour") == pl.duration(hours=1)
+    reported = pl.when(follows).then(pl.col("report").shift(-1).over(BATTERY)) - pl.col("report")
     counted = pl.col("moved") / pl.col("rated_capacity_ah")
     return (
-        hours.join(batteries.select(*_KEY, "rated_capacity_ah"), on=_KEY, how="left", maintain_order="left")
-        .select(*_DAY, "known_us", counted=counted, deviation=(reported - counted).abs())
+        hours.join(batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY, how="left", maintain_order="left")
+        .select(*BATTERY_DAY, "known_us", counted=counted, deviation=(reported - counted).abs())
         .filter((pl.col("known_us") >= _WHOLE_HOUR_US) & (pl.col("counted").abs() >= LEAST_MOVED))
         .drop_nulls("deviation")
         .with_columns(differs=pl.col("deviation") > (CHARGE_TOLERANCE * pl.col("counted").abs()).clip(_DIGITS))
-        .group_by(_DAY)
+        .group_by(BATTERY_DAY)
         .agg(
             soc_bms_deviation_percent=pl.col("deviation").median(),
             soc_bms_mismatch_fraction=pl.col("differs").mean(),
         )
-        .sort(_DAY)
+        .sort(BATTERY_DAY)
     )

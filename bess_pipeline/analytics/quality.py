@@ -8,15 +8,14 @@ import polars as pl
 
 from bess_pipeline.analytics.plausibility import charge_mismatch, voltage_mismatch
 from bess_pipeline.tables import quality as contracts
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.quality import REASONS, REPAIR_COUNTS, REPAIRS
 from bess_pipeline.tables.telemetry import CHANNELS, FLAGS
+from bess_pipeline.units import US_PER_DAY
 
 #: Stands for no day where a day is part of a key.
 NO_DAY = date(1970, 1, 1)
 
-_DAY_US = 86_400_000_000
-_KEY = ("fleet_id", "battery_id")
-_DAY = (*_KEY, "date")
 
 #: What makes a battery the worst of its fleet's day: a share [1], the least worth a name, and how it is told.
 _TROUBLES = (
@@ -124,13 +123,13 @@ def _calendar(known: pl.DataFrame) -> pl.DataFrame:
 
 def _over_batteries(calendar: pl.DataFrame, batteries_daily: pl.DataFrame) -> pl.DataFrame:
     """The batteries of each day summed up, those known by then that are silent included, and the worst named."""
-    rows, expected = batteries_daily.sort(_DAY), pl.col("batteries_expected")
+    rows, expected = batteries_daily.sort(BATTERY_DAY), pl.col("batteries_expected")
     summed = rows.group_by("fleet_id", "date", maintain_order=True).agg(
         pl.col(REPAIR_COUNTS).sum(),
         covered=pl.col("coverage_fraction").sum(),
         batteries_reporting=(pl.col("rows_accepted") > 0).sum().cast(pl.Int64),
     )
-    known = rows.group_by(_KEY, maintain_order=True).agg(first_day=pl.col("date").min())
+    known = rows.group_by(BATTERY, maintain_order=True).agg(first_day=pl.col("date").min())
     arrived = known.group_by("fleet_id", date="first_day").agg(batteries_expected=pl.len().cast(pl.Int64))
     days = (
         calendar.filter(pl.col("date") != NO_DAY)
@@ -151,7 +150,7 @@ def _over_batteries(calendar: pl.DataFrame, batteries_daily: pl.DataFrame) -> pl
 def _absent(days: pl.DataFrame, rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """The first by name of the batteries known by a day that have no row on it."""
     numbered = known.with_row_index("battery")
-    present = rows.join(numbered.select(*_KEY, "battery"), on=_KEY).select("battery", "date")
+    present = rows.join(numbered.select(*BATTERY, "battery"), on=BATTERY).select("battery", "date")
     here = rows.group_by("fleet_id", "date").agg(here=pl.len())
     return (
         days.join(here, on=["fleet_id", "date"], how="left")
@@ -182,12 +181,12 @@ def troubles(batteries_daily: pl.DataFrame) -> pl.DataFrame:
     kinds = []
     for order, (share, least, words) in enumerate(_TROUBLES):
         percent = (100 * pl.col("share")).round().cast(pl.Int64)
-        kind = batteries_daily.select(*_DAY, share=share.cast(pl.Float64)).filter(pl.col("share") >= least)
+        kind = batteries_daily.select(*BATTERY_DAY, share=share.cast(pl.Float64)).filter(pl.col("share") >= least)
         kinds.append(kind.with_columns(order=pl.lit(order), reason=pl.format(words, percent)))
     return (
         pl.concat(kinds)
-        .sort(*_DAY, "share", "order", descending=[False, False, False, True, False])
-        .unique(_DAY, keep="first", maintain_order=True)
+        .sort(*BATTERY_DAY, "share", "order", descending=[False, False, False, True, False])
+        .unique(BATTERY_DAY, keep="first", maintain_order=True)
         .sort("fleet_id", "date", "share", "battery_id", descending=[False, False, True, False])
         .drop("order")
     )
@@ -204,15 +203,15 @@ def interval_quality(intervals: pl.DataFrame, repairs: pl.DataFrame, batteries: 
     Returns:
         `IntervalQuality` rows, sorted. A day rests on its rows and on the first of the next.
     """
-    seen = intervals.group_by(_DAY).agg(
+    seen = intervals.group_by(BATTERY_DAY).agg(
         seen_us=pl.max_horizontal("current_observed_us", "power_observed_us", "voltage_observed_us").sum()
     )
     return (
-        seen.join(_repaired(intervals, repairs), on=_DAY, how="left")
-        .join(voltage_mismatch(intervals, batteries), on=_DAY, how="left")
-        .join(charge_mismatch(intervals, batteries), on=_DAY, how="left")
+        seen.join(_repaired(intervals, repairs), on=BATTERY_DAY, how="left")
+        .join(voltage_mismatch(intervals, batteries), on=BATTERY_DAY, how="left")
+        .join(charge_mismatch(intervals, batteries), on=BATTERY_DAY, how="left")
         .select(contracts.IntervalQuality.column_names())
-        .sort(_DAY)
+        .sort(BATTERY_DAY)
         .pipe(contracts.IntervalQuality.validate)
     )
 
@@ -231,31 +230,31 @@ def battery_data_quality_daily(evidence: pl.DataFrame, intervals: pl.DataFrame, 
         60 days before it.
     """
     # By a column, because Polars would multiply by the reciprocal of a number, but divide a single row by it.
-    seen = intervals.with_columns(coverage_fraction=pl.col("seen_us") / (pl.col("seen_us") * 0 + _DAY_US))
+    seen = intervals.with_columns(coverage_fraction=pl.col("seen_us") / (pl.col("seen_us") * 0 + US_PER_DAY))
     named = accounts.filter((pl.col("battery_id") != "") & (pl.col("date") != NO_DAY))
-    days = pl.concat([evidence.select(_DAY), intervals.select(_DAY), named.select(_DAY)]).unique()
+    days = pl.concat([evidence.select(BATTERY_DAY), intervals.select(BATTERY_DAY), named.select(BATTERY_DAY)]).unique()
     told = ("longest_gap_us", "clock_shifted", *FLAGS)
     counts = ("coverage_fraction", *contracts.RepairCounts.column_names(), "longest_gap_us", *FLAGS, *_outcomes())
     return (
-        days.sort(_DAY)
-        .join(evidence.select(*_DAY, *told), on=_DAY, how="left")
-        .join(seen, on=_DAY, how="left")
-        .join(named.group_by(_DAY).agg(**_outcomes()), on=_DAY, how="left")
+        days.sort(BATTERY_DAY)
+        .join(evidence.select(*BATTERY_DAY, *told), on=BATTERY_DAY, how="left")
+        .join(seen, on=BATTERY_DAY, how="left")
+        .join(named.group_by(BATTERY_DAY).agg(**_outcomes()), on=BATTERY_DAY, how="left")
         .with_columns(pl.col(counts).fill_null(0))
-        .join(_expected(days, evidence), on=_DAY, how="left")
-        .join(_complete(evidence), on=_DAY, how="left")
-        .sort(_DAY)
+        .join(_expected(days, evidence), on=BATTERY_DAY, how="left")
+        .join(_complete(evidence), on=BATTERY_DAY, how="left")
+        .sort(BATTERY_DAY)
         .select(contracts.BatteryDataQualityDaily.column_names())
     )
 
 
 def _repaired(intervals: pl.DataFrame, repairs: pl.DataFrame) -> pl.DataFrame:
     """How many 5-minute rows of each battery and day the repairs are about."""
-    rows = intervals.select(*_DAY, "timestamp").sort(*_KEY, "timestamp")
+    rows = intervals.select(*BATTERY_DAY, "timestamp").sort(*BATTERY, "timestamp")
     for kind in REPAIRS:
-        stretches = repairs.filter(kind=kind).select(*_KEY, timestamp="started_at", until="ended_at", done="action")
-        found = rows.select(*_KEY, "timestamp").join_asof(
-            stretches.sort("timestamp"), on="timestamp", by=list(_KEY), check_sortedness=False
+        stretches = repairs.filter(kind=kind).select(*BATTERY, timestamp="started_at", until="ended_at", done="action")
+        found = rows.select(*BATTERY, "timestamp").join_asof(
+            stretches.sort("timestamp"), on="timestamp", by=list(BATTERY), check_sortedness=False
         )
         inside = found.select(pl.when(pl.col("timestamp") < pl.col("until")).then("done")).to_series()
         rows = rows.with_columns(inside.alias(kind))
@@ -263,7 +262,7 @@ def _repaired(intervals: pl.DataFrame, repairs: pl.DataFrame) -> pl.DataFrame:
     def done(action: str, kinds: tuple[str, ...]) -> pl.Expr:
         return pl.any_horizontal(pl.col(kind).eq_missing(pl.lit(action)) for kind in kinds).sum().cast(pl.Int64)
 
-    return rows.group_by(_DAY, maintain_order=True).agg(
+    return rows.group_by(BATTERY_DAY, maintain_order=True).agg(
         **{f"{kind}_intervals": done("converted", (kind,)) for kind in REPAIRS},
         mixed_intervals=done("excluded", REPAIRS),
         suspected_intervals=done("suspected", REPAIRS),
@@ -272,12 +271,12 @@ def _repaired(intervals: pl.DataFrame, repairs: pl.DataFrame) -> pl.DataFrame:
 
 def _expected(days: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
     """Samples that a whole day would have at the usual interval of the 30 days up to it."""
-    usual = pl.col("usual_interval_us").cast(pl.Float64).rolling_median_by("date", window_size="30d").over(_KEY)
-    known = evidence.sort(_DAY).select(*_DAY, usual=usual)
+    usual = pl.col("usual_interval_us").cast(pl.Float64).rolling_median_by("date", window_size="30d").over(BATTERY)
+    known = evidence.sort(BATTERY_DAY).select(*BATTERY_DAY, usual=usual)
     return (
-        days.sort(_DAY)
-        .join_asof(known.sort("date"), on="date", by=list(_KEY), tolerance="30d", check_sortedness=False)
-        .select(*_DAY, samples_expected=(_DAY_US / pl.col("usual")).round().cast(pl.Int64))
+        days.sort(BATTERY_DAY)
+        .join_asof(known.sort("date"), on="date", by=list(BATTERY), tolerance="30d", check_sortedness=False)
+        .select(*BATTERY_DAY, samples_expected=(US_PER_DAY / pl.col("usual")).round().cast(pl.Int64))
     )
 
 
@@ -285,15 +284,15 @@ def _complete(evidence: pl.DataFrame) -> pl.DataFrame:
     """The share of each day's samples in which a channel is usable; null for channels that it has not had lately."""
 
     def share(channel: str) -> pl.Expr:
-        has_it = pl.col(f"{channel}_known").rolling_max_by("date", window_size="31d").over(_KEY) > 0
+        has_it = pl.col(f"{channel}_known").rolling_max_by("date", window_size="31d").over(BATTERY) > 0
         return pl.when(has_it & (pl.col("samples") > 0)).then(pl.col(f"{channel}_usable") / pl.col("samples"))
 
     def voided(channel: str) -> pl.Expr:
         known = pl.col(f"{channel}_known")
         return pl.when(known > 0).then((known - pl.col(f"{channel}_usable")) / known)
 
-    return evidence.sort(_DAY).select(
-        *_DAY,
+    return evidence.sort(BATTERY_DAY).select(
+        *BATTERY_DAY,
         **{f"{channel}_completeness_fraction": share(channel) for channel in CHANNELS},
         excluded_fraction=pl.coalesce(voided("current"), voided("power")),
     )

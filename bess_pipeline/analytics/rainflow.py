@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bess_pipeline.analytics.traces import Floats, Ints
+from bess_pipeline.arrays import Floats, Ints
 
 #: Loads between two instants: sum and number of the known temperatures [°C], of the magnitudes of the current [C], and
 #: the largest of these.

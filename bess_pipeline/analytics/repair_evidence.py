@@ -19,8 +19,10 @@ from bess_pipeline.analytics.likelihood import (
     likelier_opposite,
     likelier_reading,
 )
-from bess_pipeline.analytics.traces import INTERVAL_US, Bools, Floats, Ints, Traces, floats
-from bess_pipeline.tables.telemetry import TEMPERATURES
+from bess_pipeline.analytics.traces import Traces, floats
+from bess_pipeline.arrays import Bools, Floats, Ints
+from bess_pipeline.tables.telemetry import INTERVAL_US, TEMPERATURES
+from bess_pipeline.units import US_PER_HOUR
 
 #: A battery's mean temperature moves by this much between neighbours, and by this much more per hour of silence [K].
 _HEAT_SLACK = 1.0
@@ -202,7 +204,7 @@ def _silence_hours(series: Traces, last: Records) -> Floats:
     """Hours between a row and the one before, beyond their being neighbours."""
     start = series.start_us.astype(np.float64)
     apart = start - _previous(series, start, last["start_us"]) - INTERVAL_US
-    return np.maximum(np.nan_to_num(apart), 0.0) / 3.6e9
+    return np.maximum(np.nan_to_num(apart), 0.0) / US_PER_HOUR
 
 
 def _is_odd(value: Floats, ambient: Floats) -> Bools:

@@ -21,7 +21,8 @@ from bess_pipeline.analytics.repair_stretches import (
     closed,
     noted,
 )
-from bess_pipeline.analytics.traces import Bools, Floats, Ints
+from bess_pipeline.arrays import Bools, Floats, Ints
+from bess_pipeline.units import US_PER_HOUR
 
 #: A stretch of which no end is known yet is believed after so many rows [a day's] of which most tell of it,
 _PROVEN_ROWS = 288
@@ -51,7 +52,7 @@ HEAT = np.dtype(
 @njit(cache=True)
 def _goes_on(row: Record, state: int, start: float, probes: Floats, now: int) -> bool:
     """Whether all probes go on from one row to another, each read as its state says."""
-    hours = (start - row.start) / 3.6e9
+    hours = (start - row.start) / US_PER_HOUR
     most = _LEAP + min(HEAT_SLACK_PER_HOUR * hours, HEAT_SLACK_MOST)
     for k in range(3):
         before = (row.probes[k] - 32) / 1.8 if state == 1 else row.probes[k]

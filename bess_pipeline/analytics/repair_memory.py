@@ -12,11 +12,12 @@ from bess_pipeline.analytics import likelihood, repair_heat, repair_signs, repai
 from bess_pipeline.analytics.likelihood import Records, Weeks
 from bess_pipeline.analytics.memory import epoch_of
 from bess_pipeline.analytics.repair_evidence import CHARGE_PRICE, HEAT_PRICE, LAST, SIGN_SWITCH, STEPS
-from bess_pipeline.analytics.traces import Bools, Ints, floats
+from bess_pipeline.analytics.traces import floats
+from bess_pipeline.arrays import Bools, Ints
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.memory import EpochMemory
 from bess_pipeline.window import EPOCH_DAYS
 
-_KEY = ("fleet_id", "battery_id")
 _EPOCH_WEEKS = EPOCH_DAYS // likelihood.WEEK_DAYS
 _FIRST_DAY = date(1970, 1, 1)
 
@@ -77,7 +78,7 @@ def recalled(memory: pl.DataFrame | None, batteries: pl.DataFrame) -> Recalled:
     since = epoch_of(memory)
     if memory is None or since is None:
         return Recalled(None, known, had_rows)
-    rows = batteries.select(_KEY).with_row_index("place").join(memory, on=_KEY).sort("place")
+    rows = batteries.select(BATTERY).with_row_index("place").join(memory, on=BATTERY).sort("place")
     place = rows["place"].to_numpy()
     numbers = floats(rows.select(pl.col("carried").explode()).to_series())
     known[place] = numbers.reshape(len(place), _SIZE).view(KNOWN)[:, 0]
@@ -122,12 +123,12 @@ def remembered(epochs: Epochs, known: Records, batteries: pl.DataFrame) -> pl.Da
     numbers = np.ascontiguousarray(known).view(np.float64).reshape(len(known), _SIZE)
     days = [_FIRST_DAY + timedelta(days=int(week) * likelihood.WEEK_DAYS) for week in epochs.number]
     return (
-        batteries.select(pl.col(_KEY).gather(epochs.battery))
+        batteries.select(pl.col(BATTERY).gather(epochs.battery))
         .with_columns(
             date=pl.Series(days, dtype=pl.Date),
             carried=pl.Series(numbers, dtype=pl.Array(pl.Float64, _SIZE)).cast(pl.List(pl.Float64)),
         )
         .with_columns(pl.col("carried").list.eval(pl.element().fill_nan(None)))
         .select(EpochMemory.column_names())
-        .sort(*_KEY, "date")
+        .sort(*BATTERY_DAY)
     )

@@ -19,7 +19,7 @@ from bess_pipeline.analytics.repair_stretches import (
     added,
     closed,
 )
-from bess_pipeline.analytics.traces import Bools, Floats, Ints
+from bess_pipeline.arrays import Bools, Floats, Ints
 
 #: Signs: the last row's state, what is done in this stretch of it, whether it began with the first row of all, week of
 #: the first row that told of it; rows at work so far with the sign as it should be, suspected, and undecided; then the

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from bess_pipeline.analytics.likelihood import States
-from bess_pipeline.analytics.traces import Bools, Floats, Ints
+from bess_pipeline.arrays import Bools, Floats, Ints
 
 #: One record, whose fields only compiled code knows by name.
 Record = Any

@@ -21,11 +21,11 @@ from bess_pipeline.analytics.repair_heat import HeatRows, end_of_heat, of_heat
 from bess_pipeline.analytics.repair_memory import Epochs, Recalled, recalled, remembered
 from bess_pipeline.analytics.repair_signs import SignRows, end_of_sign, of_sign
 from bess_pipeline.analytics.repair_stretches import ChargeRows, end_of_charge, of_charge
-from bess_pipeline.analytics.traces import INTERVAL_US, Floats, Traces, traces
+from bess_pipeline.analytics.traces import Traces, traces
+from bess_pipeline.arrays import Floats
+from bess_pipeline.tables.keys import BATTERY
 from bess_pipeline.tables.quality import Repair
-from bess_pipeline.tables.telemetry import STEP_COUNTS, STEP_SUMS, TEMPERATURES, ClosedInterval5min
-
-_KEY = ("fleet_id", "battery_id")
+from bess_pipeline.tables.telemetry import INTERVAL_US, STEP_COUNTS, STEP_SUMS, TEMPERATURES, ClosedInterval5min
 
 #: Columns of 5-minute rows that are read to find repairs.
 READS = telling.READS
@@ -114,7 +114,7 @@ def repairs(intervals: pl.DataFrame, batteries: pl.DataFrame, memory: pl.DataFra
         pl.concat(found)
         .filter(pl.col("ended_at").dt.epoch("us") > before.week * WEEK_US)
         .select(Repair.column_names())
-        .sort(*_KEY, "kind", "started_at"),
+        .sort(*BATTERY, "kind", "started_at"),
         remembered(epochs, later, series.batteries),
     )
 
@@ -184,7 +184,7 @@ def _stretches(name: str, kind: _Kind, rows: _Rows, later: Records) -> pl.DataFr
     numbers = np.concatenate([np.zeros((0, 4)), *found])
     owner = np.repeat(np.arange(batteries.height), [len(own) for own in found])
     start, end = (pl.Series(numbers[:, at].astype(np.int64)).cast(pl.Datetime("us", "UTC")) for at in (1, 2))
-    return batteries.select(pl.col(_KEY).gather(owner)).with_columns(
+    return batteries.select(pl.col(BATTERY).gather(owner)).with_columns(
         kind=pl.lit(name),
         started_at=start,
         ended_at=end + timedelta(microseconds=INTERVAL_US),
@@ -235,14 +235,14 @@ def repaired(intervals: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     Returns:
         `ClosedInterval5min` rows, sorted by battery and start.
     """
-    rows = intervals.sort(*_KEY, "timestamp")
-    acted = found.filter(pl.col("action") != "suspected").sort(*_KEY, "kind", "started_at")
+    rows = intervals.sort(*BATTERY, "timestamp")
+    acted = found.filter(pl.col("action") != "suspected").sort(*BATTERY, "kind", "started_at")
     done: dict[str, pl.Expr] = {}
     for kind in Repair.columns()["kind"].metadata["options"]:  # type: ignore[index]
         stretches = acted.filter(kind=kind).select(
-            *_KEY, timestamp="started_at", **{f"{kind}_until": "ended_at", f"{kind}_action": "action"}
+            *BATTERY, timestamp="started_at", **{f"{kind}_until": "ended_at", f"{kind}_action": "action"}
         )
-        rows = rows.join_asof(stretches.sort("timestamp"), on="timestamp", by=list(_KEY), check_sortedness=False)
+        rows = rows.join_asof(stretches.sort("timestamp"), on="timestamp", by=list(BATTERY), check_sortedness=False)
         inside = pl.col("timestamp") < pl.col(f"{kind}_until")
         done[kind] = pl.when(inside).then(pl.col(f"{kind}_action"))
     rows = rows.with_columns(**{f"{kind}_done": action for kind, action in done.items()})
@@ -254,7 +254,7 @@ def repaired(intervals: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
         .with_columns(*_read("soc_unit", {"soc_bms_percent": 100 * pl.col("soc_bms_percent")}))
         .with_columns(repairs=pl.when(named.list.len() > 0).then(named.list.join(",")))
         .select(ClosedInterval5min.column_names())
-        .sort(*_KEY, "timestamp")
+        .sort(*BATTERY, "timestamp")
     )
 
 

@@ -8,7 +8,10 @@ from scipy.stats import t as student
 
 from bess_pipeline.analytics import resistance_filter as following
 from bess_pipeline.analytics.resistance_filter import LEAST_STEPS
-from bess_pipeline.analytics.traces import Floats, Ints, floats
+from bess_pipeline.analytics.traces import floats
+from bess_pipeline.arrays import Floats, Ints
+from bess_pipeline.tables.columns import NORMAL_90
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.resistance import METHODS, ResistanceDaily, StepResistance
 
 __all__ = ["LEAST_STEPS", "day_resistance", "day_steps", "normalized_resistance", "resistance_daily", "step_resistance"]
@@ -26,13 +29,11 @@ ACTIVATION: dict[str, tuple[float, float]] = {
 #: What a method's resistance, and its growth, cannot be known better than, however many steps [1]: what lingers of
 #: earlier currents and of the open-circuit curve moves with the use of the battery.
 _COMMON = {"steps": (0.03, 0.008), "means": (0.05, 0.035)}
-_NORMAL_90 = 1.6448536269514722
-_KEY = ["fleet_id", "battery_id"]
 #: Steady steps that a day's own resistance needs.
 _DAY_STEPS = 2
 #: Columns of the normalized resistance.
 _NORMALIZED = [
-    *_KEY, "date", "method", "resistance_ohm", "resistance_lower_ohm", "resistance_upper_ohm",
+    *BATTERY_DAY, "method", "resistance_ohm", "resistance_lower_ohm", "resistance_upper_ohm",
     "resistance_increase_percent", "resistance_increase_lower_percent", "resistance_increase_upper_percent",
     "activation_energy_joule_per_mole", "activation_energy_sigma_joule_per_mole",
 ]  # fmt: skip
@@ -51,8 +52,8 @@ def day_steps(intervals: pl.DataFrame) -> pl.DataFrame:
     """
     heat = pl.when(pl.col("temperature_celsius").is_not_null()).then("step_count")
     return (
-        intervals.sort(*_KEY, "timestamp")
-        .group_by(*_KEY, "date", maintain_order=True)
+        intervals.sort(*BATTERY, "timestamp")
+        .group_by(*BATTERY_DAY, maintain_order=True)
         .agg(
             pl.col(
                 "step_count", "step_current_voltage_sum", "step_current_square_sum", "step_voltage_square_sum"
@@ -82,11 +83,11 @@ def day_resistance(intervals: pl.DataFrame) -> pl.DataFrame:
     count, voltage, current = (pl.col(name) for name in sums)
     usable = (count >= _DAY_STEPS) & (current > 0) & (voltage > 0)
     return (
-        intervals.sort(*_KEY, "timestamp")
-        .group_by(*_KEY, "date", maintain_order=True)
+        intervals.sort(*BATTERY, "timestamp")
+        .group_by(*BATTERY_DAY, maintain_order=True)
         .agg(pl.col(sums).sum())
-        .select(*_KEY, "date", internal_resistance_ohm=pl.when(usable).then(voltage / current))
-        .sort(*_KEY, "date")
+        .select(*BATTERY_DAY, internal_resistance_ohm=pl.when(usable).then(voltage / current))
+        .sort(*BATTERY_DAY)
     )
 
 
@@ -115,22 +116,22 @@ def normalized_resistance(evidence: pl.DataFrame, days: pl.DataFrame, batteries:
     References:
         W. Waag, S. Käbitz, D. U. Sauer (2013), Applied Energy 102, 885, doi:10.1016/j.apenergy.2012.09.030.
     """
-    asked = days.select(*_KEY, "date").unique().sort(*_KEY, "date")
-    began = asked.group_by(_KEY).agg(began=pl.col("date").min())
-    plates = batteries.select(*_KEY, "chemistry").join(began, on=_KEY)
-    measured = evidence.partition_by(*_KEY, "method", as_dict=True)
+    asked = days.select(*BATTERY_DAY).unique().sort(*BATTERY_DAY)
+    began = asked.group_by(BATTERY).agg(began=pl.col("date").min())
+    plates = batteries.select(*BATTERY, "chemistry").join(began, on=BATTERY)
+    measured = evidence.partition_by(*BATTERY, "method", as_dict=True)
     empty = pl.DataFrame(schema={name: asked.schema.get(name, pl.Float64) for name in _NORMALIZED})
     parts = [empty.with_columns(method=pl.lit(None, pl.String)).select(_NORMALIZED)]
-    for (fleet, battery), of_battery in asked.partition_by(_KEY, as_dict=True).items():
+    for (fleet, battery), of_battery in asked.partition_by(BATTERY, as_dict=True).items():
         plate = plates.filter(fleet_id=fleet, battery_id=battery)
         told = [
             _followed(of_battery, measured[fleet, battery, method], plate, method)
             for method in METHODS
             if (fleet, battery, method) in measured
         ]
-        nothing = of_battery.join(parts[0], on=[*_KEY, "date"], how="left").select(_NORMALIZED)
+        nothing = of_battery.join(parts[0], on=BATTERY_DAY, how="left").select(_NORMALIZED)
         parts.append(_first_known([*told, nothing]))
-    return pl.concat(parts).sort(*_KEY, "date")
+    return pl.concat(parts).sort(*BATTERY_DAY)
 
 
 def _first_known(told: list[pl.DataFrame]) -> pl.DataFrame:
@@ -165,8 +166,8 @@ def _followed(asked: pl.DataFrame, evidence: pl.DataFrame, plate: pl.DataFrame, 
         sigma / 1e4,
     )[np.searchsorted(day, _days(asked["date"]))]
     ohm, growth = result[:, following.RESISTANCE], result[:, following.INCREASE]
-    ohm_sigma = _NORMAL_90 * np.hypot(result[:, following.RESISTANCE_SIGMA], _COMMON[method][0])
-    growth_sigma = _NORMAL_90 * np.hypot(result[:, following.INCREASE_SIGMA], _COMMON[method][1])
+    ohm_sigma = NORMAL_90 * np.hypot(result[:, following.RESISTANCE_SIGMA], _COMMON[method][0])
+    growth_sigma = NORMAL_90 * np.hypot(result[:, following.INCREASE_SIGMA], _COMMON[method][1])
     columns = {
         "resistance_ohm": np.exp(ohm),
         "resistance_lower_ohm": np.exp(ohm - ohm_sigma),
@@ -208,13 +209,13 @@ def step_resistance(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.Data
     sums = ("step_cell_count", "step_cell_current_square_sum", "step_outside_current_sum", "step_outside_square_sum",
             "step_magnitude_square_sum", "step_spread_magnitude_sum", "step_spread_square_sum")  # fmt: skip
     several = batteries.select(
-        *_KEY, outside=pl.col("cells_in_series").is_not_null(), loop=pl.col("cells_in_series") != 1
+        *BATTERY, outside=pl.col("cells_in_series").is_not_null(), loop=pl.col("cells_in_series") != 1
     )
     of_cells = (
-        intervals.sort(*_KEY, "timestamp")
-        .group_by(*_KEY, "date", maintain_order=True)
+        intervals.sort(*BATTERY, "timestamp")
+        .group_by(*BATTERY_DAY, maintain_order=True)
         .agg(pl.col(sums).sum())
-        .join(several, on=_KEY, how="left", maintain_order="left")
+        .join(several, on=BATTERY, how="left", maintain_order="left")
     )
     count = floats(of_cells["step_cell_count"])
     slopes = {
@@ -239,9 +240,9 @@ def step_resistance(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.Data
                 pl.Series(f"{name}{suffix}_ohm", np.where(enough, values, np.nan)).fill_nan(None)
             )
     return (
-        of_cells.join(day_resistance(intervals), on=[*_KEY, "date"], how="left", maintain_order="left")
+        of_cells.join(day_resistance(intervals), on=BATTERY_DAY, how="left", maintain_order="left")
         .select(StepResistance.column_names())
-        .sort(*_KEY, "date")
+        .sort(*BATTERY_DAY)
         .pipe(StepResistance.validate)
     )
 
@@ -261,17 +262,17 @@ def resistance_daily(evidence: pl.DataFrame, steps: pl.DataFrame, batteries: pl.
         `ResistanceDaily` rows, one per row of ``steps``; sorted.
     """
     warm = pl.col("steps").filter(pl.col("celsius").is_not_null())
-    told = evidence.group_by(*_KEY, "date", maintain_order=True).agg(
+    told = evidence.group_by(*BATTERY_DAY, maintain_order=True).agg(
         step_count=pl.col("steps").sum().cast(pl.Int64),
         step_temperature_celsius=pl.when(warm.sum() > 0).then((pl.col("celsius") * pl.col("steps")).sum() / warm.sum()),
     )
     found = normalized_resistance(evidence, steps, batteries)
     for frame in (steps, told):
-        found = found.join(frame, on=[*_KEY, "date"], how="left", maintain_order="left")
+        found = found.join(frame, on=BATTERY_DAY, how="left", maintain_order="left")
     return (
         found.with_columns(pl.col("step_count").fill_null(0))
         .select(ResistanceDaily.column_names())
-        .sort(*_KEY, "date")
+        .sort(*BATTERY_DAY)
         .pipe(ResistanceDaily.validate)
     )
 

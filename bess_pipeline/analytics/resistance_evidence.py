@@ -6,11 +6,12 @@ import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics.ocv import ocv_table, rested_charge
-from bess_pipeline.analytics.traces import INTERVAL_US, floats
+from bess_pipeline.analytics.traces import floats
 from bess_pipeline.tables.fleet import OcvPoint
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.resistance import ResistanceEvidence
+from bess_pipeline.tables.telemetry import INTERVAL_US
 
-_KEY = ["fleet_id", "battery_id"]
 _GAS, _REFERENCE_KELVIN = 8.314462618, 298.15
 #: A change of current of this share of 1 C from one mean to the next counts as a step.
 _STEP_RATE = 0.05
@@ -56,14 +57,16 @@ def resistance_evidence(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.
     Returns:
         `ResistanceEvidence` rows, sorted. A day rests on its rows and on the two before them.
     """
-    plates = batteries.sort(_KEY).with_row_index("battery_index")
-    rows = intervals.join(plates.select(*_KEY, "sampling", "battery_index", "rated_capacity_ah"), on=_KEY, how="inner")
+    plates = batteries.sort(BATTERY).with_row_index("battery_index")
+    rows = intervals.join(
+        plates.select(*BATTERY, "sampling", "battery_index", "rated_capacity_ah"), on=BATTERY, how="inner"
+    )
     found = [_of_steps(rows, plates), _of_means(rows, plates)]
     return (
         pl.concat(found)
         .filter(pl.col("variance") < _WORST_SIGMA**2)
         .select(ResistanceEvidence.column_names())
-        .sort(*_KEY, "date", "method", "third", "unwarmed")
+        .sort(*BATTERY_DAY, "method", "third", "unwarmed")
         .pipe(ResistanceEvidence.validate)
     )
 
@@ -71,10 +74,10 @@ def resistance_evidence(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.
 def _of_steps(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
     stepped = _placed(rows.filter(pl.col("step_steady_count") > 0), plates)
     weight = pl.col("step_steady_current_square_sum")
-    cells = plates.select(*_KEY, "cells_in_series")
+    cells = plates.select(*BATTERY, "cells_in_series")
     sums = (
         _summed(stepped, weight)
-        .join(cells, on=_KEY, how="left", maintain_order="left")
+        .join(cells, on=BATTERY, how="left", maintain_order="left")
         .with_columns(ohm=pl.col("step_steady_current_voltage_sum") / pl.col("step_steady_current_square_sum"))
     )
     explained = pl.col("ohm") * pl.col("step_steady_current_voltage_sum")
@@ -96,15 +99,15 @@ def _of_means(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
     known = (pl.col("voltage_observed_us") >= least) & (pl.col("current_observed_us") >= least)
 
     def before(name: str, rows_ago: int = 1) -> pl.Expr:
-        return pl.col(name).shift(rows_ago).over(_KEY)
+        return pl.col(name).shift(rows_ago).over(BATTERY)
 
     unbroken = pl.col("timestamp") - before("timestamp", 2) == pl.duration(minutes=10)
-    turn, volts = pl.col("current_ampere").diff().over(_KEY), pl.col("voltage_volt").diff().over(_KEY)
+    turn, volts = pl.col("current_ampere").diff().over(BATTERY), pl.col("voltage_volt").diff().over(BATTERY)
     moved = _placed(
         rows.filter(pl.col("sampling") == "mean", known)
-        .sort(*_KEY, "timestamp")
+        .sort(*BATTERY, "timestamp")
         .with_columns(
-            x0=turn, x1=turn.shift().over(_KEY), x2=pl.col("current_ampere") + before("current_ampere"), y=volts
+            x0=turn, x1=turn.shift().over(BATTERY), x2=pl.col("current_ampere") + before("current_ampere"), y=volts
         )
         .filter(unbroken),
         plates,
@@ -189,8 +192,8 @@ def _summed(rows: pl.DataFrame, weight: pl.Expr, *names: str) -> pl.DataFrame:
     )
     share = pl.col("soc") / 100 - 0.5
     return (
-        rows.sort(*_KEY, "timestamp")
-        .group_by(*_KEY, "date", "third", "unwarmed", maintain_order=True)
+        rows.sort(*BATTERY, "timestamp")
+        .group_by(*BATTERY_DAY, "third", "unwarmed", maintain_order=True)
         .agg(
             pl.col(*dict.fromkeys((*steps, *names))).sum(),
             charge=mean(share),
@@ -205,7 +208,7 @@ def _measurements(sums: pl.DataFrame, *, variance: pl.Expr, method: str, steps: 
     cold = 1e4 / _GAS * (1 / (pl.col("celsius") + 273.15) - 1 / _REFERENCE_KELVIN)
     blind = pl.col("charge").is_null()
     return sums.select(
-        *_KEY,
+        *BATTERY,
         "date",
         "third",
         method=pl.lit(method),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bess_pipeline.analytics.traces import Floats, Ints
+from bess_pipeline.arrays import Floats, Ints
 
 #: States: ln R at the reference, its change per day, activation energy [10 kJ/mol], and the slope and the bend of ln R
 #: over the state of charge.

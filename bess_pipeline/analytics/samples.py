@@ -11,12 +11,10 @@ import polars as pl
 from numba import njit
 
 from bess_pipeline.analytics.neighbours import departures, offsets
+from bess_pipeline.arrays import Bools, Floats, Ints
 from bess_pipeline.tables.chemistry import CHEMISTRY
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.telemetry import CELL_VOLTAGES, TEMPERATURES
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 #: Cells made for power are rated for 8 C (Samsung SDI INR18650-25R: 20 A of 2.5 Ah), those of stationary storage for 2;
 #: 2.5 times the former leaves room for pulses and for a nameplate that is too small. [1/h]
@@ -43,7 +41,6 @@ WITNESSES = ("voltage_volt", "current_ampere", *TEMPERATURES, *CELL_VOLTAGES, "s
 
 #: Samples looked at together, beyond those of one battery and day: arrays this long stay near the processor.
 _ROWS_AT_ONCE = 80_000
-_BATTERY_DAY = ("fleet_id", "battery_id", "date")
 
 
 def portions(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -59,7 +56,7 @@ def portions(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
 def _starts(rows: pl.DataFrame) -> pl.Series:
     """Whether a sample is the first of its battery and day."""
     return rows.select(
-        pl.any_horizontal((pl.col(name) != pl.col(name).shift()).fill_null(value=True) for name in _BATTERY_DAY)
+        pl.any_horizontal((pl.col(name) != pl.col(name).shift()).fill_null(value=True) for name in BATTERY_DAY)
     ).to_series()
 
 
@@ -92,12 +89,12 @@ class SampleArrays:
         self.time: Ints = rows["timestamp"].to_physical().to_numpy()
         self._first: Ints = starts.arg_true().to_numpy().astype(np.int64)
         self._lengths: Ints = np.diff(self._first, append=len(self.time))
-        named = rows.select(_BATTERY_DAY)[self._first]
-        plate = named.join(_plates(plates), on=["fleet_id", "battery_id"], how="left", maintain_order="left")
+        named = rows.select(BATTERY_DAY)[self._first]
+        plate = named.join(_plates(plates), on=BATTERY, how="left", maintain_order="left")
         missing = plate.filter(pl.col("rated_capacity_ah").is_null())["battery_id"].unique()
         if len(missing):
             raise ValueError(f"no nameplate for {', '.join(sorted(missing))}")
-        numbers = plate.drop("fleet_id", "battery_id", "date")
+        numbers = plate.drop(*BATTERY, "date")
         self._plate: dict[str, Floats] = {name: numbers[name].cast(pl.Float64).to_numpy() for name in numbers.columns}
         self.midnight: Ints = named["date"].cast(pl.Datetime("us")).to_physical().to_numpy()
 

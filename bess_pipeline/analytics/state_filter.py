@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from bess_pipeline.analytics.ageing_ocv import LOSS_HIGH, LOSS_LOW, LOSS_POINTS, SOC_POINTS
-from bess_pipeline.analytics.traces import Floats, Ints
+from bess_pipeline.arrays import Floats, Ints
 
 #: What is estimated: state of charge [1], offset of the current [C], logarithms of the capacity and of what it was when
 #: new over rated, logarithms of the immediate and of the slow resistance over their priors, half gap of the hysteresis

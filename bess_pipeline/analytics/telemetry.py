@@ -8,6 +8,7 @@ import polars as pl
 
 from bess_pipeline.analytics.flags import LEAST_MILLIVOLT, flagged
 from bess_pipeline.tables import telemetry as contracts
+from bess_pipeline.tables.keys import BATTERY
 from bess_pipeline.tables.telemetry import CELL_LISTS, CELL_VOLTAGES, MEASUREMENTS, VERDICTS
 
 _FACTS = (*MEASUREMENTS, "status", *CELL_LISTS)
@@ -32,7 +33,7 @@ def verdicts(received: pl.DataFrame) -> pl.DataFrame:
     rows = in_order(received, arrival=True)
     if rows.is_empty():
         return rows.with_columns(verdict=pl.lit(None, pl.String)).select(contracts.RawTelemetry.column_names())
-    keys = pl.struct("fleet_id", "battery_id") if rows["fleet_id"].n_unique() > 1 else pl.col("battery_id")
+    keys = pl.struct(*BATTERY) if rows["fleet_id"].n_unique() > 1 else pl.col("battery_id")
     starts = rows.select((keys != keys.shift()) | (pl.col("timestamp") != pl.col("timestamp").shift())).to_series()
     starts = starts.fill_null(value=True)
     ends = starts.shift(-1, fill_value=True)
@@ -73,7 +74,7 @@ def in_order(rows: pl.DataFrame, *, arrival: bool = False) -> pl.DataFrame:
         rows: Columns fleet_id, battery_id, timestamp, and those of `RawTelemetry` that tell of the arrival.
         arrival: Whether rows of one battery and instant are sorted by the order they arrived in.
     """
-    names = ("fleet_id", "battery_id", "timestamp", *(_ARRIVAL if arrival else ()))
+    names = (*BATTERY, "timestamp", *(_ARRIVAL if arrival else ()))
     keys = rows.select(_numbered(rows[name]) for name in names)
     if _is_in_order(keys):
         return rows
@@ -110,7 +111,7 @@ def accepted(raw: pl.DataFrame) -> pl.DataFrame:
         rows, arrival = rows.filter(~lost), arrival.filter(~lost)
     counts = rows["verdict"] == "accepted"
     if not counts.all():
-        names = ("fleet_id", "battery_id", "timestamp")
+        names = (*BATTERY, "timestamp")
         follows = pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in names)
         starts = ~rows.select(follows.fill_null(value=False)).to_series()
         arrival = arrival.filter(starts).gather(starts.cum_sum() - 1).filter(counts)

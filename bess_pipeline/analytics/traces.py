@@ -6,15 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-
-#: Length of an interval [µs].
-INTERVAL_US = 300_000_000
-_KEY = ["fleet_id", "battery_id"]
+from bess_pipeline.arrays import Floats, Ints
+from bess_pipeline.tables.keys import BATTERY
 
 
 @dataclass(frozen=True)
@@ -93,9 +87,9 @@ def traces(intervals: pl.DataFrame, batteries: pl.DataFrame) -> Traces:
     Raises:
         ValueError: If a row belongs to a battery that is not in `batteries`.
     """
-    plates = batteries.sort(_KEY)
-    index = plates.select(_KEY).with_row_index("battery_index")
-    rows = intervals.join(index, on=_KEY, how="left").sort("battery_index", "timestamp")
+    plates = batteries.sort(BATTERY)
+    index = plates.select(BATTERY).with_row_index("battery_index")
+    rows = intervals.join(index, on=BATTERY, how="left").sort("battery_index", "timestamp")
     if rows["battery_index"].null_count():
         unknown = rows.filter(pl.col("battery_index").is_null())["battery_id"].unique().sort().to_list()
         raise ValueError(f"batteries that the register does not know: {unknown}")

@@ -6,16 +6,16 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from bess_pipeline.analytics.traces import Floats, Ints
+from bess_pipeline.arrays import Floats, Ints
+from bess_pipeline.tables.keys import BATTERY
+from bess_pipeline.units import US_PER_DAY
 
 #: Least depth of a trip [%], and how long a battery may take to come back [days].
 LEAST_DEPTH_PERCENT, LONGEST_DAYS = 10.0, 3.0
 #: A battery turns when it has fallen by so much from its highest charge since its lowest [%].
 _TURN_PERCENT = 1.0
 
-_KEY = ["fleet_id", "battery_id"]
-_US_PER_DAY = 86_400_000_000
-_US_PER_WEEK = 7 * _US_PER_DAY
+_US_PER_WEEK = 7 * US_PER_DAY
 _VALUES = ("soc", "soc_next", "into", "out", "charged", "discharged")
 
 
@@ -37,8 +37,8 @@ def trips(rows: pl.DataFrame) -> pl.DataFrame:
         Columns fleet_id, battery_id, started_at, ended_at (start of its last row), depth_percent, and the same four
         amounts, sorted by battery and start.
     """
-    ordered = rows.select(*_KEY, "timestamp", *_VALUES).sort(*_KEY, "timestamp")
-    series = ordered.select(pl.struct(_KEY).rle_id().cast(pl.Int64)).to_series().to_numpy()
+    ordered = rows.select(*BATTERY, "timestamp", *_VALUES).sort(*BATTERY, "timestamp")
+    series = ordered.select(pl.struct(BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy()
     found = _trips(
         series,
         ordered["timestamp"].to_physical().to_numpy(),
@@ -46,7 +46,7 @@ def trips(rows: pl.DataFrame) -> pl.DataFrame:
     )
     first, last = found[:, 0].astype(np.int64).tolist(), found[:, 1].astype(np.int64).tolist()
     names = ("depth_percent", *_VALUES[2:])
-    begun: pl.DataFrame = ordered.select(*_KEY, started_at="timestamp")[first]
+    begun: pl.DataFrame = ordered.select(*BATTERY, started_at="timestamp")[first]
     return begun.with_columns(
         ordered["timestamp"][last].alias("ended_at"),
         *(pl.Series(name, found[:, at], dtype=pl.Float64).fill_nan(None) for at, name in enumerate(names, start=2)),
@@ -66,7 +66,7 @@ def _trips(series: Ints, time: Ints, rows: Floats) -> Floats:
         counts = not np.isnan(soc + ahead + rows[k, 2] + rows[k, 3])
         if start >= 0 and (
             series[k] != series[start]
-            or time[k] - time[start] > LONGEST_DAYS * _US_PER_DAY
+            or time[k] - time[start] > LONGEST_DAYS * US_PER_DAY
             or time[k] // _US_PER_WEEK != time[start] // _US_PER_WEEK
         ):
             start = -1

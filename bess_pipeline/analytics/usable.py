@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from bess_pipeline.analytics.traces import Floats, Ints, floats
+from bess_pipeline.analytics.traces import floats
+from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.balance import SOC_BINS
+from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.health import USABLE, StateOfHealth
-
-_KEY = ["fleet_id", "battery_id"]
-_NORMAL_90 = 1.6448536269514722
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 #: Deficit of the lowest cell, and excess of the highest, before any is seen: at empty and at full [points], their
 #: standard error, and how far the two ends go together. Capacities of new cells scatter by 0.2 to 1 %.
@@ -54,12 +54,12 @@ def with_usable_capacity(health: pl.DataFrame, balance: pl.DataFrame, batteries:
         Formula: G. L. Plett (2015), Battery Management Systems I. Scatter of new cells: K. Rumpf, M. Naumann, A.
         Jossen (2017), J. Energy Storage 14, 224, doi:10.1016/j.est.2017.09.010.
     """
-    rows = health.drop(USABLE, strict=False).sort(*_KEY, "date")
-    cells = rows.join(batteries.select(*_KEY, "cells_in_series"), on=_KEY, how="left", maintain_order="left")
+    rows = health.drop(USABLE, strict=False).sort(*BATTERY_DAY)
+    cells = rows.join(batteries.select(*BATTERY, "cells_in_series"), on=BATTERY, how="left", maintain_order="left")
     single = (cells["cells_in_series"] == 1).fill_null(value=False).to_numpy()
-    observed = balance.sort(*_KEY, "date").partition_by(_KEY, as_dict=True)
+    observed = balance.sort(*BATTERY_DAY).partition_by(BATTERY, as_dict=True)
     loss, variance = np.full(rows.height, np.nan), np.full(rows.height, np.nan)
-    for key, own in rows.with_row_index("row").partition_by(_KEY, as_dict=True, maintain_order=True).items():
+    for key, own in rows.with_row_index("row").partition_by(BATTERY, as_dict=True, maintain_order=True).items():
         if key in observed:
             at = own["row"].to_numpy()
             parts = [
@@ -70,14 +70,14 @@ def with_usable_capacity(health: pl.DataFrame, balance: pl.DataFrame, batteries:
             variance[at] = parts[0][:, 1] + parts[1][:, 1]
     loss, variance = np.where(single, 0.0, loss), np.where(single, 0.0, variance)
     soh = floats(rows["soh_percent"])
-    soh_sigma = (floats(rows["soh_upper_percent"]) - floats(rows["soh_lower_percent"])) / (2 * _NORMAL_90)
+    soh_sigma = (floats(rows["soh_upper_percent"]) - floats(rows["soh_lower_percent"])) / (2 * NORMAL_90)
     usable = soh * (1 - loss / 100)
-    reach = _NORMAL_90 * np.hypot(soh_sigma * (1 - loss / 100), soh * np.sqrt(variance) / 100)
+    reach = NORMAL_90 * np.hypot(soh_sigma * (1 - loss / 100), soh * np.sqrt(variance) / 100)
     values = dict(zip(USABLE, (usable, usable - reach, usable + reach), strict=True))
     return (
         rows.with_columns(**{name: pl.Series(value).fill_nan(None) for name, value in values.items()})
         .select(name for name in StateOfHealth.column_names() if name in {*health.columns, *USABLE})
-        .sort(*_KEY, "date")
+        .sort(*BATTERY_DAY)
     )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from bess_pipeline.analytics.quality import NO_DAY
 from bess_pipeline.tables.quality import REASONS
+from bess_pipeline.units import US_PER_DAY
 from bess_pipeline.window import Window
 
 #: A day is covered when this share of it is seen, on average over the batteries [1].
@@ -29,7 +30,6 @@ _WHAT_TO_DO = (
     "a file that changed while it was read is read again by the next `bess run`; if it stays so, rows were lost:"
     " do not use the day, and report it with what the table row_accounts says of it"
 )
-_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,14 @@ def rows_of_days(
         .agg(pl.col("usual_interval_us").median())
     )
     samples = held.filter(outcome="accepted").group_by("date", "battery_id").agg(samples=pl.col("rows").sum())
-    filled_us = pl.min_horizontal(pl.col("samples").fill_null(0) * pl.col("usual_interval_us"), pl.lit(_DAY_US))
+    filled_us = pl.min_horizontal(pl.col("samples").fill_null(0) * pl.col("usual_interval_us"), pl.lit(US_PER_DAY))
     shares = (
         usual.filter((pl.col("date") < today) & (pl.col("usual_interval_us") > 0))
         .join(known, how="cross")
         .filter(pl.col("date") >= pl.col("first_day"))
         .join(samples, on=["date", "battery_id"], how="left")
         # By a column, because Polars would multiply by the reciprocal of a number, but divide a single row by it.
-        .select("date", "battery_id", share=filled_us / (filled_us * 0 + _DAY_US))
+        .select("date", "battery_id", share=filled_us / (filled_us * 0 + US_PER_DAY))
         .sort("date", "share", "battery_id")
         .partition_by("date", as_dict=True, include_key=False, maintain_order=True)
     )

@@ -19,6 +19,7 @@ from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
+from bess_pipeline.tables.keys import BATTERY
 from bess_pipeline.tables.telemetry import FLAGS
 
 _ABOUT = (
@@ -189,7 +190,7 @@ def _of_fleet(home: Home, fleet_id: str, folder: Path) -> _FleetScores:
     run = json.loads((folder / "meta" / "run.json").read_text())["args"]
     accuracy = fleet_accuracy(_judged(home, part), batteries, known_truth(known, run, batteries))
     struck = evaluation.struck_batteries(known["dq_events"], batteries)
-    names = ("fleet_id", "battery_id", "timestamp")
+    names = (*BATTERY, "timestamp")
     clean = lake.scan(catalog.CLEAN_TELEMETRY, part).select(*names, *FLAGS).collect()
     usual = lake.scan(catalog.DAY_EVIDENCE, part).select(pl.col("usual_interval_us").median()).collect().item()
     errors = evaluation.throughput_errors(daily, known["daily"], known["racks"], batteries)

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import polars as pl
 
+from bess_pipeline.units import US_PER_DAY
+
 #: A time astray longer than this is no slip of a clock but how it is set: that is for `source.timezone`. [µs]
-_LONGEST_US = 31 * 86_400_000_000
+_LONGEST_US = 31 * US_PER_DAY
 
 #: Least length of a jump in usual intervals.
 _LEAST_INTERVALS = 1.5

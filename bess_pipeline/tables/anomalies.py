@@ -3,17 +3,15 @@
 import dataframely as dy
 
 from bess_pipeline.tables.columns import choice, count, day, instant, key, label, number, quantity
+from bess_pipeline.tables.keys import OfBattery, OfBatteryDay
 
 FAMILIES = ("thermal", "electrical", "cell", "capacity", "sensor", "data", "limit")
 SEVERITIES = ("info", "warning", "critical")
 
 
-class FeatureEvidence(dy.Schema):
+class FeatureEvidence(OfBatteryDay):
     """One row per battery and UTC day: what its 5-minute rows and its evidence say, before any comparison."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     observed_until = instant("End of the day's last interval")
     depth = count("How far the day reached into the steep lower end of the open-circuit curve, in steps")
     height = count("How far it reached into the steep upper end")
@@ -36,12 +34,9 @@ class FeatureEvidence(dy.Schema):
     temperature_hot_spot = number("Hottest probe above the mean, 95 % of the samples [K]")
 
 
-class DailyFeature(dy.Schema):
+class DailyFeature(OfBatteryDay):
     """One row per battery, UTC day and feature: the value, what it is beside its peers, and beside its own past."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     feature = key("Name of the feature")
     value = number("Value in the unit of the feature", nullable=False)
     adjusted = number("Value minus the median of the battery's peers that day, where there are at least five")
@@ -50,11 +45,9 @@ class DailyFeature(dy.Schema):
     observed_until = instant("End of the day's last 5-minute interval with data")
 
 
-class LimitEpisode(dy.Schema):
+class LimitEpisode(OfBattery):
     """One row per battery, alarm code and stretch of time outside a limit of the nameplate."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     code = key("SunSpec 802 name of the alarm")
     started_at = instant("Start of the first 5-minute interval outside the limit", primary_key=True)
     ended_at = instant("Start of the interval that is back inside by the margin; null while open", nullable=True)
@@ -65,12 +58,9 @@ class LimitEpisode(dy.Schema):
     intervals = count("Intervals of 5 minutes outside the limit")
 
 
-class AnomalyScore(dy.Schema):
+class AnomalyScore(OfBatteryDay):
     """One row per battery, UTC day and detector: how unusual the day was."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     detector = key("Detector")
     score = number("0 is ordinary, 1 is certain; comparable between detectors", low=0, high=1, nullable=False)
 

@@ -1,18 +1,14 @@
 """How much of the time a battery could be used."""
 
-import dataframely as dy
-
-from bess_pipeline.tables.columns import choice, count, day, instant, key, number, quantity
+from bess_pipeline.tables.columns import choice, count, instant, number, quantity
+from bess_pipeline.tables.keys import OfBatteryDay
 
 PIECES = ("day", "silence", "idling")
 
 
-class PresenceEvidence(dy.Schema):
+class PresenceEvidence(OfBatteryDay):
     """One row per battery, UTC day and piece of it: the whole from first to last row, a silence, or idling."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     kind = choice(PIECES, "What the piece is.", primary_key=True)
     started_at = instant("Begin of the piece", primary_key=True)
     ended_at = instant("End of the piece")
@@ -25,16 +21,13 @@ class PresenceEvidence(dy.Schema):
     soc_known = count("Number of these charges")
 
 
-class Availability(dy.Schema):
+class Availability(OfBatteryDay):
     """One row per battery and UTC day from its first to its last data: for how much of it the battery was there.
 
     Hours add up to those from its first to its last data: observed at work or ready, at a standstill, and silent
     of three kinds.
     """
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     availability_percent = quantity(
         "%", "Hours without outage and standstill over hours without unknown; null where nothing is known"
     )

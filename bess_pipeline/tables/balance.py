@@ -1,8 +1,7 @@
 """Balance: how far the cells of a battery are apart at rest, in voltage, charge and warmth."""
 
-import dataframely as dy
-
-from bess_pipeline.tables.columns import count, day, key, label, quantity
+from bess_pipeline.tables.columns import count, label, quantity
+from bess_pipeline.tables.keys import OfBatteryDay
 
 #: Bins of the state of charge, between the edges of the plateau of LFP [%].
 SOC_BINS: dict[str, tuple[float, float]] = {
@@ -12,7 +11,7 @@ SOC_BINS: dict[str, tuple[float, float]] = {
 }
 
 
-class CellBalance(dy.Schema):
+class CellBalance(OfBatteryDay):
     """One row per battery and UTC day with telemetry: spread of its cells at rest, and of its temperatures.
 
     Rest is a current within 0.02 C for 30 minutes. Bins of the state of charge are told
@@ -20,9 +19,6 @@ class CellBalance(dy.Schema):
     deviation is told in a bin where its standard error stays below 5 points.
     """
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     rest_intervals = count("Intervals of 5 minutes at rest with both cell extremes")
     rest_spread_low_volt = quantity("V", "Highest minus lowest cell voltage at rest up to 20 %, median")
     rest_spread_middle_volt = quantity("V", "Highest minus lowest cell voltage at rest, 20 to 85 %, median")

@@ -2,18 +2,16 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import choice, day, key, label, number
+from bess_pipeline.tables.columns import choice, label, number
+from bess_pipeline.tables.keys import OfBatteryDay
 
 #: What is told in bands.
 QUANTITIES = ("soc", "temperature", "c_rate")
 
 
-class TimeInBand(dy.Schema):
+class TimeInBand(OfBatteryDay):
     """One row per battery, UTC day, quantity and band that it was in: for how long."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     quantity = choice(QUANTITIES, "State of charge [%], cell temperature [°C] or C-rate [C].", primary_key=True)
     position = dy.Int64(primary_key=True, min=0, description="Place of the band among those of its quantity, from 0")
     band = label("The band in words")

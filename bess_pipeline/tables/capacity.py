@@ -2,7 +2,8 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import choice, count, day, duration, instant, key, label, number, quantity
+from bess_pipeline.tables.columns import choice, count, duration, instant, label, number, quantity
+from bess_pipeline.tables.keys import OfBattery, OfBatteryDay
 
 #: What a capacity test is: from full, or at constant current from where a charge met its limit; and the way back.
 TESTS = ("full discharge", "constant-current discharge", "full charge", "constant-current charge")
@@ -12,7 +13,7 @@ MARKS = ("charge ends at limit", "discharge begins", "discharge crosses limit", 
          "charge begins")  # fmt: skip
 
 
-class CapacityEvidence(dy.Schema):
+class CapacityEvidence(OfBatteryDay):
     """One row per battery and UTC day with a known current: the instants that may begin or end a capacity test.
 
     Charge is counted from the day's first known current, from the samples of that day
@@ -20,9 +21,6 @@ class CapacityEvidence(dy.Schema):
     whether a limit is met in between, follows at the fleet level from the two samples.
     """
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     first_timestamp = instant("Instant of the first known current")
     first_current_ampere = quantity("A", "Current there; positive charges", nullable=False)
     last_timestamp = instant("Instant of the last known current")
@@ -56,11 +54,9 @@ class CapacityEvidence(dy.Schema):
     )
 
 
-class CapacityTest(dy.Schema):
+class CapacityTest(OfBattery):
     """One row per battery and capacity test: a charge or a discharge from one end of the voltage to the other."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     started_at = instant("Last sample before the current flows", primary_key=True)
     ended_at = instant("First sample at or below the cut-off; of a charge, its last sample", primary_key=True)
     kind = choice(TESTS, "From where to where, and how.")
@@ -85,16 +81,13 @@ class CapacityTest(dy.Schema):
     unobserved_us = duration("Silences during the test that are not bridged")
 
 
-class CapacityAudit(dy.Schema):
+class CapacityAudit(OfBatteryDay):
     """One row per battery and UTC day: its capacity by each method, side by side, from data up to that day.
 
     Nothing is averaged. Disagreements are in standard errors of the difference; the
     gain error of the current sensor, which all methods share, is not counted in them.
     """
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     estimate_capacity_ah = quantity("Ah", "Capacity of the state of health", low=0)
     estimate_lower_ah = quantity("Ah", "Lower end of its 90 % interval")
     estimate_upper_ah = quantity("Ah", "Upper end of its 90 % interval")

@@ -1,8 +1,7 @@
 """Cells and probes: the evidence of each day on every single one of them."""
 
-import dataframely as dy
-
-from bess_pipeline.tables.columns import choice, count, day, key, number, quantity
+from bess_pipeline.tables.columns import choice, count, key, number, quantity
+from bess_pipeline.tables.keys import OfBatteryDay
 
 #: A cell against the median cell [V], a probe against the median probe [K], the terminals against the sum of cells [V].
 KINDS = ("voltage", "temperature", "terminals")
@@ -11,7 +10,7 @@ KINDS = ("voltage", "temperature", "terminals")
 TERMINALS = "terminals"
 
 
-class CellEvidence(dy.Schema):
+class CellEvidence(OfBatteryDay):
     """One row per battery, UTC day and component: how a cell, a probe or the terminals deviate from the pack.
 
     The reference of a cell is the median of all cells at the same instant, that of a
@@ -21,9 +20,6 @@ class CellEvidence(dy.Schema):
     degrees Celsius and deviations in kelvins.
     """
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     kind = choice(KINDS, "What deviates.", primary_key=True)
     component = key("Cell or probe as the source names it, or terminals")
     position = count("Place in the list of the samples, from 1; 0 for the terminals")

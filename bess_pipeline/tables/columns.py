@@ -8,6 +8,9 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
+#: Half of an interval, which holds the truth nine times in ten [standard deviations].
+NORMAL_90 = 1.6448536269514722
+
 #: Unit of a quantity → suffix of its column's name.
 SUFFIXES: dict[str, str] = {
     "1": "_fraction",

@@ -2,14 +2,13 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import day, instant, key, number, quantity
+from bess_pipeline.tables.columns import day, instant, number, quantity
+from bess_pipeline.tables.keys import OfBattery
 
 
-class Cycle(dy.Schema):
+class Cycle(OfBattery):
     """One row per battery and rainflow cycle of its state of charge; half cycles are those not yet closed."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     started_at = instant("First of the two turning points that span the cycle", primary_key=True)
     ended_at = instant("Second of the two turning points that span the cycle", primary_key=True)
     depth_percent = quantity("%", "Range of the cycle", low=0, high=200, nullable=False)
@@ -21,14 +20,12 @@ class Cycle(dy.Schema):
     c_rate_max = number("Largest mean of 5 minutes of that magnitude between them", low=0)
 
 
-class CycleHistogram(dy.Schema):
+class CycleHistogram(OfBattery):
     """One row per battery, UTC day in which cycles ended, bin of their depth and bin of their middle.
 
     The sum over the days is the histogram of the whole history.
     """
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     date = day("UTC day of the second turning point that spans the cycles")
     depth_lower_percent = dy.Float64(
         primary_key=True, description="Least range of the bin; the bin holds it", metadata={"unit": "%"}

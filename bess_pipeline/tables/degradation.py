@@ -1,26 +1,20 @@
 """Degradation: how fast capacity is lost, how long it will do, and what it is expected to be."""
 
-import dataframely as dy
+from bess_pipeline.tables.columns import count, day, label, number, quantity
+from bess_pipeline.tables.keys import OfBattery, OfBatteryDay
 
-from bess_pipeline.tables.columns import count, day, key, label, number, quantity
 
-
-class DailyStress(dy.Schema):
+class DailyStress(OfBatteryDay):
     """One row per battery and UTC day with data: what the day adds to the clocks of ageing."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     cycles = number("Equivalent full cycles by charge", low=0, nullable=False)
     calendar = number("What it adds to the clock of the calendar", low=0, nullable=False)
     cycle = number("What it adds to the clock of cycling", nullable=False)
 
 
-class Degradation(dy.Schema):
+class Degradation(OfBattery):
     """One row per battery and `as_of`, every month end and the last day, from data up to it."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     as_of = day("Last day that is known")
     degradation_percent_per_year = quantity("%/a", "Capacity lost in a year, of rated, over the year up to as_of")
     degradation_lower_percent_per_year = quantity("%/a", "Lower end of its 90 % interval")
@@ -42,11 +36,9 @@ class Degradation(dy.Schema):
     method = label("How the loss was found")
 
 
-class CapacityForecast(dy.Schema):
+class CapacityForecast(OfBattery):
     """One row per battery, `as_of` and future month: the capacity to be expected if use goes on as in the last year."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     as_of = day("Last day that is known")
     date = day("Future day")
     soh_p10_percent = quantity("%", "State of health, 10th percentile")

@@ -2,15 +2,13 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import count, day, duration, instant, key, label, number, quantity
+from bess_pipeline.tables.columns import count, duration, instant, label, number, quantity
+from bess_pipeline.tables.keys import OfBatteryDay
 
 
-class BatteryDaily(dy.Schema):
+class BatteryDaily(OfBatteryDay):
     """One row per battery per UTC day: energy, charge, cycles, efficiency, temperature, and how much was seen."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     charging_energy_wh = quantity(
         "Wh", "Energy into the battery, without the offset of the current sensor where known", low=0
     )
@@ -68,12 +66,9 @@ def _sum(description: str) -> dy.Float64:
     return number(f"Sum over the rows whose energy is known and whose charge frames them: {description}")
 
 
-class EnergyEvidence(dy.Schema):
+class EnergyEvidence(OfBatteryDay):
     """One row per battery per UTC day: what its 5-minute rows add up to, for the day and for windows of days."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     charging_energy_wh = quantity("Wh", "Energy into the battery", low=0)
     discharging_energy_wh = quantity("Wh", "Energy out of the battery", low=0)
     charging_capacity_ah = quantity("Ah", "Charge into the battery", low=0)

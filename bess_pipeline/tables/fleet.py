@@ -3,17 +3,16 @@
 import dataframely as dy
 
 from bess_pipeline.tables.columns import choice, count, day, instant, key, label, number, quantity
+from bess_pipeline.tables.keys import OfBattery
 
 CHEMISTRIES = ("LFP", "NMC", "NCA", "LCO", "LTO", "lead_acid")
 
 HEALTH_STATUSES = ("good", "watch", "warning", "critical", "unknown")
 
 
-class Battery(dy.Schema):
+class Battery(OfBattery):
     """One row per battery: its nameplate, from the fleet register."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     chemistry = choice(CHEMISTRIES, "Chemistry of the cells.")
     rated_capacity_ah = quantity("Ah", "Rated capacity", low=0, nullable=False)
     rated_energy_wh = quantity("Wh", "Rated energy", low=0, nullable=False)
@@ -31,20 +30,16 @@ class Battery(dy.Schema):
     first_component = count("Number of the first cell and of the first probe in their names", nullable=True)
 
 
-class OcvPoint(dy.Schema):
+class OcvPoint(OfBattery):
     """One row per battery and point of its open-circuit voltage curve, per cell, when new."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     soc_percent = dy.Float64(primary_key=True, min=0, max=100, description="State of charge", metadata={"unit": "%"})
     ocv_volt = quantity("V", "Open-circuit voltage of one cell", nullable=False)
 
 
-class BatteryLatest(dy.Schema):
+class BatteryLatest(OfBattery):
     """One row per battery: how it stands at its last sample."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     timestamp = instant("Instant of the last sample known")
     soh_percent = quantity("%", "State of health, of rated capacity")
     soc_percent = quantity("%", "State of charge, of today's capacity")

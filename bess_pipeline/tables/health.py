@@ -2,7 +2,8 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import choice, count, day, instant, key, label, quantity
+from bess_pipeline.tables.columns import choice, count, day, instant, label, quantity
+from bess_pipeline.tables.keys import OfBattery, OfBatteryDay
 
 OBSERVABILITY = ("full", "wide", "narrow")
 
@@ -10,22 +11,18 @@ OBSERVABILITY = ("full", "wide", "narrow")
 USABLE = ("soh_usable_percent", "soh_usable_lower_percent", "soh_usable_upper_percent")
 
 
-class ChargeAnchor(dy.Schema):
+class ChargeAnchor(OfBattery):
     """One row per battery and instant at which the state of charge is known without counting."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     timestamp = instant("Instant of the anchor", primary_key=True)
     kind = choice(["full", "empty", "rest"], "What makes the state of charge known.")
     soc_percent = quantity("%", "State of charge", nullable=False)
     soc_sigma_percent = quantity("%", "Standard error of that state of charge", low=0, nullable=False)
 
 
-class CapacityObservation(dy.Schema):
+class CapacityObservation(OfBattery):
     """One row per battery and pair of anchors between which charge was counted without a gap."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     started_at = instant("Instant of the first anchor", primary_key=True)
     ended_at = instant("Instant of the second anchor", primary_key=True)
     capacity_ah = quantity("Ah", "Charge over change of state of charge", low=0, nullable=False)
@@ -34,23 +31,18 @@ class CapacityObservation(dy.Schema):
     method = label("Kinds of the two anchors")
 
 
-class ChargeEstimate(dy.Schema):
+class ChargeEstimate(OfBattery):
     """One row per battery and 5 minutes: its state of charge, from rows up to two weeks later."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     date = day("UTC day of the interval", primary_key=False)
     timestamp = instant("Start of the interval, to which the state of charge belongs", primary_key=True)
     soc_percent = quantity("%", "State of charge, relative to today's capacity; null where no voltage is known at all")
     soc_sigma_percent = quantity("%", "Its standard error, as the filter has it", low=0)
 
 
-class BatteryState(dy.Schema):
+class BatteryState(OfBatteryDay):
     """One row per battery and UTC day: what is known of it at the end of the day, from data up to then."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     corrections = count("Intervals up to the end of the day whose voltage corrected the estimate")
     soc_min_percent = quantity("%", "Lowest state of charge of the day, as known at the time")
     soc_max_percent = quantity("%", "Highest state of charge of the day, as known at the time")
@@ -66,11 +58,9 @@ class BatteryState(dy.Schema):
     hysteresis_volt = quantity("V", "Half the gap between charge and discharge branch of a cell", nullable=False)
 
 
-class FilterMemory(dy.Schema):
+class FilterMemory(OfBattery):
     """One row per battery and epoch of 28 days: all that the state filter carries into it."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     date = day("First UTC day of the epoch")
     last_at = instant("Start of the last interval before the epoch")
     corrections = count("Intervals before that one whose voltage corrected the estimate")
@@ -84,23 +74,17 @@ class FilterMemory(dy.Schema):
     )
 
 
-class CurrentOffset(dy.Schema):
+class CurrentOffset(OfBatteryDay):
     """One row per battery and UTC day: the offset of its current sensor, from data up to the end of the day."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     offset_ampere = quantity("A", "Current that the sensor adds; null where it is not known well enough")
     offset_sigma_ampere = quantity("A", "Standard error of the offset", low=0)
     method = label("How it was found", nullable=True)
 
 
-class StateOfHealth(dy.Schema):
+class StateOfHealth(OfBatteryDay):
     """One row per battery and UTC day from the first estimate on, from data up to the end of that day only."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     capacity_ah = quantity("Ah", "Capacity, average of the string", low=0)
     soh_percent = quantity("%", "Capacity over rated capacity", low=0)
     soh_lower_percent = quantity("%", "Lower end of the 90 % interval")

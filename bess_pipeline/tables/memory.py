@@ -2,14 +2,13 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import day, key
+from bess_pipeline.tables.columns import day
+from bess_pipeline.tables.keys import OfBattery
 
 
-class EpochMemory(dy.Schema):
+class EpochMemory(OfBattery):
     """One row per battery and epoch of 28 days: all that a recursion carries into it."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     date = day("First UTC day of the epoch")
     carried = dy.List(
         dy.Float64(nullable=True),

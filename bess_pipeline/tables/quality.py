@@ -3,6 +3,7 @@
 import dataframely as dy
 
 from bess_pipeline.tables.columns import choice, count, day, duration, instant, key, label, quantity
+from bess_pipeline.tables.keys import OfBattery, OfBatteryDay
 from bess_pipeline.tables.telemetry import BatteryDay, FlagCounts
 
 #: Why a row is in the quarantine.
@@ -90,11 +91,9 @@ class DataQualityDaily(RepairCounts):
     worst_battery_reason = label("What is wrong with it", nullable=True)
 
 
-class Repair(dy.Schema):
+class Repair(OfBattery):
     """One row per battery, kind and stretch of time in which 5-minute rows were read otherwise than they came."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     kind = choice(REPAIRS, "What was wrong.", primary_key=True)
     started_at = instant("Start of the first interval", primary_key=True)
     ended_at = instant("End of the last interval")
@@ -141,12 +140,9 @@ class BatteryDataQualityDaily(BatteryDay, FlagCounts, RepairCounts):
     )
 
 
-class IntervalQuality(dy.Schema):
+class IntervalQuality(OfBatteryDay):
     """One row per battery and UTC day with 5-minute rows: what these say of the quality of the day's data."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     seen_us = duration("Time over which a channel is known")
     current_sign_intervals = count("Intervals of 5 minutes whose charge and discharge changed places")
     temperature_unit_intervals = count("Intervals of 5 minutes brought from degrees Fahrenheit to Celsius")

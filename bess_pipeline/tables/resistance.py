@@ -2,17 +2,15 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import choice, count, day, key, number, quantity
+from bess_pipeline.tables.columns import choice, count, number, quantity
+from bess_pipeline.tables.keys import OfBatteryDay
 
 METHODS = ("steps", "means")
 
 
-class ResistanceEvidence(dy.Schema):
+class ResistanceEvidence(OfBatteryDay):
     """One row per battery, UTC day, method, third of the charge and kind of temperature: a measured resistance."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     method = choice(METHODS, "Whether it rests on current steps, or on 5-minute means.", primary_key=True)
     third = dy.Int64(primary_key=True, description="Third of the state of charge, from 0; 3 where it is unknown")
     unwarmed = dy.Float64(
@@ -28,12 +26,9 @@ class ResistanceEvidence(dy.Schema):
     ohm = number("The resistance [Ω]", low=0, nullable=False)
 
 
-class StepResistance(dy.Schema):
+class StepResistance(OfBatteryDay):
     """One row per battery and UTC day with telemetry: what its current steps say alone."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     internal_resistance_ohm = quantity("Ω", "Resistance of the day from steady current steps, as measured", low=0)
     cell_loop_resistance_ohm = quantity("Ω", "Highest minus lowest cell voltage per current, over the day's steps")
     cell_loop_resistance_lower_ohm = quantity("Ω", "Lower end of its 90 % interval")
@@ -43,12 +38,9 @@ class StepResistance(dy.Schema):
     outside_cell_resistance_upper_ohm = quantity("Ω", "Upper end of its 90 % interval")
 
 
-class ResistanceDaily(dy.Schema):
+class ResistanceDaily(OfBatteryDay):
     """One row per battery and UTC day with telemetry: its resistance, from data up to the end of that day only."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
     method = choice(
         METHODS, "Whether resistance rests on current steps, or on changes of 5-minute means.", nullable=True
     )

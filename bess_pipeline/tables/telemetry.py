@@ -15,6 +15,7 @@ from bess_pipeline.tables.columns import (
     quantity,
     shift,
 )
+from bess_pipeline.tables.keys import OfBattery, OfBatteryDay
 
 #: Measured columns that a source may bring, in the order of the tables.
 MEASUREMENTS = (
@@ -39,6 +40,9 @@ CELL_VOLTAGES = ("cell_voltage_min_volt", "cell_voltage_max_volt")
 
 #: Lists with a value of each cell, and of each probe; null where the source brings none.
 CELL_LISTS = ("cell_voltages_volt", "probe_temperatures_celsius")
+
+#: Length of an interval of the condensed rows [µs].
+INTERVAL_US = 300_000_000
 
 #: What becomes of a received row that has a usable time and a battery.
 VERDICTS = ("accepted", "duplicate", "conflict")
@@ -88,12 +92,8 @@ class BatterySample(dy.Schema):
     timestamp = instant("Instant of the sample", primary_key=True)
 
 
-class BatteryDay(dy.Schema):
+class BatteryDay(OfBatteryDay):
     """One row per battery and UTC day."""
-
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
-    date = day("UTC day")
 
 
 class Flagged(dy.Schema):
@@ -207,15 +207,13 @@ class CleanTelemetry(BatterySample, Measured, Flagged):
     clock_shift_us = shift("What was subtracted from the time that the source gives, for its clock was astray")
 
 
-class Interval5min(dy.Schema):
+class Interval5min(OfBattery):
     """One row per battery and 5 minutes in which anything was measured, from the samples of that day alone.
 
     What happens between the day's last sample and the next day's first is not in
     here: the fleet level adds it from the edges that `DayEvidence` keeps.
     """
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     date = day("UTC day of the interval", primary_key=False)
     timestamp = instant("Start of the interval", primary_key=True)
     samples = count("Accepted samples in the interval")
@@ -315,11 +313,9 @@ class DayEvidence(BatteryDay, FlagCounts, KnownCounts):
     temperature_range_p95_kelvin = quantity("K", "Hottest minus coldest probe, 95th percentile of the samples", low=0)
 
 
-class Telemetry5min(dy.Schema):
+class Telemetry5min(OfBattery):
     """One row per battery and 5 minutes in which anything was measured, midnights closed, with our state of charge."""
 
-    fleet_id = key("Fleet the battery belongs to")
-    battery_id = key("Battery within the fleet")
     date = day("UTC day of the interval", primary_key=False)
     timestamp = instant("Start of the interval", primary_key=True)
     voltage_volt = quantity("V", "Voltage, time-weighted mean")

@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from bess_pipeline.analytics.telemetry import clean
+from bess_pipeline.arrays import Floats
 from bess_pipeline.tables.telemetry import FLAGS, RawTelemetry
 from bess_pipeline_tests.analytics.made_samples import FLEET, MIDNIGHT, nameplates
-
-Floats = npt.NDArray[np.float64]
 
 DAY = 86_400
 #: The battery: LFP, 10 cells in series.

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from scipy.stats import rankdata
 
+from bess_pipeline.arrays import Floats
 from bess_pipeline.sources.draft.magnitudes import quantile
 from bess_pipeline.sources.draft.sample import Told
-
-Floats = npt.NDArray[np.float64]
+from bess_pipeline.units import US_PER_HOUR
 
 #: A step of the current is a change by this share of its largest values within a few usual intervals.
 _STEP = 0.05
@@ -23,7 +22,6 @@ _PIECES = 400
 _COARSE_PIECES = 100
 #: Reported states of charge are whole percents: smaller changes tell no capacity.
 _ENOUGH_PERCENT = 5
-_US_PER_HOUR = 3.6e9
 
 
 @dataclass(frozen=True)
@@ -137,11 +135,11 @@ def _pieces(table: pl.DataFrame, column: str, what: str) -> _Evidence | None:
     size = max(2, table.height // _PIECES)
     steps = (
         table.with_columns(dt=(pl.col("at").shift(-1) - pl.col("at")).over("battery_id"))
-        .with_columns(dt=pl.when((pl.col("dt") > 0) & (pl.col("dt") < _US_PER_HOUR)).then("dt").otherwise(0))
+        .with_columns(dt=pl.when((pl.col("dt") > 0) & (pl.col("dt") < US_PER_HOUR)).then("dt").otherwise(0))
         .with_columns(piece=pl.int_range(pl.len()).over("battery_id") // size)
         .group_by("battery_id", "piece", maintain_order=True)
         .agg(
-            through=(pl.col("flow") * pl.col("dt") / _US_PER_HOUR).slice(0, pl.len() - 1).sum(),
+            through=(pl.col("flow") * pl.col("dt") / US_PER_HOUR).slice(0, pl.len() - 1).sum(),
             change=pl.col(column).last() - pl.col(column).first(),
         )
         .filter(pl.col("through") != 0)
@@ -167,11 +165,11 @@ def implied_capacity(current: pl.Series, samples: pl.DataFrame) -> float | None:
         .with_columns(piece=pl.int_range(pl.len()).over("battery_id") // size)
         .group_by("battery_id", "piece", maintain_order=True)
         .agg(
-            through=(pl.col("flow") * pl.col("dt") / _US_PER_HOUR).slice(0, pl.len() - 1).sum(),
+            through=(pl.col("flow") * pl.col("dt") / US_PER_HOUR).slice(0, pl.len() - 1).sum(),
             change=pl.col("soc_bms_percent").last() - pl.col("soc_bms_percent").first(),
             longest=pl.col("dt").slice(0, pl.len() - 1).max(),
         )
-        .filter(pl.col("longest") < _US_PER_HOUR, pl.col("change").abs() >= _ENOUGH_PERCENT)
+        .filter(pl.col("longest") < US_PER_HOUR, pl.col("change").abs() >= _ENOUGH_PERCENT)
         .select(implied=(100 * pl.col("through") / pl.col("change")).abs())["implied"]
     )
     low, middle, high = (quantile(pieces, share) for share in (0.25, 0.5, 0.75))

@@ -12,9 +12,9 @@ from bess_pipeline.sources.draft.magnitudes import quantile
 from bess_pipeline.sources.draft.sample import Told
 from bess_pipeline.sources.numbers import numbers, texts
 from bess_pipeline.sources.source import chrono_format
+from bess_pipeline.units import US_PER_DAY
 
 _WALL = pl.Datetime("us")
-_US_PER_DAY = 86_400_000_000
 _FIRST, _LAST = datetime(2000, 1, 1, tzinfo=UTC).timestamp(), datetime(2080, 1, 1, tzinfo=UTC).timestamp()
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _DAY_COUNTS = {"1899-12-30 (a spreadsheet's clock)": (36_500, 65_000), "the year 0 (a datenum)": (730_000, 770_000)}
@@ -196,5 +196,5 @@ def _ordered(values: pl.Series, known: pl.Series, pattern: str, other: str) -> t
         why = f"day or month first? {known[0]} fits {pattern} and {other}: no value of the sample tells"
         return Told("TODO", why, "TODO"), _read(values, pattern)
     best, worse = sorted(longest, key=lambda name: longest[name])
-    why = f"with {worse} the times would jump by {longest[worse] / _US_PER_DAY:.0f} days"
+    why = f"with {worse} the times would jump by {longest[worse] / US_PER_DAY:.0f} days"
     return Told(best, why, "likely"), _read(values, best)

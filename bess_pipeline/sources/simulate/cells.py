@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from bess_pipeline.arrays import Floats
 from bess_pipeline.tables.electrodes import graphite_chen, graphite_safari
-
-Floats = npt.NDArray[np.float64]
 
 GAS_CONSTANT = 8.314462618  # J/(mol K)
 POINTS = 1001

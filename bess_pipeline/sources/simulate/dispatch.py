@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.signal import lfilter
 
+from bess_pipeline.arrays import Floats
 from bess_pipeline.sources.simulate.plan import Plan
-
-Floats = npt.NDArray[np.float64]
 
 
 def requests(plan: Plan, chance: np.random.Generator) -> Floats:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 
+from bess_pipeline.arrays import Floats
 from bess_pipeline.sources.simulate import physics
 from bess_pipeline.sources.simulate.plan import FAULTS, Plan
-
-Floats = npt.NDArray[np.float64]
 
 #: A battery behaves for this share of the time, and for ten days at the least, before its fault begins.
 _QUIET_SHARE = 0.45

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from bess_pipeline.arrays import Floats
 from bess_pipeline.sources.simulate import physics
 from bess_pipeline.sources.simulate.cells import MAKES, Cells
 from bess_pipeline.sources.simulate.dispatch import requests
 from bess_pipeline.sources.simulate.faults import Planted, planted
 from bess_pipeline.sources.simulate.physics import Life
 from bess_pipeline.sources.simulate.plan import Plan
-
-Floats = npt.NDArray[np.float64]
 
 #: C-rate per unit of state of charge away from a half, by which batteries that regulate or stand by find back.
 _RECENTRE = {"frequency": 0.25, "reserve": 0.15}

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from bess_pipeline.arrays import Floats
 from bess_pipeline.sources.simulate.cells import GAS_CONSTANT, POINTS, Cells
-
-Floats = npt.NDArray[np.float64]
 
 #: Cells that stand for a string: their mean is the string's, their extremes are its extremes.
 CELLS = 6

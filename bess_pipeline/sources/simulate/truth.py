@@ -5,15 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from numba import njit
 
+from bess_pipeline.arrays import Floats
 from bess_pipeline.sources.simulate import physics
 from bess_pipeline.sources.simulate.cells import MAKES
 from bess_pipeline.sources.simulate.fleet import Simulated
-
-Floats = npt.NDArray[np.float64]
 
 #: A battery has reached the end of its life at this share of rated capacity.
 END_OF_LIFE = 0.8

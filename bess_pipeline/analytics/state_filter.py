@@ -37,7 +37,7 @@ FIRST_LOWER, PRIOR_LOWER = 0.9, 0.3
 BIAS_REACH = 1.5
 #: Cells fade fast when new, for what they lose grows with the square root of time; within so many days the rate comes
 #: to what is usual in the long run [1/a].
-FIRST_FADE, PRIOR_FADE, LONG_FADE, FADE_DAYS = 0.10, 0.08, 0.025, 90.0
+FIRST_FADE, PRIOR_FADE, LONG_FADE, FADE_DAYS = 0.07, 0.06, 0.025, 90.0
 #: How much each may wander: of charge moved, and in a day.
 WALK_SOC, WALK_OFFSET, WALK_CAPACITY, WALK_OHM, WALK_GAP, WALK_BIAS = 0.002, 4e-5, 4e-4, 5e-3, 1e-5, 1e-4
 WALK_FADE = 0.003

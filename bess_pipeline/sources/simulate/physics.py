@@ -34,6 +34,10 @@ DAY_COLUMNS = 11
 
 _ROOM_KELVIN = 298.15
 
+#: A knee goes on until this share is lost in all, and a weak cell weakens until it has lost this share more than the
+#: others: what is left after that is no battery, and no measurements come of it.
+MOST_LOST, MOST_FADED = 0.6, 0.8
+
 #: Cells for storage outlast the consumer cell of Schmalstieg et al.: assumed to age at this share of its pace.
 NMC_PACE = 0.35
 
@@ -241,6 +245,8 @@ def lived(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one battery's lif
                         leak += fault[LEAK] * grown * rated
                     if is_full and soc[k] > soc[0] and soc[k] > soc[2]:
                         leak += 0.0006 * rated
+                    if soc[k] <= 0.0:
+                        leak = 0.0
                     gained = current * (battery[EFFICIENCY] if current > 0.0 else 1.0) - leak
                     soc[k] += gained * hours / capacity[k]
                 relax1 = relax1 * keep1 + (1.0 - keep1) * current * r0 * share1
@@ -277,8 +283,10 @@ def lived(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one battery's lif
         day[WEAKEST], day[USABLE] = weakest, stored + headroom
         day[K_CALENDAR], day[C_RATE], day[DEPTH] = k_calendar, rate, max(most - least, 0.0)
         aged(is_lfp, sums, k_calendar, k_cycle, 1.0, cycles)
-        faded += fault[FADE] * (1.0 if reach > 0.0 else 0.0)
-        loss_knee += fault[KNEE] * reach
+        if reach > 0.0:
+            faded = min(faded + fault[FADE], MOST_FADED)
+        if loss < MOST_LOST:
+            loss_knee += fault[KNEE] * reach
 
 
 def make_of(cells: Cells) -> Floats:

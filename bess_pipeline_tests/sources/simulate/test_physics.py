@@ -150,3 +150,18 @@ def test_a_planted_fault_shows_after_its_onset_and_only_on_its_battery(kind):
 def test_a_plan_that_cannot_be_carried_out_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         plan(**changes)
+
+
+@pytest.mark.parametrize("kind", ["knee", "weak_cell", "isc", "capacity_drop"])
+def test_a_fault_that_is_left_alone_for_years_ends_in_a_spent_battery_and_not_in_nonsense(kind):
+    plan = Plan(
+        "spent", batteries=2, days=1461, seed=1721, interval_seconds=3600, faults=(kind, kind), data_faults=False
+    )
+    life = simulate(plan).life
+    assert np.isfinite(life.steps).all()
+    assert np.isfinite(life.days).all()
+    assert life.days[:, :, physics.Q_MEAN].min() > 0.1
+    assert life.days[:, :, physics.WEAKEST].min() > 0
+    charge = life.steps[:, :, physics.MEAN_SOC]
+    assert charge.min() > -0.2
+    assert charge.max() < 1.2

@@ -8,8 +8,9 @@ from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.keys import BATTERY
 from bess_pipeline.tables.telemetry import INTERVAL_US, ClosedInterval5min, Telemetry5min
 
-#: What neighbouring errors of the model add to the filter's standard error: a factor, and at least so much [%].
-INFLATION, LEAST_SIGMA = 1.0, 0.2
+#: What lasting errors of the model add to the filter's standard error: a factor, and at least so much [%]. Fleets of
+#: one's own simulator, whose curves err less, would do with 1.0 and 0.2.
+INFLATION, LEAST_SIGMA = 1.5, 0.3
 
 _METHOD, _NO_VOLTAGE = "state filter, smoothed", "no voltage"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -29,6 +30,13 @@ _EMPTY_LITHIATION = np.arange(0.0, 0.065, 0.01)
 _FULL_LITHIATION = np.arange(0.70, 0.97, 0.02)
 #: State of charge within which the cathode is smooth: beyond it curves are steep.
 _SMOOTH = (0.20, 0.95)
+#: Lithiation of graphite in an empty new cell: published cells lie between 0 and 0.03.
+_USUAL_EMPTY, _EMPTY_SIGMA = 0.015, 0.015
+#: A cathode is less likely by e where its bends add up to so much more [V]: by so much they differ by chance in tables
+#: that err by a few millivolts.
+_ROUGHER = 3.5e-4
+#: Windows less likely than this share of the likeliest are none.
+_LEAST_LIKELY = 0.01
 #: State of charge over which the cathode goes on as a straight line towards empty; below it is the lower end.
 _TREND = (0.20, 0.40)
 
@@ -40,8 +48,8 @@ class AgeingCurves:
     Attributes:
         volt: Shape (curves, LOSS_POINTS, SOC_POINTS) [V]: even grids, state of charge 0 to 1 of the capacity that is
             left, loss `LOSS_LOW` to `LOSS_HIGH` of the lithium that a new cell cycles.
-        doubt: What the voltage would be more if the lower end of the curve were the cathode's, and less if it were the
-            anode's [V]: shape as of `volt`.
+        doubt: What the voltage would be more if graphite held one standard error more lithium in the empty cell than is
+            likely, so that the steep lower end were the cathode's rather than the anode's [V]: shape as of `volt`.
         of_battery: Which curve each battery has, in the order of the batteries sorted by name.
     """
 
@@ -59,13 +67,14 @@ def ageing_curves(batteries: pl.DataFrame, curves: pl.DataFrame) -> AgeingCurves
 
         U(s, loss) = Uc(1 − (1 − s)(1 − loss)) − Ua(s(1 − loss))
 
-    The cathode of LFP has a plateau, so all that is seen below the rise near full is the
-    anode's. The anode of NMC, NCA and LCO cells is graphite: of two published potentials,
-    and of the windows that a cell may use of it, those are taken that leave the smoothest
-    cathode; the rest of the curve, with whatever the
-    maker's table knows better, is the cathode's. But the steep lower end may be either's: a discharge ends
-    where the anode runs out of lithium, or where the cathode is full. Both are kept,
-    as mean and half difference. LTO cells have a flat anode; lead-acid curves do not shift.
+    The anode of LFP, NMC, NCA and LCO cells is graphite: one of two published potentials, and
+    a window that a cell may use of it. Windows that leave a smooth cathode are likely. The rest
+    of the curve, with whatever the maker's table knows better, is the cathode's; but that of LFP
+    has a plateau, so all that is seen between its steep ends is the anode's. How
+    much lithium graphite holds in an empty cell says whose the steep lower end is: a discharge
+    ends where the anode runs out of lithium, or where the cathode is full. A few millivolts of error in the
+    table hide it, so all likely windows are averaged, and `doubt` is how the curve moves with it. LTO cells
+    have a flat anode; lead-acid curves do not shift.
 
     Args:
         batteries: `Battery` rows.
@@ -92,16 +101,17 @@ def _shifted(chemistry: str, points: Floats) -> Floats:
     grid = np.linspace(0.0, 1.0, SOC_POINTS)
     soc, volt = points[:, 0] / 100, np.maximum.accumulate(points[:, 1])
     new = PchipInterpolator(soc, volt, extrapolate=False)(np.clip(grid, soc[0], soc[-1]))
-    anode = _anode(chemistry, grid, new)
-    cathode = new + anode
     left = 1.0 - np.linspace(LOSS_LOW, LOSS_HIGH, LOSS_POINTS)[:, None]
     if chemistry not in _ON_GRAPHITE | _ON_CATHODE:
         left = np.ones_like(left)
-    lower = _lower_end(grid, cathode) if chemistry in _ON_GRAPHITE else np.zeros_like(grid)
     in_full, in_empty = 1.0 - (1.0 - grid) * left, grid * left
-    if_cathodes = _beyond(grid, cathode, in_full) - _beyond(grid, anode, in_empty)
-    if_anodes = _beyond(grid, cathode - lower, in_full) - _beyond(grid, anode - lower, in_empty)
-    return np.stack([(if_cathodes + if_anodes) / 2, (if_cathodes - if_anodes) / 2])
+    anodes = _anodes(chemistry, grid, new)
+    curves = np.stack([_beyond(grid, new + of, in_full) - _beyond(grid, of, in_empty) for of in anodes.potential])
+    mean = np.tensordot(anodes.weight, curves, axes=1)
+    off = anodes.empty - anodes.weight @ anodes.empty
+    variance = anodes.weight @ off**2
+    doubt = np.tensordot(anodes.weight * off, curves, axes=1) / np.sqrt(variance) if variance > 0 else 0 * mean
+    return np.stack([mean, doubt])
 
 
 def _beyond(grid: Floats, values: Floats, at: Floats) -> Floats:
@@ -122,28 +132,44 @@ def _lower_end(grid: Floats, cathode: Floats) -> Floats:
     return np.where(grid < grid[first], cathode - trend - (cathode - trend)[first], 0.0)
 
 
-def _anode(chemistry: str, grid: Floats, new: Floats) -> Floats:
-    """Potential of the anode over the state of charge of a new cell [V]."""
+class _Anodes(NamedTuple):
+    """Potentials that an anode may have over the state of charge of a new cell.
+
+    Attributes:
+        potential: Shape (windows, SOC_POINTS) [V].
+        empty: Lithiation in the empty cell, shape (windows,).
+        weight: How likely each is, shape (windows,); they add up to 1.
+    """
+
+    potential: Floats
+    empty: Floats
+    weight: Floats
+
+
+def _anodes(chemistry: str, grid: Floats, new: Floats) -> _Anodes:
     if chemistry not in _ON_GRAPHITE:
-        return np.zeros_like(grid)
-    graphite = _graphite(grid, new)
+        return _Anodes(np.zeros((1, len(grid))), np.zeros(1), np.ones(1))
+    graphite = _graphites(grid, new)
     if chemistry not in _ON_PLATEAU:
         return graphite
-    falls = np.minimum(_lower_end(grid, new + graphite), 0.0)
-    all_but_the_rise: Floats = falls - np.minimum(new, new[np.searchsorted(grid, _PLATEAU_END)])
-    return all_but_the_rise
+    rise = np.minimum(new, new[np.searchsorted(grid, _PLATEAU_END)])
+    falls = [np.minimum(_lower_end(grid, new + of), 0.0) for of in graphite.potential]
+    return graphite._replace(potential=np.stack(falls) - rise)
 
 
-def _graphite(grid: Floats, new: Floats) -> Floats:
-    """Potential of the graphite that leaves the smoothest cathode [V]."""
+def _graphites(grid: Floats, new: Floats) -> _Anodes:
+    """Potentials of graphite that leave a smooth cathode."""
     smooth = ((grid > _SMOOTH[0]) & (grid < _SMOOTH[1]))[8:-8:8]
     tried = [
-        graphite(empty + (full - empty) * grid)
+        (empty, graphite(empty + (full - empty) * grid))
         for graphite in (graphite_safari, graphite_chen)
         for empty in _EMPTY_LITHIATION
         for full in _FULL_LITHIATION
     ]
     # Bends over two percent, for tables are rounded to tenths of millivolts.
-    rough = np.array([np.abs(np.diff((new + anode)[::8], 2)[smooth]).sum() for anode in tried])
-    best: Floats = tried[int(np.argmin(rough))]
-    return best
+    rough = np.array([np.abs(np.diff((new + anode)[::8], 2)[smooth]).sum() for _, anode in tried])
+    empty = np.array([window for window, _ in tried])
+    unlikely = (rough - rough.min()) / _ROUGHER + ((empty - _USUAL_EMPTY) / _EMPTY_SIGMA) ** 2 / 2
+    weight = np.exp(unlikely.min() - unlikely)
+    kept = np.flatnonzero(weight >= _LEAST_LIKELY)
+    return _Anodes(np.stack([tried[k][1] for k in kept]), empty[kept], weight[kept] / weight[kept].sum())

@@ -10,8 +10,8 @@ from bess_pipeline.arrays import Floats, Ints
 
 #: What is estimated: state of charge [1], offset of the current [C], logarithms of the capacity and of what it was when
 #: new over rated, logarithms of the immediate and of the slow resistance over their priors, half gap of the hysteresis
-#: [V], whose the lower end of the curve is (1: the cathode's, -1: the anode's), how fast the logarithm of the capacity
-#: falls [1/a], and bias of the open-circuit voltage at even points of the state of charge [V].
+#: [V], whose the lower end of the curve is (the cathode's more than is likely, in standard errors), how fast the
+#: logarithm of the capacity falls [1/a], bias of the open-circuit voltage at even points of the state of charge [V].
 SOC, OFFSET, CAPACITY, NEW, OHM, SLOW, HYSTERESIS, LOWER, FADE, BIAS = range(10)
 BIAS_POINTS = 12
 SIZE = BIAS + BIAS_POINTS
@@ -31,8 +31,8 @@ PLATE = 6
 PRIOR_OFFSET, PRIOR_CAPACITY, PRIOR_OHM, PRIOR_GAP = 0.0015, 0.025, 0.4, 0.7
 #: Cells hold a little more than their rating when new, and have lost a little when data begin; its standard error.
 FIRST_CAPACITY, FIRST_LOSS, PRIOR_LOSS = 0.01, 0.01, 0.012
-#: What graphite cannot explain at the lower end of the curve is probably the cathode's.
-FIRST_LOWER, PRIOR_LOWER = 0.9, 0.3
+#: Whose the lower end of the curve is, in standard errors of what its shape says.
+FIRST_LOWER, PRIOR_LOWER = 0.0, 1.0
 #: Neighbouring points of the bias are alike: their correlation falls by e over so many points.
 BIAS_REACH = 1.5
 #: Cells fade fast when new, for what they lose grows with the square root of time; within so many days the rate comes

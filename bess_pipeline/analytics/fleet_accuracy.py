@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from bess_pipeline.analytics import accuracy, alarm_accuracy, forecast_accuracy
+from bess_pipeline.analytics.alarm_points import Raised, raised
 from bess_pipeline.analytics.cycles import cycles
 from bess_pipeline.analytics.known_truth import Truth
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
@@ -26,6 +27,7 @@ JUDGED: dict[str, tuple[str, ...]] = {
     "degradation": (),
     "capacity_forecast": (),
     "anomaly_events": (),
+    "daily_features": (*BATTERY_DAY, "feature", "z", "observed_until"),
 }  # fmt: skip
 
 #: Columns that come later than their tables.
@@ -48,6 +50,7 @@ _LATER = {
     ),
     "capacity_forecast": ("soh_p50_percent",),
     "anomaly_events": ("detected_at",),
+    "daily_features": ("z",),
 }
 
 
@@ -58,19 +61,27 @@ class Accuracy:
     Attributes:
         errors: Rows in the form of `bess_pipeline.analytics.accuracy.ERRORS`.
         missing: Tables, each with a column, that are not there; the table alone, with no column, where it is not.
+        raised: Alarms, and what they should have told.
     """
 
     errors: pl.DataFrame
     missing: frozenset[tuple[str, str]]
+    raised: Raised
 
 
-def fleet_accuracy(tables: Mapping[str, pl.DataFrame], batteries: pl.DataFrame, truth: Truth) -> Accuracy:
+def fleet_accuracy(
+    tables: Mapping[str, pl.DataFrame],
+    batteries: pl.DataFrame,
+    truth: Truth,
+    data_faults: pl.DataFrame | None = None,
+) -> Accuracy:
     """Judge all that is there.
 
     Args:
         tables: Those of `JUDGED` that there are, by name, with the rows of one fleet.
         batteries: `Battery` rows.
         truth: Of the fleet.
+        data_faults: Data faults that were planted, by battery.
     """
     missing = {(name, "") for name in _LATER if name not in tables} | {
         (name, column)
@@ -116,10 +127,15 @@ def fleet_accuracy(tables: Mapping[str, pl.DataFrame], batteries: pl.DataFrame, 
             _has("degradation", "knee_detected_on"),
             lambda: forecast_accuracy.knee_errors(tables["degradation"], truth),
         ),
-        (_has("anomaly_events", "detected_at"), lambda: alarm_accuracy.alarm_errors(tables["anomaly_events"], truth)),
+        (
+            (*_has("anomaly_events", "detected_at"), *_has("daily_features", "z")),
+            lambda: alarm_accuracy.alarm_errors(alarms, truth),
+        ),
     )
+    told = missing.isdisjoint((*_has("anomaly_events", "detected_at"), *_has("daily_features", "z")))
+    alarms = raised(tables["anomaly_events"], tables["daily_features"], truth, data_faults) if told else Raised.of(())
     found = [judge() for needed, judge in judges if not missing.intersection(needed)]
-    return Accuracy(pl.concat([pl.DataFrame(schema=accuracy.ERRORS), *found]), frozenset(missing))
+    return Accuracy(pl.concat([pl.DataFrame(schema=accuracy.ERRORS), *found]), frozenset(missing), alarms)
 
 
 def _has(table: str, column: str) -> tuple[tuple[str, str], ...]:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from bess_pipeline.analytics import evaluation
 from bess_pipeline.analytics.accuracy_table import figures
+from bess_pipeline.analytics.alarm_points import Raised, mistaken_share, operating_points
 from bess_pipeline.analytics.fleet_accuracy import JUDGED, Accuracy, fleet_accuracy
 from bess_pipeline.analytics.known_truth import TRUTH_TABLES, known_truth
 from bess_pipeline.defs.resources import Home
@@ -40,6 +41,7 @@ class Evaluation:
         repairs: Data faults and the repairs that undo them.
         rows: Samples that were delivered in unusual ways.
         throughput: Errors of the charge throughput of each battery and day.
+        raised: Alarms, and what they should have told.
     """
 
     fleets: list[str]
@@ -49,6 +51,7 @@ class Evaluation:
     repairs: pl.DataFrame
     rows: pl.DataFrame
     throughput: pl.DataFrame
+    raised: Raised
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def evaluated(home: Home, fleets: Sequence[str], truth: Path | None) -> Evaluati
         repairs=pl.concat(score.repairs for score in found),
         rows=pl.concat(score.rows for score in found),
         throughput=pl.concat(score.throughput for score in found),
+        raised=Raised.of(score.accuracy.raised for score in found),
     )
 
 
@@ -112,6 +116,7 @@ def shown(found: Evaluation) -> RenderableType:
         _rows(found.rows),
         _throughput(found.throughput),
         *accuracy_grids(found.accuracy),
+        alarm_grid(found.raised),
         _ABOUT,
         *remarks,
     )
@@ -126,6 +131,8 @@ def written(found: Evaluation) -> str:
         "flags": found.flags.group_by("kind", "column").agg(pl.col(counts).sum()).sort("kind", "column"),
         "repairs": found.repairs.group_by("kind").agg(pl.col(pl.Int64).sum()).sort("kind"),
         "rows": found.rows.group_by("kind").agg(pl.col(pl.Int64).sum()).sort("kind"),
+        "alarms": operating_points(found.raised),
+        "data_faults_raised": mistaken_share(found.raised),
         "throughput": found.throughput.group_by("fleet_id")
         .agg(n=pl.len(), p50=size.median(), p95=size.quantile(0.95))
         .sort("fleet_id"),
@@ -158,6 +165,24 @@ def accuracy_grids(accuracy: pl.DataFrame) -> list[Grid]:
     return grids
 
 
+def alarm_grid(found: Raised) -> Grid:
+    """What each lane finds, and at what price; data faults that were taken for battery faults."""
+    mistaken = found.mistaken
+    share = f"{_share(int(mistaken['is_data'].sum()), mistaken.height)} of {mistaken.height}"
+    grid = Grid(
+        "Alarms by lane", "false per year", "recall", "delay [days]", "precision", "family right", "score",
+        title_justify="left", box=box.SIMPLE_HEAD,
+        caption=f"Data faults that raised anything and were told as such: {share}.", caption_justify="left",
+    )  # fmt: skip
+    for row in operating_points(found).iter_rows(named=True):
+        asked = "as raised" if row["price"] is None else f"at most {row['price']}"
+        false = f"{_number(row['false_per_year'])} ({row['false_alarms']} in {row['healthy_years']:.1f})"
+        recall = f"{_number(row['recall'])} (of {row['faults']})"
+        told = (_number(row[name]) for name in ("delay_days", "precision", "family_right", "score"))
+        grid.add_row(f"{row['lane']}, {asked}", false, recall, *told)
+    return grid
+
+
 def _unlike(theirs: int, ours: int) -> str:
     """How many a figure rests on, where that is another number than ours."""
     return "" if theirs == ours else f" (n {theirs})"
@@ -188,8 +213,8 @@ def _of_fleet(home: Home, fleet_id: str, folder: Path) -> _FleetScores:
         raise LookupError(f"{fleet_id}: nothing has been made of it yet: `bess run --fleet {fleet_id}` does")
     known = {name: pl.read_parquet(folder / "truth" / f"{name}.parquet") for name in (*TRUTH_TABLES, "dq_events")}
     run = json.loads((folder / "meta" / "run.json").read_text())["args"]
-    accuracy = fleet_accuracy(_judged(home, part), batteries, known_truth(known, run, batteries))
     struck = evaluation.struck_batteries(known["dq_events"], batteries)
+    accuracy = fleet_accuracy(_judged(home, part), batteries, known_truth(known, run, batteries), struck)
     names = (*BATTERY, "timestamp")
     clean = lake.scan(catalog.CLEAN_TELEMETRY, part).select(*names, *FLAGS).collect()
     usual = lake.scan(catalog.DAY_EVIDENCE, part).select(pl.col("usual_interval_us").median()).collect().item()

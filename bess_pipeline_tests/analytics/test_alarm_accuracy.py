@@ -1,35 +1,13 @@
 """Alarms held against planted battery faults, counted by hand."""
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 
-import polars as pl
 import pytest
 
 from bess_pipeline.analytics.alarm_accuracy import alarm_errors
-from bess_pipeline_tests.analytics.made_truth import FLEET, day, truth, values
-
-
-def alarms(*raised):
-    """Battery and day of alarms; severity and family where they are not warning and thermal."""
-    rows = [
-        {
-            "fleet_id": FLEET,
-            "battery_id": battery,
-            "detected_at": day(at).replace(tzinfo=UTC),
-            "severity": (*more, "warning")[0] if more else "warning",
-            "family": more[1] if len(more) > 1 else "thermal",
-        }
-        for battery, at, *more in raised
-    ]
-    schema = {
-        "fleet_id": pl.String,
-        "battery_id": pl.String,
-        "detected_at": pl.Datetime("us", "UTC"),
-        "severity": pl.String,
-        "family": pl.String,
-    }
-    return pl.DataFrame(rows, schema=schema)
-
+from bess_pipeline.analytics.alarm_points import raised as raised_by
+from bess_pipeline_tests.analytics.made_alarms import alarms, no_features
+from bess_pipeline_tests.analytics.made_truth import truth, values
 
 KNOWN = truth("a", "b", days=200, faults={"a": ("cooling", 100.0, 120.0)})
 
@@ -52,7 +30,7 @@ KNOWN = truth("a", "b", days=200, faults={"a": ("cooling", 100.0, 120.0)})
     ],
 )
 def test_alarms_by_hand(raised, found, delay, false):
-    errors = alarm_errors(alarms(*raised), KNOWN)
+    errors = alarm_errors(raised_by(alarms(*raised), no_features(), KNOWN), KNOWN)
     assert values(errors, "alarm_found") == {("a", None): found}
     assert values(errors, "alarm_delay") == delay
     assert sum(values(errors, "alarm_false").values()) == false
@@ -60,12 +38,13 @@ def test_alarms_by_hand(raised, found, delay, false):
 
 
 def test_healthy_years_end_with_the_onset_and_begin_with_day_thirty():
-    errors = alarm_errors(alarms(), KNOWN).filter(metric="alarm_false")
+    errors = alarm_errors(raised_by(alarms(), no_features(), KNOWN), KNOWN).filter(metric="alarm_false")
     assert errors["weight"].to_list() == pytest.approx([70 / 365.25, 170 / 365.25])
 
 
 def test_the_order_of_alarms_does_not_matter():
     raised = alarms(*(("b", 31.0 + 17 * step) for step in range(8)), ("a", 101.0), ("a", 104.0))
     shuffled = raised.sample(fraction=1.0, shuffle=True, seed=1)
-    assert alarm_errors(shuffled, KNOWN).equals(alarm_errors(raised, KNOWN))
+    found = (alarm_errors(raised_by(rows, no_features(), KNOWN), KNOWN) for rows in (shuffled, raised))
+    assert next(found).equals(next(found))
     assert raised["detected_at"].max() - raised["detected_at"].min() > timedelta(days=100)

@@ -17,7 +17,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import get_args
@@ -26,10 +25,13 @@ import polars as pl
 from rich.console import Console
 
 from bess_pipeline.analytics.accuracy_table import figures
+from bess_pipeline.analytics.alarm_points import Raised
+from bess_pipeline.analytics.evaluation import struck_batteries
 from bess_pipeline.analytics.fleet_accuracy import JUDGED, Accuracy, fleet_accuracy
 from bess_pipeline.analytics.known_truth import known_truth
-from bess_pipeline.defs.evaluate import accuracy_grids
+from bess_pipeline.defs.evaluate import accuracy_grids, alarm_grid
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
+from bess_pipeline.sources.simulate.data_faults import delivered, events_table
 from bess_pipeline.sources.simulate.plan import ProfileName
 from bess_pipeline.sources.simulate.truth import END_OF_LIFE, truth_tables
 from bess_pipeline_tests.fleet_tables import plan_without_clocks, simulated_tables
@@ -42,12 +44,14 @@ def plan_accuracy(plan: Plan) -> Accuracy:
     batteries = tables["batteries"]
     run = {"start": plan.start.isoformat(), "days": plan.days, "dt": plan.interval_seconds, "eol": END_OF_LIFE}
     truth = known_truth(truth_tables(simulated), run, batteries)
-    return fleet_accuracy({name: tables[name] for name in JUDGED if name in tables}, batteries, truth)
+    events = events_table(delivered(simulated.plan, simulated.samples).events)
+    return fleet_accuracy(
+        {name: tables[name] for name in JUDGED if name in tables}, batteries, truth, struck_batteries(events, batteries)
+    )
 
 
-def table_of(found: Iterable[Accuracy]) -> pl.DataFrame:
+def table_of(every: list[Accuracy]) -> pl.DataFrame:
     """The table of accuracy over several fleets."""
-    every = list(found)
     return figures(pl.concat(each.errors for each in every), frozenset().union(*(each.missing for each in every)))
 
 
@@ -78,6 +82,7 @@ def _directly(plans: list[Plan], console: Console) -> pl.DataFrame:
         found.append(plan_accuracy(plan))
         gc.collect()
         console.print(f"{plan.fleet_id}: {time.perf_counter() - begun:.1f} s", highlight=False)
+    console.print(alarm_grid(Raised.of(each.raised for each in found)))
     return table_of(found)
 
 

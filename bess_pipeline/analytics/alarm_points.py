@@ -231,8 +231,9 @@ def operating_points(found: Raised) -> pl.DataFrame:
     battery-year stay within it.
 
     Returns:
-        `POINTS`: all lanes together, each lane, and the lanes without effort; `price` is null as raised, `score` the
-        least that is asked for. A precision is faults found over these and false alarms.
+        `POINTS`: all lanes together, each lane, and the lanes without effort. `price` is null as raised; `score` is the
+        least that is asked for, null where no score keeps the price and nothing is left. A precision is faults found
+        over these and false alarms.
     """
     lanes = found.alarms["lane"].unique().sort().to_list()
     own = [lane for lane in lanes if lane not in {COMBINED, ONE_DAY}]
@@ -256,8 +257,8 @@ def _priced(alarms: pl.DataFrame, batteries: pl.DataFrame) -> list[dict[str, obj
     """One point per price, as cheap in score as the price allows."""
     scores = alarms["score"].unique().sort()
     if scores.len() > _STEPS:
-        kept = [round(step * (scores.len() - 1) / _STEPS) for step in range(_STEPS + 1)]
-        scores = scores.gather(sorted(set(kept)))
+        places = [round(step * (scores.len() - 1) / _STEPS) for step in range(_STEPS + 1)]
+        scores = scores.gather(sorted(set(places)))
     asked = [*scores.to_list(), float("inf")]
     points = []
     for price in PRICES:
@@ -269,9 +270,9 @@ def _priced(alarms: pl.DataFrame, batteries: pl.DataFrame) -> list[dict[str, obj
                 high = middle
             else:
                 low = middle + 1
-        points.append(
-            _point(alarms.filter(pl.col("score") >= asked[low]), batteries) | {"price": price, "score": asked[low]}
-        )
+        kept = alarms.filter(pl.col("score") >= asked[low])
+        least = asked[low] if asked[low] < float("inf") else None
+        points.append(_point(kept, batteries) | {"price": price, "score": least})
     return points
 
 

@@ -167,19 +167,22 @@ def accuracy_grids(accuracy: pl.DataFrame) -> list[Grid]:
 
 def alarm_grid(found: Raised) -> Grid:
     """What each lane finds, and at what price; data faults that were taken for battery faults."""
+    points = operating_points(found)
     mistaken = found.mistaken
-    share = f"{_share(int(mistaken['is_data'].sum()), mistaken.height)} of {mistaken.height}"
+    faults, years = found.watched["kind"].count(), float(found.watched["healthy_years"].sum())
     grid = Grid(
-        "Alarms by lane", "false per year", "recall", "delay [days]", "precision", "family right", "score",
-        title_justify="left", box=box.SIMPLE_HEAD,
-        caption=f"Data faults that raised anything and were told as such: {share}.", caption_justify="left",
+        "Alarms by lane", "asked", "false a year", "recall", "delay [d]", "precision", "family right",
+        title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left",
+        caption=f"{faults} faults, {years:.1f} healthy battery-years; asked is the most false alarms a year. Of"
+        f" {mistaken.height} data faults that raised anything {mistaken['is_data'].sum()} were told as such.",
     )  # fmt: skip
-    for row in operating_points(found).iter_rows(named=True):
-        asked = "as raised" if row["price"] is None else f"at most {row['price']}"
-        false = f"{_number(row['false_per_year'])} ({row['false_alarms']} in {row['healthy_years']:.1f})"
-        recall = f"{_number(row['recall'])} (of {row['faults']})"
-        told = (_number(row[name]) for name in ("delay_days", "precision", "family_right", "score"))
-        grid.add_row(f"{row['lane']}, {asked}", false, recall, *told)
+    grid.columns[0].no_wrap = True
+    for (lane,), rows in points.group_by("lane", maintain_order=True):
+        for at, row in enumerate(rows.iter_rows(named=True)):
+            asked = "" if row["price"] is None else f"≤ {row['price']}"
+            told = (_number(row[name]) for name in ("false_per_year", "recall", "delay_days", "precision"))
+            right = _number(row["family_right"])
+            grid.add_row("" if at else str(lane), asked, *told, right)
     return grid
 
 

@@ -64,6 +64,12 @@ def test_a_price_asks_for_the_least_score_that_keeps_it():
         assert (asked["score"], asked["recall"], asked["false_alarms"]) == (0.99, 0.5, 0)
 
 
+def test_where_no_score_keeps_a_price_nothing_is_left():
+    told = raised(alarms(("c", 104.0), ("a", 50.0), ("b", 50.0)), no_features(), KNOWN)
+    asked = point(told, "combined", 0.25)
+    assert (asked["score"], asked["recall"], asked["false_alarms"]) == (None, 0.0, 0)
+
+
 def test_a_price_that_the_lane_keeps_anyway_changes_nothing():
     told = raised(alarms(("c", 104.0), ("d", 140.0)), no_features(), KNOWN)
     for price in (0.5, 0.25):

@@ -14,7 +14,7 @@ from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.resistance import METHODS, ResistanceDaily, StepResistance
 
-__all__ = ["LEAST_STEPS", "day_resistance", "day_steps", "normalized_resistance", "resistance_daily", "step_resistance"]
+__all__ = ["day_resistance", "normalized_resistance", "resistance_daily", "step_resistance"]
 
 #: Activation energy of the resistance over a step, and its standard error [J/mol]: pulses of NMC cells of 0.2 eV, the
 #: other lithium chemistries as they are, sulfuric acid after the temperature coefficient of its conductivity.
@@ -26,44 +26,23 @@ ACTIVATION: dict[str, tuple[float, float]] = {
     "LTO": (20_000.0, 6_000.0),
     "lead_acid": (12_000.0, 6_000.0),
 }
-#: What a method's resistance, and its growth, cannot be known better than, however many steps [1]: what lingers of
-#: earlier currents and of the open-circuit curve moves with the use of the battery.
-_COMMON = {"steps": (0.03, 0.008), "means": (0.05, 0.035)}
+#: What a method's resistance cannot be known better than, however many steps [1]: what lingers of earlier currents is
+#: in it.
+_COMMON = {"steps": 0.03, "means": 0.05}
+#: What of the error of a single measurement its days have in common, since they are days of the same use: that share of
+#: it does not average out of the growth.
+_LASTING = {"steps": 0.1, "means": 0.3}
+#: And the share of the filter's own error that counts: its priors leave room for any cell, and the scatter of means
+#: from row to row is mostly that of the open-circuit curve.
+_BELIEVED = {"steps": 0.85, "means": 0.7}
 #: Steady steps that a day's own resistance needs.
 _DAY_STEPS = 2
 #: Columns of the normalized resistance.
 _NORMALIZED = [
-    *BATTERY_DAY, "method", "resistance_ohm", "resistance_lower_ohm", "resistance_upper_ohm",
+    *BATTERY_DAY, "method", "day_resistance_ohm", "resistance_ohm", "resistance_lower_ohm", "resistance_upper_ohm",
     "resistance_increase_percent", "resistance_increase_lower_percent", "resistance_increase_upper_percent",
     "activation_energy_joule_per_mole", "activation_energy_sigma_joule_per_mole",
 ]  # fmt: skip
-
-
-def day_steps(intervals: pl.DataFrame) -> pl.DataFrame:
-    """The current steps of each day, added up.
-
-    Args:
-        intervals: `ClosedInterval5min` rows.
-
-    Returns:
-        One row per battery and day: `step_count`, the sums `step_current_voltage_sum` [AV],
-        `step_current_square_sum` [A²] and `step_voltage_square_sum` [V²], and
-        `step_temperature_celsius` [°C], the mean over the steps; sorted.
-    """
-    heat = pl.when(pl.col("temperature_celsius").is_not_null()).then("step_count")
-    return (
-        intervals.sort(*BATTERY, "timestamp")
-        .group_by(*BATTERY_DAY, maintain_order=True)
-        .agg(
-            pl.col(
-                "step_count", "step_current_voltage_sum", "step_current_square_sum", "step_voltage_square_sum"
-            ).sum(),
-            heat=(pl.col("temperature_celsius") * heat).sum(),
-            weight=heat.sum(),
-        )
-        .with_columns(step_temperature_celsius=pl.when(pl.col("weight") > 0).then(pl.col("heat") / pl.col("weight")))
-        .drop("heat", "weight")
-    )
 
 
 def day_resistance(intervals: pl.DataFrame) -> pl.DataFrame:
@@ -110,8 +89,9 @@ def normalized_resistance(evidence: pl.DataFrame, days: pl.DataFrame, batteries:
         batteries: `Battery` rows.
 
     Returns:
-        One row per asked battery-day: `method`, `resistance_ohm` [Ω] and `resistance_increase_percent` [%] with
-        the ends of their 90 % intervals, `activation_energy_joule_per_mole` [J/mol] and its standard error; sorted.
+        One row per asked battery-day: `method`, `day_resistance_ohm` [Ω], what the day's measurements say alone,
+        at the same reference, `resistance_ohm` [Ω] and `resistance_increase_percent` [%] with the ends of their 90 %
+        intervals, `activation_energy_joule_per_mole` [J/mol] and its standard error; sorted.
 
     References:
         W. Waag, S. Käbitz, D. U. Sauer (2013), Applied Energy 102, 885, doi:10.1016/j.apenergy.2012.09.030.
@@ -166,9 +146,12 @@ def _followed(asked: pl.DataFrame, evidence: pl.DataFrame, plate: pl.DataFrame, 
         sigma / 1e4,
     )[np.searchsorted(day, _days(asked["date"]))]
     ohm, growth = result[:, following.RESISTANCE], result[:, following.INCREASE]
-    ohm_sigma = NORMAL_90 * np.hypot(result[:, following.RESISTANCE_SIGMA], _COMMON[method][0])
-    growth_sigma = NORMAL_90 * np.hypot(result[:, following.INCREASE_SIGMA], _COMMON[method][1])
+    ohm_sigma = NORMAL_90 * np.hypot(result[:, following.RESISTANCE_SIGMA], _COMMON[method])
+    growth_sigma = NORMAL_90 * np.hypot(
+        _BELIEVED[method] * result[:, following.INCREASE_SIGMA], _LASTING[method] * result[:, following.USUAL_SIGMA]
+    )
     columns = {
+        "day_resistance_ohm": np.exp(result[:, following.OF_DAY]),
         "resistance_ohm": np.exp(ohm),
         "resistance_lower_ohm": np.exp(ohm - ohm_sigma),
         "resistance_upper_ohm": np.exp(ohm + ohm_sigma),

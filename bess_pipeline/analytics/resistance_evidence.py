@@ -5,30 +5,27 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from bess_pipeline.analytics import resistance_means as means
+from bess_pipeline.analytics.anchors import HYSTERESIS_VOLT
 from bess_pipeline.analytics.ocv import ocv_table, rested_charge
 from bess_pipeline.analytics.traces import floats
 from bess_pipeline.tables.fleet import OcvPoint
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.resistance import ResistanceEvidence
-from bess_pipeline.tables.telemetry import INTERVAL_US
 
 _GAS, _REFERENCE_KELVIN = 8.314462618, 298.15
-#: A change of current of this share of 1 C from one mean to the next counts as a step.
-_STEP_RATE = 0.05
 #: Scatter of single steps before any is seen [1], and the number of steps that this belief is worth.
 _STEP_SIGMA, _BELIEF = 0.03, 3.0
 #: And of their voltage, per cell [V].
 _VOLT_SIGMA = 0.0015
 #: A measurement with a larger error is none: its logarithm would lean to one side [1].
 _WORST_SIGMA = 0.3
-#: What steps of one day and one third of the charge have in common, as standard errors [1]: steps, means.
-_DAY_SIGMA, _MEAN_SIGMA = 0.01, 0.02
+#: What measurements of one day and one third of the charge have in common, as a standard error [1].
+_DAY_SIGMA = 0.01
 #: What an unknown state of charge adds [1].
 _CHARGE_SIGMA = 0.05
 #: Means count where the open-circuit curve is nearly straight from one to the next, by report and by voltage [%].
 _STRAIGHT = (20.0, 90.0)
-#: An interval counts when observed for this share.
-_OBSERVED = 0.9
 #: Cells are this much warmer than the air around them, where nobody measures them [K].
 _OVER_AMBIENT = 2.0
 #: How unknown the temperature is: cells, ambient, nothing.
@@ -42,10 +39,10 @@ def resistance_evidence(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.
 
     Where samples are instants, ΣΔI·ΔV / ΣΔI² over the steps of the current between
     neighbouring samples. Where they are means of minutes no step is seen, and the
-    changes of the 5-minute mean of the voltage are regressed on the change of the mean
-    current (resistance with the polarization of minutes), on the change before
-    (polarization that goes on) and on the charge that flowed (slope of the open-circuit
-    curve). Both are resistances, but not the same one: growth compares like with like.
+    changes of the 5-minute mean of the voltage near a step of the mean current are
+    regressed on the change of the mean current (resistance with the polarization of a
+    minute) and all else that moves the voltage, see `resistance_means`. Both are
+    resistances, but not the same one: growth compares like with like.
 
     The thirds are told by the reported state of charge; where nothing is reported, by
     the voltage less the nameplate's resistance times the current.
@@ -55,7 +52,7 @@ def resistance_evidence(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.
         batteries: `Battery` rows.
 
     Returns:
-        `ResistanceEvidence` rows, sorted. A day rests on its rows and on the two before them.
+        `ResistanceEvidence` rows, sorted. A day rests on its rows and those of the day before.
     """
     plates = batteries.sort(BATTERY).with_row_index("battery_index")
     rows = intervals.join(
@@ -72,7 +69,7 @@ def resistance_evidence(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.
 
 
 def _of_steps(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
-    stepped = _placed(rows.filter(pl.col("step_steady_count") > 0), plates)
+    stepped = _placed(rows.filter(pl.col("step_steady_count") > 0), plates).filter(_is_warm())
     weight = pl.col("step_steady_current_square_sum")
     cells = plates.select(*BATTERY, "cells_in_series")
     sums = (
@@ -95,53 +92,41 @@ def _of_steps(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
 
 def _of_means(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
     """One regression a day."""
-    least = _OBSERVED * INTERVAL_US
-    known = (pl.col("voltage_observed_us") >= least) & (pl.col("current_observed_us") >= least)
-
-    def before(name: str, rows_ago: int = 1) -> pl.Expr:
-        return pl.col(name).shift(rows_ago).over(BATTERY)
-
-    unbroken = pl.col("timestamp") - before("timestamp", 2) == pl.duration(minutes=10)
-    turn, volts = pl.col("current_ampere").diff().over(BATTERY), pl.col("voltage_volt").diff().over(BATTERY)
-    moved = _placed(
-        rows.filter(pl.col("sampling") == "mean", known)
-        .sort(*BATTERY, "timestamp")
-        .with_columns(
-            x0=turn, x1=turn.shift().over(BATTERY), x2=pl.col("current_ampere") + before("current_ampere"), y=volts
-        )
-        .filter(unbroken),
-        plates,
-    ).filter(pl.all_horizontal(pl.col("soc", "by_voltage").is_between(*_STRAIGHT).fill_null(value=True)))
-    names = ("x0", "x1", "x2", "y")
-    products = {f"{a}{b}": pl.col(a) * pl.col(b) for i, a in enumerate(names) for b in names[i:]}
-    steps = (pl.col("x0").abs() >= _STEP_RATE * pl.col("rated_capacity_ah")).cast(pl.Int64)
+    averaged = rows.filter(pl.col("sampling") == "mean").sort("battery_index", "timestamp")
+    told = means.moves(_placed(averaged, plates), plates).filter(
+        "tells",
+        _is_warm(),
+        pl.all_horizontal(pl.col("soc", "by_voltage").is_between(*_STRAIGHT).fill_null(value=True)),
+    )
+    names = (*means.CAUSES, "volt")
+    products = {f"{a}*{b}": pl.col(a) * pl.col(b) for i, a in enumerate(names) for b in names[i:]}
     sums = _summed(
-        moved.with_columns(**products, third=pl.lit(0, pl.Int64), step_steady_count=steps, rows=1),
-        pl.col("x0") ** 2,
+        told.with_columns(
+            **products,
+            third=pl.lit(0, pl.Int64),
+            step_steady_count=(pl.col("turn").abs() >= means.STEP_RATE).cast(pl.Int64),
+            rows=1.0,
+        ),
+        pl.col("turn") ** 2,
         *products,
         "rows",
     )
-    count = sums.height
-    normal = np.empty((count, 3, 3))
-    for i in range(3):
-        for j in range(3):
-            normal[:, i, j] = floats(sums[f"{names[min(i, j)]}{names[max(i, j)]}"])
-    # So little that it only decides where the day says nothing.
-    normal += 1e-6 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(3) + 1e-12 * np.eye(3)
-    inverse = np.linalg.inv(normal) if count else normal
-    right = np.stack([floats(sums[f"{name}y"]) for name in names[:3]], axis=1)
-    slopes = np.einsum("kij,kj->ki", inverse, right)
-    left = np.maximum(floats(sums["yy"]) - (slopes * right).sum(axis=1), 0.0)
-    ohm = slopes[:, 0]
-    believed = (_STEP_SIGMA * ohm) ** 2 * floats(sums["x0x0"]) / np.maximum(floats(sums["step_steady_count"]), 1.0)
-    freedom = np.maximum(floats(sums["rows"]) - 3, 0.0)
-    scatter = np.maximum((_BELIEF * believed + left) / (_BELIEF + freedom), believed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = scatter * inverse[:, 0, 0] / ohm**2
-    fitted = sums.with_columns(ohm=pl.Series(ohm, dtype=pl.Float64), relative=pl.Series(relative, dtype=pl.Float64))
+    square = np.stack(
+        [
+            np.stack([floats(sums[f"{names[min(i, j)]}*{names[max(i, j)]}"]) for j in range(len(names))], axis=1)
+            for i in range(len(names))
+        ],
+        axis=1,
+    )
+    own = sums.select(BATTERY).join(plates, on=BATTERY, how="left", maintain_order="left")
+    gap = own["chemistry"].replace_strict(HYSTERESIS_VOLT, return_dtype=pl.Float64).to_numpy()
+    found = means.slopes(square, floats(sums["rows"]), gap)
+    ohm = found.volt_per_rate * means.cells(own) / floats(own["rated_capacity_ah"])
     return _measurements(
-        fitted.filter(pl.col("ohm") > 0, pl.col("step_steady_count") > 0),
-        variance=pl.col("relative") + _MEAN_SIGMA**2,
+        sums.with_columns(ohm=pl.Series(ohm), relative=pl.Series(found.relative_variance)).filter(
+            pl.col("ohm") > 0, pl.col("step_steady_count") > 0
+        ),
+        variance=pl.col("relative") + _DAY_SIGMA**2,
         method="means",
         steps=pl.col("step_steady_count"),
     )
@@ -172,9 +157,12 @@ def _placed(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
             .then(_UNWARMED[1])
             .otherwise(_UNWARMED[2]),
         )
-        .filter(pl.col("celsius").is_null() | pl.col("celsius").is_between(*_WARMTH))
         .with_columns(third=(pl.col("soc") * 3 / 100).floor().clip(0, 2).fill_null(3).cast(pl.Int64))
     )
+
+
+def _is_warm() -> pl.Expr:
+    return pl.col("celsius").is_null() | pl.col("celsius").is_between(*_WARMTH)
 
 
 def _summed(rows: pl.DataFrame, weight: pl.Expr, *names: str) -> pl.DataFrame:
@@ -200,7 +188,7 @@ def _summed(rows: pl.DataFrame, weight: pl.Expr, *names: str) -> pl.DataFrame:
             charge_square=mean(share**2),
             celsius=mean(pl.col("celsius")),
         )
-        .filter(weight > 0 if not names else pl.col("x0x0") > 0)
+        .filter(weight > 0 if not names else pl.col("turn*turn") > 0)
     )
 
 

@@ -17,8 +17,8 @@ _STATES = 5
 Y, VARIANCE, COLD, CHARGE, CHARGE_SQUARE, UNWARMED, STEPS = range(7)
 
 #: Columns of the result.
-RESISTANCE, RESISTANCE_SIGMA, INCREASE, INCREASE_SIGMA, ENERGY, ENERGY_SIGMA = range(6)
-_RESULTS = 6
+RESISTANCE, RESISTANCE_SIGMA, INCREASE, INCREASE_SIGMA, ENERGY, ENERGY_SIGMA, OF_DAY, USUAL_SIGMA = range(8)
+_RESULTS = 8
 
 #: What is believed before any step, as standard errors: change per day, slope and bend over the charge.
 _TREND_SIGMA, _SLOPE_SIGMA, _BEND_SIGMA = 3e-4, 0.15, 0.6
@@ -64,8 +64,9 @@ def followed(
         energy_sigma: Its standard error [10 kJ/mol].
 
     Returns:
-        Shape (days, 6): ln R and its standard error, ln of the increase and its standard error, activation
-        energy and its standard error [10 kJ/mol]; NaN where unknown.
+        Shape (days, 8): ln R and its standard error, ln of the increase and its standard error, activation
+        energy and its standard error [10 kJ/mol], ln R of the day's measurements alone, and the standard error
+        that a single measurement usually has; NaN where unknown.
 
     References:
         Consider states: S. F. Schmidt (1966), Adv. Control Systems 3, 293.
@@ -73,7 +74,7 @@ def followed(
     out = np.full((len(day), _RESULTS), np.nan)
     state, spread = _before(energy, energy_sigma)
     begun = False
-    share = strikes = 0.0
+    share = usual = strikes = 0.0
     oldest = new_end = 0
     for k in range(len(day)):
         if begun:
@@ -84,6 +85,7 @@ def followed(
                 state[LEVEL], spread[LEVEL, LEVEL], begun = measured[m, Y] - energy * measured[m, COLD], 1.0, True
             pull, off = _corrected(state, spread, measured[m])
             share += pull * (measured[m, UNWARMED] - share)
+            usual += pull * (measured[m, VARIANCE] - usual)
             side += off
         if last[k] > first[k]:
             strikes = strikes + np.sign(side) if side * strikes > 0 else np.sign(side)
@@ -97,6 +99,8 @@ def followed(
         if measured[first[oldest] : last[k], STEPS].sum() >= LEAST_STEPS:
             new = _when_new(first[:new_end], last[:new_end], measured, state)
             _told(out[k], state, spread, share, new)
+            out[k, USUAL_SIGMA] = np.sqrt(usual)
+            out[k, OF_DAY] = _of_day(measured[first[k] : last[k]], state)[0]
     return out
 
 
@@ -158,6 +162,23 @@ def _advanced(state: Floats, spread: Floats, days: float) -> None:
 
 
 @njit(cache=True)
+def _of_day(measured: Floats, state: Floats) -> tuple[float, float, Floats]:
+    """Level of a day's measurements alone, its weight, and the means of what they depend on; NaN without a step."""
+    steps = weight = level = 0.0
+    mean = np.zeros(4)
+    for row in measured:
+        share = 1.0 / row[VARIANCE]
+        at = row[Y] - row[COLD] * state[ACTIVATION] - row[CHARGE] * state[SLOPE]
+        level += share * (at - row[CHARGE_SQUARE] * state[BEND])
+        mean += share * row[COLD : UNWARMED + 1]
+        weight += share
+        steps += row[STEPS]
+    if steps < 1:
+        return np.nan, 0.0, mean
+    return level / weight, weight, mean / weight
+
+
+@njit(cache=True)
 def _when_new(first: Ints, last: Ints, measured: Floats, state: Floats) -> tuple[float, float, Floats, float]:
     """Median of the single days at the reference, its variance, how level less it depends on the states, and warmth."""
     days = np.empty(len(first))
@@ -166,21 +187,12 @@ def _when_new(first: Ints, last: Ints, measured: Floats, state: Floats) -> tuple
     noise = 0.0
     n = 0
     for k in range(len(first)):
-        steps = weight = level = 0.0
-        mean = np.zeros(4)
-        for m in range(first[k], last[k]):
-            row = measured[m]
-            share = 1.0 / row[VARIANCE]
-            at = row[Y] - row[COLD] * state[ACTIVATION] - row[CHARGE] * state[SLOPE]
-            level += share * (at - row[CHARGE_SQUARE] * state[BEND])
-            mean += share * row[COLD : UNWARMED + 1]
-            weight += share
-            steps += row[STEPS]
-        if steps < 1:
+        level, weight, mean = _of_day(measured[first[k] : last[k]], state)
+        if np.isnan(level):
             continue
-        days[n] = level / weight
-        sight[ACTIVATION:] += mean[:3] / weight
-        unwarmed += mean[3] / weight
+        days[n] = level
+        sight[ACTIVATION:] += mean[:3]
+        unwarmed += mean[3]
         noise += 1.0 / weight
         n += 1
     if n < LEAST_FIRST:

@@ -47,6 +47,7 @@ class ResistanceDaily(OfBatteryDay):
     step_count = count("Steady current steps of the day, or changes of the 5-minute mean as large as a step")
     internal_resistance_ohm = quantity("Ω", "Resistance of the day from steady current steps, as measured", low=0)
     step_temperature_celsius = quantity("°C", "Mean temperature at the steps")
+    day_resistance_ohm = quantity("Ω", "Resistance of the day alone, at 25 °C and 50 % state of charge", low=0)
     resistance_ohm = quantity("Ω", "Resistance at 25 °C and 50 % state of charge", low=0)
     resistance_lower_ohm = quantity("Ω", "Lower end of its 90 % interval", low=0)
     resistance_upper_ohm = quantity("Ω", "Upper end of its 90 % interval", low=0)

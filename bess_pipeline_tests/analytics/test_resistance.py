@@ -6,13 +6,14 @@ import pytest
 
 from bess_pipeline.analytics.resistance import (
     day_resistance,
-    day_steps,
     normalized_resistance,
     resistance_daily,
     step_resistance,
 )
 from bess_pipeline.analytics.resistance_evidence import resistance_evidence
+from bess_pipeline.sources.simulate import Plan, physics, simulate
 from bess_pipeline_tests.analytics import made_cells
+from bess_pipeline_tests.fleet_tables import plan_without_clocks, simulated_tables
 
 
 def steps(ohms, celsius, *, count=10):
@@ -88,6 +89,18 @@ def test_air_stands_for_cells_whose_temperature_nobody_measures():
     assert (width(found) < width(normalized(steps([0.05] * 40, [np.nan] * 40)))).all()
 
 
+def test_a_day_alone_is_told_at_the_same_reference():
+    """A jump of 20 % is there on its own day, at 10 °C as at 25 °C; a day without steps has none."""
+    rows = steps([0.05 * 1.5332] * 20 + [0.05 * 1.2] + [0.05], [10] * 20 + [25, 25])
+    rows = rows.with_columns(
+        pl.when(pl.int_range(pl.len()) == 21).then(0).otherwise("step_steady_count").alias("step_steady_count")
+    )
+    found = normalized(rows)["day_resistance_ohm"].to_list()
+    assert found[:20] == pytest.approx([0.05] * 20, rel=2e-3)
+    assert found[20] == pytest.approx(0.06, rel=1e-6)
+    assert found[21] is None
+
+
 def test_growth_is_over_the_first_30_days_and_over_those_so_far_until_they_are_over():
     """The median of three days or more stands for the battery when new, and 0.06 over 0.05 is 20 % more."""
     found = normalized(steps([0.05] * 30 + [0.06] * 100, [25] * 130))["resistance_increase_percent"].to_list()
@@ -149,17 +162,24 @@ def test_five_minute_means_give_the_resistance_too():
     assert normalized(rows)["resistance_ohm"].null_count() == found.height
 
 
+def test_the_interval_of_the_growth_holds_the_truth():
+    """Known truth: simulated batteries that trade, by 5-minute means; nine days in ten is what is promised."""
+    plan = plan_without_clocks(
+        Plan("traded", batteries=3, days=150, seed=2301, interval_seconds=300, chemistry="LFP", faults=())
+    )
+    simulated = simulate(plan)
+    growth = simulated.life.days[:, :, physics.R_REL] / np.median(
+        simulated.life.days[:, :30, physics.R_REL], axis=1, keepdims=True
+    )
+    found = simulated_tables(simulated, wanted=["resistance_daily"])["resistance_daily"]
+    lower, upper = (
+        found[f"resistance_increase_{end}_percent"].to_numpy().reshape(3, 150)[:, 60:] for end in ("lower", "upper")
+    )
+    true = 100 * (growth[:, 60:] - 1)
+    assert ((lower < true) & (true < upper)).mean() > 0.85
+    assert np.median(upper - lower) < 8
+
+
 def test_a_day_knows_nothing_of_later_days():
     rows = steps(np.linspace(0.05, 0.07, 60), np.linspace(10, 30, 60))
     assert normalized(rows).head(45).equals(normalized(rows.head(45)))
-
-
-def test_steps_of_a_day_add_up_and_their_temperature_is_weighted_by_them():
-    """Hand-computed: 3 steps at 20 °C and 1 at 24 °C, and one interval without a temperature."""
-    rows = made_cells.intervals(np.zeros(3), first_soc=50).with_columns(
-        step_count=pl.Series([3, 1, 4]),
-        step_current_square_sum=pl.Series([10.0, 20.0, 30.0]),
-        temperature_celsius=pl.Series([20.0, 24.0, None]),
-    )
-    (day,) = day_steps(rows).to_dicts()
-    assert (day["step_count"], day["step_current_square_sum"], day["step_temperature_celsius"]) == (8, 60.0, 21.0)

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from bess_pipeline.analytics.resistance import LEAST_STEPS, day_steps
 from bess_pipeline.tables.anomalies import FeatureEvidence
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.quality import REPAIRS
 from bess_pipeline.tables.telemetry import FLAGS
-
-#: Activation energy of the resistance [J/mol], and the temperature it is referred to [K].
-ACTIVATION_ENERGY = 20_000.0
-GAS_CONSTANT = 8.314462618
-REFERENCE_KELVIN = 298.15
 
 #: Largest current of a battery at rest, and of one that idles but for its sensor's offset [C].
 _REST_RATE, _IDLE_RATE = 0.02, 0.01
@@ -46,7 +40,6 @@ def feature_evidence(intervals: pl.DataFrame, evidence: pl.DataFrame, batteries:
     """
     return (
         _day_values(intervals, batteries)
-        .join(_step_values(intervals), on=BATTERY_DAY, how="left")
         .join(_evidence_values(evidence, batteries), on=BATTERY_DAY, how="left")
         .select(FeatureEvidence.column_names())
         .sort(BATTERY_DAY)
@@ -115,16 +108,6 @@ def _slope(of: str, on: str, fewest: int) -> pl.Expr:
     x, y = pl.col(on).filter(both), pl.col(of).filter(both)
     spread = (x * x).mean() - x.mean() ** 2
     return _where((both.sum() >= fewest) & (spread > 0.02**2), ((x * y).mean() - x.mean() * y.mean()) / spread)
-
-
-def _step_values(intervals: pl.DataFrame) -> pl.DataFrame:
-    """What a day's current steps say, one row per battery and day."""
-    kelvin = pl.col("step_temperature_celsius") + 273.15
-    cold = ACTIVATION_ENERGY / GAS_CONSTANT * (1 / kelvin - 1 / REFERENCE_KELVIN)
-    ohm = pl.col("step_current_voltage_sum") / pl.col("step_current_square_sum")
-    believable = pl.col("step_temperature_celsius").fill_null(25.0).is_between(-40, 60)
-    enough = (pl.col("step_count") >= LEAST_STEPS) & believable & (ohm > 0)
-    return day_steps(intervals).select(*BATTERY_DAY, step_resistance=_where(enough, ohm.log() - cold.fill_null(0.0)))
 
 
 def _evidence_values(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import polars as pl
 
 from bess_pipeline.analytics.control_charts import others_median, robust_scores
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.resistance import METHODS
 
 #: Least share of the day that a feature needs.
 COVERAGE = 0.25
@@ -81,7 +82,7 @@ FEATURES: tuple[Feature, ...] = (
         "step_resistance",
         "ln Ω",
         0.03,
-        "ageing, contactor, connection: logarithm of ΔV/ΔI over current steps, at 25 °C",
+        "ageing, contactor, connection: logarithm of the day's resistance, at 25 °C and 50 % charge",
         Meaning("electrical", "resistance_rise"),
         Meaning("sensor", "resistance_fall", harmless=True),
     ),
@@ -207,7 +208,11 @@ DATA_FAULT_BY_NAME: dict[str, DataFault] = {fault.name: fault for fault in DATA_
 
 
 def daily_features(
-    battery_daily: pl.DataFrame, evidence: pl.DataFrame, health: pl.DataFrame, batteries: pl.DataFrame
+    battery_daily: pl.DataFrame,
+    evidence: pl.DataFrame,
+    resistances: pl.DataFrame,
+    health: pl.DataFrame,
+    batteries: pl.DataFrame,
 ) -> pl.DataFrame:
     """The features of every day, beside the peers of that day and beside the battery's own past.
 
@@ -215,39 +220,48 @@ def daily_features(
     missing or flagged. `adjusted` is the value minus the median of the
     fleet's other batteries where at least five have one, else the value itself; features
     that say nothing without peers then have neither `adjusted` nor `z`. `z` compares only
-    days that were adjusted alike and, for the spreads of a day, reached alike into the steep
-    ends of the open-circuit curve, see `control_charts.robust_scores`.
+    days that were adjusted alike, for the spreads of a day reached alike into the steep ends
+    of the open-circuit curve, and for the resistance were measured by the same method, see
+    `control_charts.robust_scores`.
 
     Args:
         battery_daily: `BatteryDaily` rows.
         evidence: `FeatureEvidence` rows.
+        resistances: `ResistanceDaily` rows.
         health: `StateOfHealth` rows.
         batteries: `Battery` rows.
 
     Returns:
         `DailyFeature` rows by battery, day and feature; all but `FEATURES` are `DATA_FAULTS`, without `z`.
     """
-    days = evidence.join(
-        battery_daily.select(
-            *BATTERY_DAY, "coverage_fraction", round_trip_efficiency="round_trip_efficiency_30d_percent"
-        ),
-        on=BATTERY_DAY,
-        how="left",
-    ).join(
-        health.join(batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY).select(
-            *BATTERY_DAY, capacity=(pl.col("capacity_ah") / pl.col("rated_capacity_ah")).log()
-        ),
-        on=BATTERY_DAY,
-        how="left",
+    days = (
+        evidence.join(
+            battery_daily.select(
+                *BATTERY_DAY, "coverage_fraction", round_trip_efficiency="round_trip_efficiency_30d_percent"
+            ),
+            on=BATTERY_DAY,
+            how="left",
+        )
+        .join(
+            health.join(batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY).select(
+                *BATTERY_DAY, capacity=(pl.col("capacity_ah") / pl.col("rated_capacity_ah")).log()
+            ),
+            on=BATTERY_DAY,
+            how="left",
+        )
+        .join(
+            resistances.select(*BATTERY_DAY, "method", step_resistance=pl.col("day_resistance_ohm").log()),
+            on=BATTERY_DAY,
+            how="left",
+        )
     )
     names = [feature.name for feature in FEATURES]
     faults = [fault.name for fault in DATA_FAULTS]
+    alike = ("observed_until", "depth", "height", "method")
     values = (
         days.with_columns(*_withheld())
-        .select(*BATTERY_DAY, "observed_until", "depth", "height", *names, *faults)
-        .unpivot(
-            index=[*BATTERY_DAY, "observed_until", "depth", "height"], on=[*names, *faults], variable_name="feature"
-        )
+        .select(*BATTERY_DAY, *alike, *names, *faults)
+        .unpivot(index=[*BATTERY_DAY, *alike], on=[*names, *faults], variable_name="feature")
         .filter(pl.col("value").is_finite())
     )
     return _scored(_adjusted(values)).sort(*BATTERY_DAY, "feature")
@@ -296,12 +310,14 @@ def _adjusted(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def _level() -> pl.Expr:
-    """What only days alike may be compared in: peers, and for spreads how far the day reached into the steep ends."""
+    """What only days alike may be compared in: peers, reach into the steep ends, method of the measurement."""
     reach = (
         pl.when(pl.col("feature") == "cell_low")
         .then(pl.col("depth"))
         .when(pl.col("feature") == "spread_p95")
         .then(3 * pl.col("depth") + pl.col("height"))
+        .when(pl.col("feature") == "step_resistance")
+        .then(pl.col("method").cast(pl.Enum(METHODS)).to_physical().cast(pl.Int64).fill_null(0))
         .otherwise(0)
     )
     return 2 * reach + (pl.col("peers") >= PEERS - 1).cast(pl.Int64)

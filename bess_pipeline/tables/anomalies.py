@@ -27,7 +27,6 @@ class FeatureEvidence(OfBatteryDay):
     temperature_over_ambient = number("Mean temperature above the air [K]")
     throughput = number("Logarithm of the mean magnitude of the current [C]")
     idle_current = number("Median current while the battery idles [C]")
-    step_resistance = number("Logarithm of the resistance of the day's steps at 25 °C [Ω]")
     flagged_fraction = quantity("1", "Share of the samples out of range", low=0)
     still_fraction = quantity("1", "Share of the samples that stand still", low=0)
     spread_p95 = number("Spread of the cells, 95 % of the samples [V]")

@@ -10,6 +10,8 @@ import polars as pl
 
 from bess_pipeline.analytics import features
 from bess_pipeline.analytics.feature_evidence import feature_evidence
+from bess_pipeline.analytics.resistance import resistance_daily, step_resistance
+from bess_pipeline.analytics.resistance_evidence import resistance_evidence
 from bess_pipeline.tables.energy import BatteryDaily
 from bess_pipeline.tables.fleet import Battery
 from bess_pipeline.tables.health import StateOfHealth
@@ -117,13 +119,13 @@ def made_days(
 
 
 def _steps(current: str, voltage: str) -> list[pl.Expr]:
-    """The step from one row of a battery to the next, as sums of a single step."""
+    """The step from one row of a battery to the next, as sums of a single steady step."""
     turns, volts = (pl.col(name).diff().over("battery_id").fill_null(0.0) for name in (current, voltage))
     return [
-        pl.lit(1, pl.Int64).alias("step_count"),
-        (turns * volts).alias("step_current_voltage_sum"),
-        (turns**2).alias("step_current_square_sum"),
-        (volts**2).alias("step_voltage_square_sum"),
+        pl.lit(1, pl.Int64).alias("step_steady_count"),
+        (turns * volts).alias("step_steady_current_voltage_sum"),
+        (turns**2).alias("step_steady_current_square_sum"),
+        (volts**2).alias("step_steady_voltage_square_sum"),
     ]
 
 
@@ -148,14 +150,15 @@ def _filled(frame: pl.DataFrame, contract: type) -> pl.DataFrame:
     )
 
 
-def daily_features(
-    *,
-    battery_daily: pl.DataFrame,
-    intervals: pl.DataFrame,
-    evidence: pl.DataFrame,
-    health: pl.DataFrame,
-    batteries: pl.DataFrame,
-) -> pl.DataFrame:
-    """`DailyFeature` rows of frames as `made_days` makes them."""
-    own = feature_evidence(intervals, evidence, batteries)
-    return features.daily_features(battery_daily, own, health, batteries)
+def resistances_of(frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """`ResistanceDaily` rows of frames as `made_days` makes them."""
+    intervals, batteries = frames["intervals"], frames["batteries"]
+    steps = step_resistance(intervals, batteries)
+    return resistance_daily(resistance_evidence(intervals, batteries), steps, batteries)
+
+
+def daily_features(**frames: pl.DataFrame) -> pl.DataFrame:
+    """`DailyFeature` rows of frames as `made_days` makes them; `resistances` may be given as well."""
+    own = feature_evidence(frames["intervals"], frames["evidence"], frames["batteries"])
+    resistances = frames.get("resistances", resistances_of(frames))
+    return features.daily_features(frames["battery_daily"], own, resistances, frames["health"], frames["batteries"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from bess_pipeline.analytics.features import DATA_FAULTS, FEATURES
 from bess_pipeline.tables.anomalies import DailyFeature
-from bess_pipeline_tests.analytics.made_days import START, daily_features, made_days
+from bess_pipeline_tests.analytics.made_days import START, daily_features, made_days, resistances_of
 
 
 def features_of(frames):
@@ -77,9 +78,30 @@ def test_a_current_that_was_turned_is_a_fault_of_the_data():
 
 
 def test_steps_of_the_wrong_sign_say_nothing_of_the_resistance():
-    wrong = pl.col("step_current_voltage_sum")
+    wrong = pl.col("step_steady_current_voltage_sum")
     found = features_of(made_days(5, 30, change=lambda rows: rows.with_columns(-wrong)))
     assert value_of(found, "step_resistance").is_empty()
+
+
+def test_the_resistance_is_that_of_the_day_at_25_degrees(month):
+    """Known truth: 2 mV a cell at 1 A over 100 cells are 0.2 Ω at 22 °C, and exp(-20000/8.314·(1/295.15 - 1/298.15))
+    of that, 0.184 Ω, at 25 °C; the voltage of the charge that flows between the rows is in it as well."""
+    found = value_of(features_of(month), "step_resistance")
+    assert found.height == 5 * 30
+    assert np.exp(found["value"].median()) == pytest.approx(0.184, rel=0.1)
+
+
+def test_resistances_of_steps_and_of_means_are_not_compared(month):
+    """Means say some 40 % more than steps: from day 25 on the same battery is measured by them."""
+    measured = resistances_of(month)
+    late = pl.col("date") >= START.date() + timedelta(days=25)
+    other = measured.with_columns(
+        method=pl.when(late).then(pl.lit("means")).otherwise("method"),
+        day_resistance_ohm=pl.when(late).then(1.4 * pl.col("day_resistance_ohm")).otherwise("day_resistance_ohm"),
+    )
+    rows = value_of(features_of(month | {"resistances": other}), "step_resistance")
+    assert rows.filter(late).height == 5 * 5
+    assert rows.filter(late)["z"].null_count() == 5 * 5
 
 
 def test_days_hardly_seen_have_no_features(month):

@@ -23,10 +23,11 @@ def feature_evidence(
 def daily_features(
     battery_daily: pl.DataFrame,
     feature_evidence: pl.DataFrame,
+    resistance_daily: pl.DataFrame,
     state_of_health: pl.DataFrame,
     batteries: pl.DataFrame,
 ) -> pl.DataFrame:
-    return features.daily_features(battery_daily, feature_evidence, state_of_health, batteries)
+    return features.daily_features(battery_daily, feature_evidence, resistance_daily, state_of_health, batteries)
 
 
 @dg.multi_asset(

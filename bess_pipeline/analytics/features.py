@@ -80,9 +80,9 @@ _CELL = "cell"
 FEATURES: tuple[Feature, ...] = (
     Feature(
         "step_resistance",
-        "ln Ω",
+        "ln Ω/Ω",
         0.03,
-        "ageing, contactor, connection: logarithm of the day's resistance, at 25 °C and 50 % charge",
+        "ageing, contactor, connection: logarithm of the day's resistance over that when new, at 25 °C and 50 % charge",
         Meaning("electrical", "resistance_rise"),
         Meaning("sensor", "resistance_fall", harmless=True),
     ),
@@ -250,7 +250,7 @@ def daily_features(
             how="left",
         )
         .join(
-            resistances.select(*BATTERY_DAY, "method", step_resistance=pl.col("day_resistance_ohm").log()),
+            resistances.select(*BATTERY_DAY, "method", step_resistance=_day_growth()),
             on=BATTERY_DAY,
             how="left",
         )
@@ -265,6 +265,16 @@ def daily_features(
         .filter(pl.col("value").is_finite())
     )
     return _scored(_adjusted(values)).sort(*BATTERY_DAY, "feature")
+
+
+def _day_growth() -> pl.Expr:
+    """Logarithm of the day's resistance over that when new.
+
+    Peers differ by more than what is watched for: their median would leap whenever one of
+    them is not heard.
+    """
+    new = pl.col("resistance_ohm") / (1 + pl.col("resistance_increase_percent") / 100)
+    return (pl.col("day_resistance_ohm") / new).log()
 
 
 def _withheld() -> list[pl.Expr]:

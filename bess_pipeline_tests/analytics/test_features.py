@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -83,12 +82,32 @@ def test_steps_of_the_wrong_sign_say_nothing_of_the_resistance():
     assert value_of(found, "step_resistance").is_empty()
 
 
-def test_the_resistance_is_that_of_the_day_at_25_degrees(month):
-    """Known truth: 2 mV a cell at 1 A over 100 cells are 0.2 Ω at 22 °C, and exp(-20000/8.314·(1/295.15 - 1/298.15))
-    of that, 0.184 Ω, at 25 °C; the voltage of the charge that flows between the rows is in it as well."""
-    found = value_of(features_of(month), "step_resistance")
-    assert found.height == 5 * 30
-    assert np.exp(found["value"].median()) == pytest.approx(0.184, rel=0.1)
+def with_resistances(factor):
+    """A change of the intervals: resistances times a factor."""
+    sums = {"step_steady_current_voltage_sum": factor, "step_steady_voltage_square_sum": factor**2}
+    return lambda rows: rows.with_columns((pl.col(name) * by).alias(name) for name, by in sums.items())
+
+
+def test_the_resistance_is_that_of_the_day_over_that_when_new():
+    """Known truth: battery b1 has 20 % more from day 20 on, logarithm 0.182; the day it rises says all of it."""
+    hit = (pl.col("battery_id") == "b1") & (pl.col("timestamp") >= START + timedelta(days=20))
+    found = features_of(made_days(2, 30, change=with_resistances(pl.when(hit).then(1.2).otherwise(1.0))))
+    value = value_of(found, "step_resistance").with_columns(
+        late=pl.col("date") >= START.date() + timedelta(days=20), hit=pl.col("battery_id") == "b1"
+    )
+    assert value.height == 2 * 28
+    assert value.filter("late", "hit")["value"].to_list() == pytest.approx([0.182] * 10, abs=0.03)
+    assert value.filter(~(pl.col("late") & pl.col("hit")))["value"].to_list() == pytest.approx([0] * 46, abs=0.03)
+
+
+def test_a_peer_that_falls_silent_moves_the_resistance_of_no_other():
+    """Six batteries, each with 10 % more resistance than the one before; the largest is not heard from day 25 on."""
+    more = 1 + 0.1 * pl.col("battery_id").str.slice(1).cast(pl.Float64)
+    silent = (pl.col("battery_id") == "b5") & (pl.col("timestamp") >= START + timedelta(days=25))
+    found = features_of(made_days(6, 30, change=lambda rows: with_resistances(more)(rows.filter(~silent))))
+    adjusted = value_of(found, "step_resistance").filter(pl.col("date") >= START.date() + timedelta(days=25))
+    assert adjusted["peers"].unique().to_list() == [4]
+    assert adjusted["adjusted"].to_list() == pytest.approx([0] * 25, abs=0.04)
 
 
 def test_resistances_of_steps_and_of_means_are_not_compared(month):
@@ -97,7 +116,10 @@ def test_resistances_of_steps_and_of_means_are_not_compared(month):
     late = pl.col("date") >= START.date() + timedelta(days=25)
     other = measured.with_columns(
         method=pl.when(late).then(pl.lit("means")).otherwise("method"),
-        day_resistance_ohm=pl.when(late).then(1.4 * pl.col("day_resistance_ohm")).otherwise("day_resistance_ohm"),
+        **{
+            name: pl.when(late).then(1.4 * pl.col(name)).otherwise(name)
+            for name in ("day_resistance_ohm", "resistance_ohm")
+        },
     )
     rows = value_of(features_of(month | {"resistances": other}), "step_resistance")
     assert rows.filter(late).height == 5 * 5

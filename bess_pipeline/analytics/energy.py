@@ -51,7 +51,7 @@ def energy_evidence(
             on=BATTERY_DAY,
             how="left",
         )
-        .join(day_resistance(intervals), on=BATTERY_DAY, how="left")
+        .join(day_resistance(intervals, batteries), on=BATTERY_DAY, how="left")
         .join(last_known(telemetry), on=BATTERY_DAY, how="left")
         .join(window_sums(telemetry, intervals, offsets, health, batteries, curves), on=BATTERY_DAY, how="left")
         .select(EnergyEvidence.column_names())

@@ -7,6 +7,7 @@ import polars as pl
 from scipy.stats import t as student
 
 from bess_pipeline.analytics import resistance_filter as following
+from bess_pipeline.analytics.resistance_evidence import straight_steps
 from bess_pipeline.analytics.resistance_filter import LEAST_STEPS
 from bess_pipeline.analytics.traces import floats
 from bess_pipeline.arrays import Floats, Ints
@@ -45,24 +46,27 @@ _NORMALIZED = [
 ]  # fmt: skip
 
 
-def day_resistance(intervals: pl.DataFrame) -> pl.DataFrame:
+def day_resistance(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """Resistance of each day, as measured: the regression of voltage steps on steady current steps.
 
     Steady are steps before which the current stood still; the drift of the voltage before
-    them is taken off, since where the open-circuit curve is steep it goes on through the step.
+    them is taken off, for it goes on through the step. Those near full and near empty tell more of
+    the open-circuit curve than of the resistance, and do not count, see `straight_steps`.
 
     Args:
         intervals: `ClosedInterval5min` rows.
+        batteries: `Battery` rows.
 
     Returns:
-        One row per battery and day with `internal_resistance_ohm` [Ω]; null with fewer than 2 such steps,
-        or where the steps give no positive resistance.
+        One row per battery and day with a steady step: `internal_resistance_ohm` [Ω], null with fewer than 2 such
+        steps, or where they give no positive resistance; sorted.
     """
     sums = [f"step_steady_{name}" for name in ("count", "current_voltage_sum", "current_square_sum")]
     count, voltage, current = (pl.col(name) for name in sums)
     usable = (count >= _DAY_STEPS) & (current > 0) & (voltage > 0)
     return (
-        intervals.sort(*BATTERY, "timestamp")
+        straight_steps(intervals, batteries)
+        .sort(*BATTERY, "timestamp")
         .group_by(*BATTERY_DAY, maintain_order=True)
         .agg(pl.col(sums).sum())
         .select(*BATTERY_DAY, internal_resistance_ohm=pl.when(usable).then(voltage / current))
@@ -223,7 +227,7 @@ def step_resistance(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.Data
                 pl.Series(f"{name}{suffix}_ohm", np.where(enough, values, np.nan)).fill_nan(None)
             )
     return (
-        of_cells.join(day_resistance(intervals), on=BATTERY_DAY, how="left", maintain_order="left")
+        of_cells.join(day_resistance(intervals, batteries), on=BATTERY_DAY, how="left", maintain_order="left")
         .select(StepResistance.column_names())
         .sort(*BATTERY_DAY)
         .pipe(StepResistance.validate)

@@ -24,8 +24,9 @@ _WORST_SIGMA = 0.3
 _DAY_SIGMA = 0.01
 #: What an unknown state of charge adds [1].
 _CHARGE_SIGMA = 0.05
-#: Means count where the open-circuit curve is nearly straight from one to the next, by report and by voltage [%].
-_STRAIGHT = (20.0, 90.0)
+#: Steps and means count where the open-circuit curve is nearly straight, by report and by voltage [%]: beyond, it moves
+#: within the minute of a step as much as the resistance does. Reports err by ten points, and LFP bends from 92 % on.
+_STRAIGHT = (20.0, 80.0)
 #: Cells are this much warmer than the air around them, where nobody measures them [K].
 _OVER_AMBIENT = 2.0
 #: How unknown the temperature is: cells, ambient, nothing.
@@ -55,9 +56,7 @@ def resistance_evidence(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.
         `ResistanceEvidence` rows, sorted. A day rests on its rows and those of the day before.
     """
     plates = batteries.sort(BATTERY).with_row_index("battery_index")
-    rows = intervals.join(
-        plates.select(*BATTERY, "sampling", "battery_index", "rated_capacity_ah"), on=BATTERY, how="inner"
-    )
+    rows = _owned(intervals, plates)
     found = [_of_steps(rows, plates), _of_means(rows, plates)]
     return (
         pl.concat(found)
@@ -68,8 +67,34 @@ def resistance_evidence(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.
     )
 
 
+def straight_steps(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """The rows whose steady steps tell of the resistance: between 20 and 80 % of charge, by report and by voltage.
+
+    Leaving a full or an empty battery, the open-circuit voltage of LFP moves within the
+    minute of a step by up to five times what the resistance does.
+
+    Args:
+        intervals: `ClosedInterval5min` rows.
+        batteries: `Battery` rows.
+
+    Returns:
+        The rows, in no order, with more columns.
+    """
+    plates = batteries.sort(BATTERY).with_row_index("battery_index")
+    return _straight_steps(_owned(intervals, plates), plates)
+
+
+def _owned(intervals: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
+    named = plates.select(*BATTERY, "sampling", "battery_index", "rated_capacity_ah")
+    return intervals.join(named, on=BATTERY, how="inner")
+
+
+def _straight_steps(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
+    return _placed(rows.filter(pl.col("step_steady_count") > 0), plates).filter(_is_straight())
+
+
 def _of_steps(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
-    stepped = _placed(rows.filter(pl.col("step_steady_count") > 0), plates).filter(_is_warm())
+    stepped = _straight_steps(rows, plates).filter(_is_warm())
     weight = pl.col("step_steady_current_square_sum")
     cells = plates.select(*BATTERY, "cells_in_series")
     sums = (
@@ -96,7 +121,7 @@ def _of_means(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
     told = means.moves(_placed(averaged, plates), plates).filter(
         "tells",
         _is_warm(),
-        pl.all_horizontal(pl.col("soc", "by_voltage").is_between(*_STRAIGHT).fill_null(value=True)),
+        _is_straight(),
     )
     names = (*means.CAUSES, "volt")
     products = {f"{a}*{b}": pl.col(a) * pl.col(b) for i, a in enumerate(names) for b in names[i:]}
@@ -163,6 +188,10 @@ def _placed(rows: pl.DataFrame, plates: pl.DataFrame) -> pl.DataFrame:
 
 def _is_warm() -> pl.Expr:
     return pl.col("celsius").is_null() | pl.col("celsius").is_between(*_WARMTH)
+
+
+def _is_straight() -> pl.Expr:
+    return pl.all_horizontal(pl.col("soc", "by_voltage").is_between(*_STRAIGHT).fill_null(value=True))
 
 
 def _summed(rows: pl.DataFrame, weight: pl.Expr, *names: str) -> pl.DataFrame:

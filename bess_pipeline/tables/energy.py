@@ -58,7 +58,9 @@ class BatteryDaily(OfBatteryDay):
     temperature_mean_celsius = quantity("°C", "Mean cell temperature, time-weighted")
     temperature_max_celsius = quantity("°C", "Hottest probe of the day")
     cell_voltage_spread_p95_volt = quantity("V", "Highest minus lowest cell voltage, 95th percentile of the samples")
-    internal_resistance_ohm = quantity("Ω", "Resistance from steady current steps, as measured", low=0)
+    internal_resistance_ohm = quantity(
+        "Ω", "Resistance from steady current steps from 20 to 80 % of charge, as measured", low=0
+    )
     coverage_fraction = quantity("1", "Share of the day observed", low=0, high=1, nullable=False)
 
 
@@ -81,7 +83,9 @@ class EnergyEvidence(OfBatteryDay):
     temperature_mean_celsius = quantity("°C", "Mean cell temperature, time-weighted")
     temperature_max_celsius = quantity("°C", "Hottest probe of the day")
     cell_voltage_spread_p95_volt = quantity("V", "Highest minus lowest cell voltage, 95th percentile of the samples")
-    internal_resistance_ohm = quantity("Ω", "Resistance from steady current steps, as measured", low=0)
+    internal_resistance_ohm = quantity(
+        "Ω", "Resistance from steady current steps from 20 to 80 % of charge, as measured", low=0
+    )
     coverage_fraction = quantity("1", "Share of the day observed", low=0, high=1, nullable=False)
     into = _sum("energy in [Wh]")
     out = _sum("energy out [Wh]")

@@ -29,7 +29,9 @@ class ResistanceEvidence(OfBatteryDay):
 class StepResistance(OfBatteryDay):
     """One row per battery and UTC day with telemetry: what its current steps say alone."""
 
-    internal_resistance_ohm = quantity("Ω", "Resistance of the day from steady current steps, as measured", low=0)
+    internal_resistance_ohm = quantity(
+        "Ω", "Resistance of the day from steady current steps from 20 to 80 % of charge, as measured", low=0
+    )
     cell_loop_resistance_ohm = quantity("Ω", "Highest minus lowest cell voltage per current, over the day's steps")
     cell_loop_resistance_lower_ohm = quantity("Ω", "Lower end of its 90 % interval")
     cell_loop_resistance_upper_ohm = quantity("Ω", "Upper end of its 90 % interval")
@@ -45,7 +47,9 @@ class ResistanceDaily(OfBatteryDay):
         METHODS, "Whether resistance rests on current steps, or on changes of 5-minute means.", nullable=True
     )
     step_count = count("Steady current steps of the day, or changes of the 5-minute mean as large as a step")
-    internal_resistance_ohm = quantity("Ω", "Resistance of the day from steady current steps, as measured", low=0)
+    internal_resistance_ohm = quantity(
+        "Ω", "Resistance of the day from steady current steps from 20 to 80 % of charge, as measured", low=0
+    )
     step_temperature_celsius = quantity("°C", "Mean temperature at the steps")
     day_resistance_ohm = quantity("Ω", "Resistance of the day alone, at 25 °C and 50 % state of charge", low=0)
     resistance_ohm = quantity("Ω", "Resistance at 25 °C and 50 % state of charge", low=0)

@@ -8,15 +8,13 @@ import pytest
 from bess_pipeline.analytics.accuracy import ERRORS
 from bess_pipeline.analytics.fleet_accuracy import JUDGED, fleet_accuracy
 from bess_pipeline.sources.simulate import Plan
+from bess_pipeline_tests.analytics.made_alarms import alarms, no_features
 from bess_pipeline_tests.analytics.made_truth import FIRST, FLEET, day, plates, truth, values
 from bess_pipeline_tests.benchmarks.accuracy import plan_accuracy, table_of
 
 DAYS = 400
 PLATES = plates("a").with_columns(rated_capacity_ah=pl.lit(100.0), rated_energy_wh=pl.lit(1000.0))
 SWINGS = [0.5, 0.9, 0.1, 0.5]
-ALARMS = dict.fromkeys(("fleet_id", "battery_id", "severity", "family"), pl.String) | {
-    "detected_at": pl.Datetime("us", "UTC")
-}
 
 
 def true_soc():
@@ -71,7 +69,8 @@ def perfect():
         "cycles": pl.DataFrame(battery | {"depth_percent": [80.0], "count": [60.0]}),
         "degradation": pl.DataFrame(battery | said),
         "capacity_forecast": pl.DataFrame(battery | ahead),
-        "anomaly_events": pl.DataFrame(schema=ALARMS),
+        "anomaly_events": alarms(),
+        "daily_features": no_features(),
     }  # fmt: skip
 
 

@@ -52,13 +52,27 @@ def daily(rows):
 
 def test_the_day_as_measured_is_the_regression_over_its_steps():
     """Hand-computed: sums of 5 AV and 100 A² are 50 mΩ."""
-    assert day_resistance(steps([0.05], [25]))["internal_resistance_ohm"].to_list() == pytest.approx([0.05])
+    assert day_resistance(steps([0.05], [25]), BATTERIES)["internal_resistance_ohm"].to_list() == pytest.approx([0.05])
+
+
+@pytest.mark.parametrize("column", ["soc_bms_percent", "voltage_volt"], ids=["by report", "by voltage"])
+@pytest.mark.parametrize("end", [3.0, 99.0])
+def test_steps_near_full_and_near_empty_tell_of_the_curve_and_do_not_count(column, end):
+    """Regression: leaving full, cells of LFP at 60 s showed five times the resistance that they have."""
+    middle = {"soc_bms_percent": 50.0, "voltage_volt": made_cells.CELLS * 3.2982}
+    told = {"soc_bms_percent": end, "voltage_volt": made_cells.CELLS * (2.9 if end < 50 else 3.55)}
+    plates = made_cells.batteries("b", chemistry="LFP")
+    rows = steps([0.05, 0.25], [25, 25]).with_columns(pl.lit(value).alias(name) for name, value in middle.items())
+    is_second = pl.int_range(pl.len()) == 1
+    rows = rows.with_columns(pl.when(is_second).then(told[column]).otherwise(column).alias(column))
+    assert day_resistance(rows, plates)["internal_resistance_ohm"].to_list() == pytest.approx([0.05])
+    assert resistance_evidence(rows, plates)["date"].to_list() == [rows["date"][0]]
 
 
 @pytest.mark.parametrize(("ohms", "count"), [(0.05, 1), (-0.05, 10)], ids=["too few steps", "wrong sign"])
 def test_a_day_without_evidence_has_no_resistance(ohms, count):
     rows = steps([ohms], [25], count=count)
-    assert day_resistance(rows)["internal_resistance_ohm"].to_list() == [None]
+    assert day_resistance(rows, BATTERIES)["internal_resistance_ohm"].to_list() == [None]
     assert normalized(rows)["resistance_ohm"].to_list() == [None]
 
 

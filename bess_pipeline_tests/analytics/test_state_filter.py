@@ -178,8 +178,8 @@ def test_the_capacity_of_a_battery_unlike_the_model_is_not_believed():
 
 
 def test_a_fade_that_slows_is_followed():
-    """A capacity that falls by 4 % in two months, and ever more slowly, as lithium is lost."""
+    """A capacity that falls by 4 % in two months, and ever more slowly: four times as fast as is believed at first."""
     rows, hours, plate, curves, q = cycled(60, lost=0.04)
     _, passed = estimated(rows, hours, np.zeros(len(rows), np.int64), plate, curves)
     late = slice(len(rows) // 3, None)
-    assert np.exp(passed[late, f.CAPACITY]) == pytest.approx(q[late], abs=0.006)
+    assert np.exp(passed[late, f.CAPACITY]) == pytest.approx(q[late], abs=0.007)

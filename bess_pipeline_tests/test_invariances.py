@@ -1,4 +1,4 @@
-"""What must not matter to the numbers of a battery: the sign that its source uses, and its size."""
+"""What must not matter to the numbers of a battery: the sign that its source uses, its size, and sensors it lacks."""
 
 from datetime import date
 
@@ -65,3 +65,72 @@ def test_a_battery_of_eight_times_the_size_has_the_same_charge_cycles_and_effici
         found, expected = large[name].select(relative), small[name].select(relative)
         assert found.width > 1
         assert_frame_equal(found, expected, rel_tol=1e-6, abs_tol=1e-6)
+
+
+#: What a battery may lack: columns of the source.
+SENSORS = {
+    "reported charge": ("soc_bms_percent", "soh_bms_percent"),
+    "temperature": ("temperature_celsius", "temperature_min_celsius", "temperature_max_celsius"),
+    "cell extremes": ("cell_voltage_min_volt", "cell_voltage_max_volt"),
+    "terminal voltage": ("voltage_volt",),
+}
+#: Estimates with a 90 % interval: table, and beginning of their columns.
+ESTIMATES = (
+    ("telemetry_5min", "soc", "percent"),
+    ("state_of_health", "soh", "percent"),
+    ("state_of_health", "soh_usable", "percent"),
+    ("state_of_health", "resistance", "ohm"),
+)
+#: Half an interval is so many standard errors.
+HALF_90 = 1.645
+#: No estimate may shift by more than so many standard errors. By voltage alone the plateau of LFP does not tell which
+#: steps count for the resistance (docs/methods/resistance_and_balance.md).
+MOST_SHIFT = 2.0
+MORE_SHIFT = {("LFP", "reported charge", "resistance"): 2.7}
+
+
+@pytest.fixture(scope="module", params=["LFP", "NMC"])
+def with_all_sensors(request):
+    """Samples, nameplates and curves of two batteries over 45 days, and their tables."""
+    plan = Plan("less", batteries=2, days=45, seed=72, interval_seconds=300, faults=(), data_faults=False,
+                chemistry=request.param)  # fmt: skip
+    simulated = simulate(plan)
+    plates = plates_of(simulated)
+    points = published_curve(simulated.cells, plan)
+    curves = plates.select("fleet_id", "battery_id").join(points, how="cross").cast(OcvPoint.create_empty().schema)
+    samples = delivered(plan, simulated.samples).rows
+    wanted = {table for table, _, _ in ESTIMATES}
+    return samples, plates, curves, fleet_tables(samples, plates, curves, wanted=wanted)
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_a_sensor_less_widens_estimates_and_shifts_none_by_more_than_two_standard_errors(with_all_sensors, sensor):
+    samples, plates, curves, full = with_all_sensors
+    chemistry = plates["chemistry"][0]
+    less = fleet_tables(
+        samples.drop(SENSORS[sensor], strict=False), plates, curves, wanted={table for table, _, _ in ESTIMATES}
+    )
+    judged = set()
+    for table, name, unit in ESTIMATES:
+        value, lower, upper = f"{name}_{unit}", f"{name}_lower_{unit}", f"{name}_upper_{unit}"
+        key = ["battery_id", "timestamp" if table == "telemetry_5min" else "date"]
+        both = (
+            less[table]
+            .select(*key, value, lower, upper)
+            .join(full[table].select(*key, value, lower, upper), on=key, suffix="_full")
+            .drop_nulls()
+            .with_columns(
+                width=pl.col(upper) - pl.col(lower), width_full=pl.col(f"{upper}_full") - pl.col(f"{lower}_full")
+            )
+        )
+        if both.is_empty():
+            continue
+        judged.add(name)
+        shifts = both.select((pl.col(value) - pl.col(f"{value}_full")).abs() / (pl.col("width") / 2 / HALF_90))
+        assert shifts.to_series().max() <= MORE_SHIFT.get((chemistry, sensor, name), MOST_SHIFT), name
+        wider = both["width"] / both["width_full"]
+        # An interval also rests on the state that it is told for, which moves with the estimate: hence a few percent.
+        assert wider.median() >= 0.98, (name, wider.median())
+        assert wider.min() >= 0.95, (name, wider.min())
+    assert judged >= {"soc", "soh"}
+    assert ("soh_usable" in judged) == (sensor != "cell extremes")

@@ -57,6 +57,24 @@ class LimitEpisode(OfBattery):
     intervals = count("Intervals of 5 minutes outside the limit")
 
 
+class AnomalySignal(OfBatteryDay):
+    """One row per battery, UTC day, lane, component, feature and direction in which a lane saw something."""
+
+    lane = key("Lane that saw it")
+    component = key("Cell, probe or sensor; empty for the battery as a whole")
+    feature = key("What moved")
+    direction = choice(("up", "down"), "Where to.", primary_key=True)
+    statistic = number("What the lane has gathered up to the end of the day, in its own unit", low=0, nullable=False)
+    family = choice(FAMILIES, "What part of the system is unusual.")
+    kind = label("What it looks like")
+    severity = choice(SEVERITIES, "How much it matters once it is raised.")
+    started_at = instant("Start of the unusual data")
+    raised_at = instant("End of the last sample needed to raise it that day; null while not raised", nullable=True)
+    value = number("Value of the feature that day, in its unit")
+    z = number("Robust z-score of the value, where the lane has one")
+    peers = count("What it was compared with that day: batteries, or cells", nullable=True)
+
+
 class AnomalyScore(OfBatteryDay):
     """One row per battery, UTC day and detector: how unusual the day was."""
 

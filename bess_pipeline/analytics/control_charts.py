@@ -36,10 +36,11 @@ class ControlChart:
         φ of the noise                           0.0    0.5    0.8    0.9    0.95
         scale blind to memory, threshold 15    0.001   0.04   1.36   2.60   2.79
         as it is, threshold 8                  0.000   0.03   0.06   0.07   0.08
+        as it is, threshold 10                 0.000  0.012   0.04   0.05   0.05
         as it is, threshold 12                 0.000  0.003   0.03   0.02   0.05
-        as it is, threshold 15                 0.000  0.003   0.01   0.01   0.04
 
-    Fourteen features at the threshold of 12 stay below half a false alarm a year.
+    Fifteen features, most with φ below 0.5 and a floor above their noise, stay below half a false
+    alarm a year at the threshold of 10, and by far where there are peers: see `unrest`.
 
     Attributes:
         reference: Length of the trailing window, its recent end included.
@@ -66,8 +67,8 @@ class ControlChart:
     fewest: int = 14
     clip: float = 4.0
     slack: float = 1.0
-    threshold: float = 12.0
-    ceiling: float = 24.0
+    threshold: float = 10.0
+    ceiling: float = 20.0
     patience: timedelta = timedelta(days=21)
     accepted: timedelta = timedelta(days=90)
 
@@ -136,7 +137,14 @@ def _renewed(state: Numbers, day: int, constants: Numbers) -> bool:
 
 @njit(cache=True)
 def _robust_scores(  # noqa: C901 - one state machine, read from top to bottom
-    series: Days, days: Days, levels: Days, values: Numbers, floors: Numbers, window: Days, constants: Numbers
+    series: Days,
+    days: Days,
+    levels: Days,
+    values: Numbers,
+    floors: Numbers,
+    unrest: Numbers,
+    window: Days,
+    constants: Numbers,
 ) -> Numbers:
     reference, recent, fewest = window
     scores = np.full(len(values), np.nan)
@@ -171,7 +179,7 @@ def _robust_scores(  # noqa: C901 - one state machine, read from top to bottom
                 known = True
         if not known:
             continue
-        scores[i] = (values[i] - centre) / max(sigma, floors[i])
+        scores[i] = (values[i] - centre) / (max(sigma, floors[i]) * unrest[i])
         was_open = not np.isnan(state[_OPEN_SINCE])
         _advance(state, day, scores[i], constants)
         if not np.isnan(state[_OPEN_SINCE]):
@@ -215,7 +223,14 @@ def _others_median(group: Days, values: Numbers) -> Numbers:
 
 
 def robust_scores(
-    series: Days, days: Days, levels: Days, values: Numbers, floors: Numbers, *, chart: ControlChart = CHART
+    series: Days,
+    days: Days,
+    levels: Days,
+    values: Numbers,
+    floors: Numbers,
+    *,
+    unrest: Numbers | None = None,
+    chart: ControlChart = CHART,
 ) -> Numbers:
     """How far each day's value is from the days before it, in robust standard deviations.
 
@@ -229,6 +244,7 @@ def robust_scores(
             another level than one without peers.
         values: The values, none of them NaN.
         floors: Least standard deviation credited to each row, in the unit of the values.
+        unrest: By what the standard deviation of each row is multiplied [1], see `unrest`; 1 where it is left out.
         chart: Constants.
 
     Returns:
@@ -242,7 +258,8 @@ def robust_scores(
         array([ nan, 5.59])
     """
     window = np.array([chart.reference.days, chart.recent.days, chart.fewest])
-    return np.asarray(_robust_scores(series, days, levels, values, floors, window, _constants(chart)))
+    calm = np.ones(len(values)) if unrest is None else unrest
+    return np.asarray(_robust_scores(series, days, levels, values, floors, calm, window, _constants(chart)))
 
 
 def cumulative_sums(series: Days, days: Days, scores: Numbers, *, chart: ControlChart = CHART) -> Numbers:
@@ -281,6 +298,29 @@ def others_median(group: Days, values: Numbers) -> Numbers:
         array([4., 4., 2., 2.])
     """
     return np.asarray(_others_median(group, values))
+
+
+def unrest(group: Days, scores: Numbers) -> Numbers:
+    """By how much the others of a group are further from their own past than noise puts them, at least 1.
+
+    A change of season or of use moves many batteries of a fleet at once, each by its own
+    amount, so that taking off the median of the peers is not enough. The median magnitude of
+    the others' scores over that of a normal distribution says how unusual the day is
+    for everybody; what it is for one battery has to be held against that.
+
+    Args:
+        group: Number of the group of each row; rows of a group are neighbours.
+        scores: Scores [σ], their magnitudes ascending within a group.
+
+    Returns:
+        Factors [1]; 1 for a value that is alone.
+
+    Examples:
+        >>> unrest(np.zeros(4, dtype=np.int64), np.array([0.1, 2.0, -2.0, 6.0])).round(2)
+        array([2.97, 2.97, 2.97, 2.97])
+    """
+    typical = np.nan_to_num(others_median(group, np.abs(scores)))
+    return np.asarray(np.maximum(1.0, MAD_TO_SIGMA * typical))
 
 
 def _constants(chart: ControlChart) -> Numbers:

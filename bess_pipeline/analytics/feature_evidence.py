@@ -23,6 +23,13 @@ _MIDDLE: dict[str, tuple[float, float]] = {
 }
 #: What the current may add to a cell's voltage between those ends [V].
 _LOAD = 0.03
+#: Standard deviation of the current from which on a slope on it says something [C].
+_VARIED = 0.02
+#: Batteries that a fleet needs for its median to be one of peers.
+PEERS = 5
+#: Least current of the peers, and the largest ratio to it of a battery that does the same: one that is full or empty
+#: before the others does not [C, 1].
+_ACTIVE, _ALIKE = 0.05, 1.25
 #: Width of the classes of how far into a steep end a day reached [V].
 _REACH = 0.15
 
@@ -62,10 +69,11 @@ def _day_values(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFram
     middle = (pl.col("cell_voltage_min_volt") + pl.col("cell_voltage_max_volt")) / 2
     rate = pl.col("current_ampere") / rated
     spread = pl.when(several).then(pl.col("cell_voltage_max_volt") - pl.col("cell_voltage_min_volt"))
-    rows = rows.with_columns(
+    small = pl.col("current_abs_max_ampere") < _IDLE_RATE * rated
+    calm = (small.cast(pl.Int8).rolling_sum(6) == 6) & unbroken
+    rows = _with_peers(rows.with_columns(rate=rate)).with_columns(
         resting=(still & unbroken & mean_cell.is_between(low, high)).fill_null(value=False),
-        idle=(pl.col("current_abs_max_ampere") < _IDLE_RATE * rated) & (pl.col("current_ampere") != 0),
-        rate=rate,
+        idle=calm & (pl.col("current_ampere") != 0),
         rate_abs=rate.abs(),
         spread=spread,
         spread_middle=pl.when(mean_cell.is_between(low - _LOAD, high + _LOAD)).then(spread),
@@ -94,8 +102,24 @@ def _day_values(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFram
         temperature_mean=_where(pl.col("temperature_celsius").count() >= 72, pl.col("temperature_celsius").mean()),
         temperature_over_ambient=_where(pl.col("over_ambient").count() >= 72, pl.col("over_ambient").mean()),
         throughput=_where(pl.col("rate_abs").mean() >= 0.005, pl.col("rate_abs").mean().log()),
+        current_share=_share(fewest),
         idle_current=_where(pl.col("rate").filter("idle").count() >= 6, pl.col("rate").filter("idle").median()),
     )
+
+
+def _with_peers(rows: pl.DataFrame) -> pl.DataFrame:
+    """The median rate of the fleet at the same time, where enough of its batteries are heard."""
+    usual = rows.group_by("fleet_id", "timestamp").agg(
+        peers_rate=_where(pl.col("rate").count() >= PEERS, pl.col("rate").median())
+    )
+    return rows.join(usual, on=["fleet_id", "timestamp"], how="left", maintain_order="left")
+
+
+def _share(fewest: int) -> pl.Expr:
+    """Median logarithm of the rate over that of the peers, of the intervals in which both do about the same."""
+    ratio = pl.col("rate") / pl.col("peers_rate")
+    alike = (pl.col("peers_rate").abs() >= _ACTIVE) & ratio.is_between(1 / _ALIKE, _ALIKE)
+    return _where(alike.sum() >= fewest, ratio.filter(alike).log().median())
 
 
 def _where(enough: pl.Expr, value: pl.Expr) -> pl.Expr:
@@ -107,7 +131,7 @@ def _slope(of: str, on: str, fewest: int) -> pl.Expr:
     both = pl.col(of).is_not_null() & pl.col(on).is_not_null()
     x, y = pl.col(on).filter(both), pl.col(of).filter(both)
     spread = (x * x).mean() - x.mean() ** 2
-    return _where((both.sum() >= fewest) & (spread > 0.02**2), ((x * y).mean() - x.mean() * y.mean()) / spread)
+    return _where((both.sum() >= fewest) & (spread > _VARIED**2), ((x * y).mean() - x.mean() * y.mean()) / spread)
 
 
 def _evidence_values(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:

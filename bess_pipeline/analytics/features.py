@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.control_charts import others_median, robust_scores
+from bess_pipeline.analytics.control_charts import others_median, robust_scores, unrest
+from bess_pipeline.analytics.feature_evidence import PEERS
+from bess_pipeline.arrays import Floats
+from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.resistance import METHODS
 
 #: Least share of the day that a feature needs.
 COVERAGE = 0.25
-#: Batteries that a fleet needs on a day for its median to be one of peers.
-PEERS = 5
+#: Over which time a change of the capacity is looked at.
+_FOUR_WEEKS = timedelta(days=28)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Feature:
         up: Meaning of a lasting rise.
         down: Meaning of a lasting fall.
         needs_peers: Whether the value says nothing without peers, because seasons and use move it.
+        has_past: Whether a day is held against the battery's own past; else against zero: a change is one already.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Feature:
     up: Meaning
     down: Meaning
     needs_peers: bool = False
+    has_past: bool = True
 
 
 @dataclass(frozen=True)
@@ -160,18 +165,26 @@ FEATURES: tuple[Feature, ...] = (
         Meaning("thermal", "hot_spot_falls", harmless=True),
     ),
     Feature(
+        "current_share",
+        "ln C/C",
+        0.004,
+        "gain of the current sensor: logarithm of the current over that of the peers at the same time, median",
+        Meaning("sensor", "current_above_peers"),
+        Meaning("sensor", "current_below_peers"),
+    ),
+    Feature(
         "throughput",
         "ln C",
         0.005,
-        "gain of the current sensor: logarithm of the mean |I| in C; info, since dispatch may share as it likes",
-        Meaning("sensor", "current_above_peers", harmless=True),
-        Meaning("sensor", "current_below_peers", harmless=True),
+        "use beside the peers: logarithm of the mean |I| in C; info, since dispatch may share as it likes",
+        Meaning("sensor", "throughput_above_peers", harmless=True),
+        Meaning("sensor", "throughput_below_peers", harmless=True),
         needs_peers=True,
     ),
     Feature(
         "idle_current",
         "C",
-        0.0005,
+        0.001,
         "offset of the current sensor: median current while the battery idles",
         Meaning("sensor", "current_offset"),
         Meaning("sensor", "current_offset"),
@@ -180,9 +193,19 @@ FEATURES: tuple[Feature, ...] = (
         "capacity",
         "ln Ah/Ah",
         0.01,
-        "capacity drop, knee: logarithm of capacity over rated capacity",
+        "capacity drop: logarithm of capacity over rated capacity",
         Meaning("capacity", "capacity_gain", harmless=True),
         Meaning("capacity", "capacity_drop"),
+    ),
+    Feature(
+        "capacity_change",
+        "ln Ah/Ah",
+        0.015,
+        "knee, capacity drop: logarithm of capacity over that of four weeks ago, in standard errors of the latter; "
+        "a loss that goes on for months is soon part of the battery's past and no longer moves `capacity`",
+        Meaning("capacity", "capacity_regained", harmless=True),
+        Meaning("capacity", "capacity_loss"),
+        has_past=False,
     ),
     Feature(
         "round_trip_efficiency",
@@ -242,13 +265,7 @@ def daily_features(
             on=BATTERY_DAY,
             how="left",
         )
-        .join(
-            health.join(batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY).select(
-                *BATTERY_DAY, capacity=(pl.col("capacity_ah") / pl.col("rated_capacity_ah")).log()
-            ),
-            on=BATTERY_DAY,
-            how="left",
-        )
+        .join(_capacities(health, batteries), on=BATTERY_DAY, how="left")
         .join(
             resistances.select(*BATTERY_DAY, "method", step_resistance=_day_growth()),
             on=BATTERY_DAY,
@@ -257,7 +274,7 @@ def daily_features(
     )
     names = [feature.name for feature in FEATURES]
     faults = [fault.name for fault in DATA_FAULTS]
-    alike = ("observed_until", "depth", "height", "method")
+    alike = ("observed_until", "depth", "height", "method", "capacity_error")
     values = (
         days.with_columns(*_withheld())
         .select(*BATTERY_DAY, *alike, *names, *faults)
@@ -265,6 +282,19 @@ def daily_features(
         .filter(pl.col("value").is_finite())
     )
     return _scored(_adjusted(values)).sort(*BATTERY_DAY, "feature")
+
+
+def _capacities(health: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """Capacity of each day, its change in four weeks, and the standard error of the capacity four weeks ago."""
+    own = health.join(batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY).select(
+        *BATTERY_DAY,
+        capacity=(pl.col("capacity_ah") / pl.col("rated_capacity_ah")).log(),
+        error=(pl.col("soh_upper_percent") - pl.col("soh_lower_percent")) / (2 * NORMAL_90 * pl.col("soh_percent")),
+    )
+    then = own.select(*BATTERY, pl.col("date") + _FOUR_WEEKS, before="capacity", capacity_error="error")
+    return own.join(then, on=BATTERY_DAY, how="left").select(
+        *BATTERY_DAY, "capacity", "capacity_error", capacity_change=pl.col("capacity") - pl.col("before")
+    )
 
 
 def _day_growth() -> pl.Expr:
@@ -333,18 +363,43 @@ def _level() -> pl.Expr:
     return 2 * reach + (pl.col("peers") >= PEERS - 1).cast(pl.Int64)
 
 
+def _unrest(rows: pl.DataFrame) -> Floats:
+    """How unusual each row's day is for its peers, where there are enough: see `control_charts.unrest`."""
+    group = ("fleet_id", "feature", "date")
+    ordered = (
+        rows.with_row_index("place").filter(pl.col("z").is_not_nan()).sort(*group, pl.col("z").abs(), "battery_id")
+    )
+    numbers = ordered.select(pl.struct(group).rle_id().cast(pl.Int64)).to_series().to_numpy()
+    others = ordered.select(pl.len().over(group)).to_series().to_numpy() - 1
+    factors = np.ones(rows.height)
+    factors[ordered["place"].to_numpy()] = np.where(others >= PEERS - 1, unrest(numbers, ordered["z"].to_numpy()), 1.0)
+    return factors
+
+
 def _scored(values: pl.DataFrame) -> pl.DataFrame:
     """Adjusted values with their robust scores."""
     ordered = values.sort("feature", *BATTERY_DAY)
     rows = ordered.drop_nulls("adjusted")
     floors = {feature.name: feature.floor for feature in FEATURES}
-    score = robust_scores(
-        rows.select(pl.struct("feature", *BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy(),
-        (rows["date"] - date(1970, 1, 1)).dt.total_days().to_numpy(),
-        rows.select(_level()).to_series().to_numpy(),
-        rows["adjusted"].to_numpy(),
-        rows["feature"].replace_strict(floors, return_dtype=pl.Float64).to_numpy().astype(np.float64),
+    numbers = rows.select(
+        series=pl.struct("feature", *BATTERY).rle_id().cast(pl.Int64),
+        day=pl.col("date").to_physical().cast(pl.Int64),
+        level=_level(),
+        has_past=~pl.col("feature").is_in([feature.name for feature in FEATURES if not feature.has_past]),
+        floor=pl.max_horizontal(
+            pl.col("feature").replace_strict(floors, return_dtype=pl.Float64),
+            pl.when(pl.col("feature") == "capacity_change").then(pl.col("capacity_error")),
+        ),
     )
+    series, days, levels, has_past, floor = (numbers[name].to_numpy() for name in numbers.columns)
+
+    def scores(factors: Floats) -> Floats:
+        value = rows["adjusted"].to_numpy()
+        return np.where(
+            has_past, robust_scores(series, days, levels, value, floor, unrest=factors), value / (floor * factors)
+        )
+
+    score = scores(_unrest(rows.with_columns(z=pl.Series(scores(np.ones(rows.height))))))
     scored = rows.with_columns(z=pl.Series(score).fill_nan(None))
     unscored = ordered.filter(pl.col("adjusted").is_null()).with_columns(z=pl.lit(None, pl.Float64))
     return pl.concat([scored, unscored]).select(

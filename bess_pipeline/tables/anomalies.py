@@ -26,6 +26,7 @@ class FeatureEvidence(OfBatteryDay):
     temperature_mean = number("Mean temperature [°C]")
     temperature_over_ambient = number("Mean temperature above the air [K]")
     throughput = number("Logarithm of the mean magnitude of the current [C]")
+    current_share = number("Median logarithm of the current over the median current of the peers")
     idle_current = number("Median current while the battery idles [C]")
     flagged_fraction = quantity("1", "Share of the samples out of range", low=0)
     still_fraction = quantity("1", "Share of the samples that stand still", low=0)
@@ -79,7 +80,12 @@ class AnomalyScore(OfBatteryDay):
     """One row per battery, UTC day and detector: how unusual the day was."""
 
     detector = key("Detector")
-    score = number("0 is ordinary, 1 is certain; comparable between detectors", low=0, high=1, nullable=False)
+    score = number(
+        "Share of healthy battery-days that are less unusual; comparable between detectors",
+        low=0,
+        high=1,
+        nullable=False,
+    )
 
 
 class AnomalyEvent(dy.Schema):
@@ -99,5 +105,8 @@ class AnomalyEvent(dy.Schema):
     ended_at = instant("End of the unusual data; null while open", nullable=True)
     detected_at = instant("End of the last sample needed to raise the event, in data time")
     detected_on = day("UTC day of the detection", primary_key=False)
-    score = number("0 to 1, comparable between detectors", low=0, high=1, nullable=False)
-    evidence = label("What the event rests on, as JSON")
+    score = number(
+        "Share of healthy battery-days that are less unusual than that of detection", low=0, high=1, nullable=False
+    )
+    evidence = label("What the event rests on, as JSON: features of the day of detection, and a series to plot")
+    next_step = label("What to do next")

@@ -193,6 +193,13 @@ LIMIT_MEMORY = Table("limit_memory", memory.EpochMemory, "evidence", "fleet", _B
 LIMIT_EPISODES = Table(
     "limit_episodes", anomalies.LimitEpisode, "gold", "fleet", ("battery_id", "code", "started_at"), until="settled_at"
 )
+ANOMALY_SIGNALS = Table(
+    "anomaly_signals",
+    anomalies.AnomalySignal,
+    "gold",
+    "fleet",
+    (*_BATTERY_DAY, "lane", "component", "feature", "direction"),
+)
 ANOMALY_SCORES = Table("anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"))
 ANOMALY_EVENTS = Table("anomaly_events", anomalies.AnomalyEvent, "gold", "fleet", ("detected_at", "event_id"))
 BATTERY_LATEST = Table("battery_latest", fleet.BatteryLatest, "gold", "fleet", ("battery_id",))

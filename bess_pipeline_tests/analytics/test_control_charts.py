@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bess_pipeline.analytics.control_charts import CHART, cumulative_sums, others_median, robust_scores
+from bess_pipeline.analytics.control_charts import CHART, cumulative_sums, others_median, robust_scores, unrest
 
 
 class PlainChart:
@@ -49,11 +49,11 @@ class PlainChart:
     def take(self, day, z):
         step = min(max(z, -4.0), 4.0)
         self.scored = day
-        self.up = min(max(0.0, self.up + step - 1), 24.0)
-        self.down = min(max(0.0, self.down - step - 1), 24.0)
+        self.up = min(max(0.0, self.up + step - 1), 20.0)
+        self.down = min(max(0.0, self.down - step - 1), 20.0)
         self.up_since = None if self.up == 0 else self.up_since if self.up_since is not None else day
         self.down_since = None if self.down == 0 else self.down_since if self.down_since is not None else day
-        if max(self.up, self.down) < 12:
+        if max(self.up, self.down) < 10:
             self.open_since = None
         elif self.open_since is None:
             self.open_since = day
@@ -162,3 +162,28 @@ def test_a_lasting_shift_stays_an_alarm_for_90_days_and_is_then_the_battery_s_ow
     alarm = days[sums[:, 0] >= CHART.threshold]
     assert 103 <= alarm.min() <= 110
     assert 88 <= alarm.max() - alarm.min() <= 90
+
+
+@given(st.lists(st.lists(st.floats(-10, 10), min_size=2, max_size=7), min_size=1, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_unrest_is_how_far_the_others_are_from_their_own_past(groups):
+    groups = [sorted(group, key=abs) for group in groups]
+    numbers = np.repeat(np.arange(len(groups)), [len(group) for group in groups]).astype(np.int64)
+    expected = [
+        max(1.0, 1.4826 * float(np.median(np.abs([*group[:i], *group[i + 1 :]]))))
+        for group in groups
+        for i in range(len(group))
+    ]
+    assert unrest(numbers, np.concatenate(groups)) == pytest.approx(expected)
+
+
+def test_unrest_widens_the_scores_of_its_day():
+    days = np.arange(60)
+    same = np.zeros(60, dtype=np.int64)
+    values = np.where(days >= 50, 5.0, days % 2.0)
+    calm, restless = (
+        robust_scores(same, days, same, values, np.full(60, 0.1), unrest=np.where(days >= 50, by, 1.0))
+        for by in (1.0, 3.0)
+    )
+    assert restless[50:53] == pytest.approx(calm[50:53] / 3.0)
+    assert restless[:50] == pytest.approx(calm[:50], nan_ok=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bess_pipeline.analytics.features import DATA_FAULTS, FEATURES
 from bess_pipeline.tables.anomalies import DailyFeature
+from bess_pipeline.tables.keys import BATTERY_DAY
 from bess_pipeline_tests.analytics.made_days import START, daily_features, made_days, resistances_of
 
 
@@ -124,6 +125,45 @@ def test_resistances_of_steps_and_of_means_are_not_compared(month):
     rows = value_of(features_of(month | {"resistances": other}), "step_resistance")
     assert rows.filter(late).height == 5 * 5
     assert rows.filter(late)["z"].null_count() == 5 * 5
+
+
+def test_a_gain_of_the_current_sensor_is_seen_beside_the_peers():
+    """Known truth: the currents of battery b1 are 3 % larger from day 25 on, ln 1.03 = 0.0296."""
+    hit = (pl.col("battery_id") == "b1") & (pl.col("timestamp") >= START + timedelta(days=25))
+    gain = pl.when(hit).then(1.03).otherwise(1.0)
+    found = features_of(made_days(6, 30, change=lambda rows: rows.with_columns(pl.col("current_ampere") * gain)))
+    share = value_of(found, "current_share").with_columns(
+        hit=(pl.col("battery_id") == "b1") & (pl.col("date") >= START.date() + timedelta(days=25))
+    )
+    before = share.filter(~pl.col("hit"))["value"].median()
+    assert share.filter("hit")["value"].to_list() == pytest.approx([0.0296 + before] * 5, abs=0.01)
+    assert share.filter("hit")["z"].min() > 1.5
+    assert value_of(features_of(made_days(4, 5)), "current_share").is_empty()
+
+
+def test_a_loss_that_never_ends_is_a_change_on_every_day():
+    """Known truth: battery b1 loses 0.2 % a day from day 50 on: 5.6 % in four weeks."""
+    long = made_days(6, 130)
+    day = (pl.col("date") - START.date()).dt.total_days()
+    lost = pl.when(pl.col("battery_id") == "b1").then((day - 50).clip(0) * 0.002).otherwise(0.0)
+    known = {"capacity_ah": 98.0, "soh_percent": 98.0, "soh_lower_percent": 97.0, "soh_upper_percent": 99.0}
+    health = long["battery_daily"].select(
+        *BATTERY_DAY, *(((-lost).exp() * value).alias(name) for name, value in known.items())
+    )
+    found = features_of(long | {"health": health})
+    change = value_of(found, "capacity_change", battery_id="b1").filter(day >= 100)
+    assert change["value"].to_list() == pytest.approx([-0.056] * change.height)
+    assert change["z"].max() < -2.5
+    assert value_of(found, "capacity_change", battery_id="b2")["z"].abs().max() < 0.5
+
+
+def test_a_day_unusual_for_all_is_no_battery_s_own():
+    """From day 25 on every battery is warmer by another amount; the scores of such days are held against each other."""
+    late = pl.col("timestamp") >= START + timedelta(days=25)
+    warmth = pl.when(late).then(2.0 * pl.col("battery_id").str.slice(1).cast(pl.Float64)).otherwise(0.0)
+    found = features_of(made_days(7, 30, change=lambda rows: rows.with_columns(pl.col("temperature_celsius") + warmth)))
+    scores = value_of(found, "temperature_mean").filter(pl.col("date") >= START.date() + timedelta(days=25))["z"]
+    assert 1.0 < scores.abs().max() < 3.0
 
 
 def test_days_hardly_seen_have_no_features(month):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import anomalies, features, fleet, limits
+from bess_pipeline.analytics import anomalies, features, fleet, lanes, limits, signals
 from bess_pipeline.analytics import feature_evidence as days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
@@ -42,16 +42,30 @@ def limited(
     yield dg.Output(found.memory, catalog.LIMIT_MEMORY.name)
 
 
+@dg.asset(**spec(catalog.ANOMALY_SIGNALS))
+def anomaly_signals(
+    daily_features: pl.DataFrame, limit_episodes: pl.DataFrame, degradation: pl.DataFrame
+) -> pl.DataFrame:
+    return pl.concat(
+        [
+            signals.statistics_signals(daily_features),
+            signals.data_signals(daily_features),
+            signals.limit_signals(limit_episodes),
+            signals.ageing_signals(degradation),
+        ]
+    )
+
+
 @dg.asset(**spec(catalog.ANOMALY_SCORES))
-def anomaly_scores(daily_features: pl.DataFrame, limit_episodes: pl.DataFrame) -> pl.DataFrame:
-    return anomalies.anomaly_scores(daily_features, limit_episodes)
+def anomaly_scores(anomaly_signals: pl.DataFrame, daily_features: pl.DataFrame) -> pl.DataFrame:
+    return lanes.anomaly_scores(anomaly_signals, daily_features)
 
 
 @dg.asset(**spec(catalog.ANOMALY_EVENTS))
 def anomaly_events(
-    daily_features: pl.DataFrame, anomaly_scores: pl.DataFrame, limit_episodes: pl.DataFrame
+    anomaly_signals: pl.DataFrame, limit_episodes: pl.DataFrame, daily_features: pl.DataFrame
 ) -> pl.DataFrame:
-    return anomalies.anomaly_events(daily_features, anomaly_scores, limit_episodes)
+    return anomalies.anomaly_events(anomaly_signals, limit_episodes, daily_features)
 
 
 @dg.asset(**spec(catalog.BATTERY_LATEST))

@@ -35,7 +35,10 @@ _KIND = {
     "knee": "The loss of capacity speeds up: plan a capacity test and the replacement; reduce depth and warmth.",
     "capacity_loss": "Lost more capacity in four weeks than estimates err: plan a capacity test.",
     "capacity_drop": "Lost capacity within days: plan a capacity test; a group of cells may have dropped out.",
-    "thermal_runaway_precursor": "Stop the battery, keep people away, follow the emergency plan, then call the maker.",
+    "hot_spot_within_hours": "Possible precursor of a thermal runaway: stop the battery, keep people away, look at it "
+    "from afar (infrared, gas), follow the emergency plan.",
+    "cell_falls_within_hours": "A cell fell within hours, as a short does: stop the battery, watch its temperature and "
+    "the cell at rest; follow the emergency plan if either moves on.",
     "current_sign": "The sign of the current was wrong for a time and was put right: check the fleet file and the BMS.",
     "temperature_unit": "Degrees Fahrenheit came for a time and were converted: check the logger's settings.",
     "soc_unit": "The state of charge came as a fraction for a time and was converted: check the logger's settings.",

@@ -22,7 +22,7 @@ _MIDDLE: dict[str, tuple[float, float]] = {
     "lead_acid": (2.0, 2.13),
 }
 #: What the current may add to a cell's voltage between those ends [V].
-_LOAD = 0.03
+LOAD = 0.03
 #: Standard deviation of the current from which on a slope on it says something [C].
 _VARIED = 0.02
 #: Batteries that a fleet needs for its median to be one of peers.
@@ -54,15 +54,21 @@ def feature_evidence(intervals: pl.DataFrame, evidence: pl.DataFrame, batteries:
     )
 
 
+def middle_of(chemistry: str) -> tuple[pl.Expr, pl.Expr]:
+    """Voltage of a cell [V] between which the open-circuit curve is not steep, by the column of its chemistry."""
+    low, high = (
+        pl.col(chemistry).replace_strict({name: pair[side] for name, pair in _MIDDLE.items()}) for side in (0, 1)
+    )
+    return low, high
+
+
 def _day_values(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """What a day's intervals say, one row per battery and day."""
     plates = batteries.select(*BATTERY, "chemistry", "rated_capacity_ah", "cells_in_series")
     rows = intervals.join(plates, on=BATTERY, how="inner").sort(*BATTERY, "timestamp")
     cells, rated = pl.col("cells_in_series"), pl.col("rated_capacity_ah")
     mean_cell = pl.col("voltage_volt") / cells
-    low, high = (
-        pl.col("chemistry").replace_strict({name: pair[side] for name, pair in _MIDDLE.items()}) for side in (0, 1)
-    )
+    low, high = middle_of("chemistry")
     still = (pl.col("current_abs_max_ampere") <= _REST_RATE * rated).cast(pl.Int8).rolling_sum(6) == 6
     unbroken = pl.col("timestamp") - pl.col("timestamp").shift(5) == pl.duration(minutes=25)
     several = pl.col("cells_in_series") > 1
@@ -76,12 +82,12 @@ def _day_values(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFram
         idle=calm & (pl.col("current_ampere") != 0),
         rate_abs=rate.abs(),
         spread=spread,
-        spread_middle=pl.when(mean_cell.is_between(low - _LOAD, high + _LOAD)).then(spread),
+        spread_middle=pl.when(mean_cell.is_between(low - LOAD, high + LOAD)).then(spread),
         below=pl.when(several).then(pl.col("voltage_min_volt") / cells - pl.col("cell_voltage_min_volt")),
-        above=pl.when(several & (mean_cell < high + _LOAD)).then(
+        above=pl.when(several & (mean_cell < high + LOAD)).then(
             pl.col("cell_voltage_max_volt") - pl.col("voltage_max_volt") / cells
         ),
-        outside=pl.when(several & mean_cell.is_between(low - _LOAD, high + _LOAD)).then(mean_cell - middle),
+        outside=pl.when(several & mean_cell.is_between(low - LOAD, high + LOAD)).then(mean_cell - middle),
         depth=((low - mean_cell) / _REACH).ceil().clip(0, 2),
         height=((mean_cell - high) / _REACH).ceil().clip(0, 2),
         over_ambient=pl.col("temperature_celsius") - pl.col("ambient_temperature_celsius"),

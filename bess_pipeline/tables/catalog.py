@@ -19,6 +19,7 @@ from bess_pipeline.tables import (
     energy,
     fleet,
     health,
+    hours,
     landing,
     memory,
     quality,
@@ -188,6 +189,9 @@ CAPACITY_FORECAST = Table(
     "capacity_forecast", degradation.CapacityForecast, "gold", "fleet", (*_BATTERY_AS_OF, "date"), until="as_of"
 )
 FEATURE_EVIDENCE = Table("feature_evidence", anomalies.FeatureEvidence, "evidence", "fleet", _BATTERY_DAY)
+HOURLY_EVIDENCE = Table("hourly_evidence", hours.HourlyEvidence, "evidence", "fleet", _BATTERY_TIME, by_day=True)
+_SIGNAL = (*_BATTERY_DAY, "lane", "component", "feature", "direction")
+SAFETY_SIGNALS = Table("safety_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL)
 DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
 LIMIT_MEMORY = Table("limit_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
 LIMIT_EPISODES = Table(
@@ -198,7 +202,7 @@ ANOMALY_SIGNALS = Table(
     anomalies.AnomalySignal,
     "gold",
     "fleet",
-    (*_BATTERY_DAY, "lane", "component", "feature", "direction"),
+    _SIGNAL,
 )
 ANOMALY_SCORES = Table("anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"))
 ANOMALY_EVENTS = Table("anomaly_events", anomalies.AnomalyEvent, "gold", "fleet", ("detected_at", "event_id"))

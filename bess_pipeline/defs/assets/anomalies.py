@@ -44,7 +44,10 @@ def limited(
 
 @dg.asset(**spec(catalog.ANOMALY_SIGNALS))
 def anomaly_signals(
-    daily_features: pl.DataFrame, limit_episodes: pl.DataFrame, degradation: pl.DataFrame
+    daily_features: pl.DataFrame,
+    limit_episodes: pl.DataFrame,
+    degradation: pl.DataFrame,
+    safety_signals: pl.DataFrame,
 ) -> pl.DataFrame:
     return pl.concat(
         [
@@ -52,6 +55,7 @@ def anomaly_signals(
             signals.data_signals(daily_features),
             signals.limit_signals(limit_episodes),
             signals.ageing_signals(degradation),
+            safety_signals,
         ]
     )
 

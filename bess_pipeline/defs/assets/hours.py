@@ -1,0 +1,19 @@
+"""Every hour: what it says of a battery, and the lane that looks for danger in it."""
+
+import dagster as dg
+import polars as pl
+
+from bess_pipeline.analytics import hours, safety
+from bess_pipeline.defs.house import spec
+from bess_pipeline.defs.increments import Reach
+from bess_pipeline.tables import catalog
+
+
+@dg.asset(**spec(catalog.HOURLY_EVIDENCE, Reach()))
+def hourly_evidence(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return hours.hourly_evidence(closed_intervals, batteries)
+
+
+@dg.asset(**spec(catalog.SAFETY_SIGNALS, Reach(before=safety.BEFORE.days)))
+def safety_signals(hourly_evidence: pl.DataFrame) -> pl.DataFrame:
+    return safety.safety_signals(hourly_evidence)

@@ -19,6 +19,16 @@ _KIND = {
     "low_cell": "One cell lies below the others: suspect an internal short or lost capacity. Do not balance it away: "
     "rest the battery for some hours and see whether the cell goes on falling.",
     "high_cell": "One cell lies above the others: check its voltage tap and the balancing before the end of charge.",
+    "cell_lies_low": "This cell lies below the rest: suspect lost charge, lost capacity or a leak. Look at it at rest "
+    "and at the end of discharge; if it falls on, have the module opened.",
+    "cell_lies_high": "This cell lies above the rest: check its voltage tap and its balancing before a full charge.",
+    "cell_falls": "This cell falls away from the rest: suspect an internal short or lost capacity. Do not balance it "
+    "away: rest the battery for some hours and see whether it falls on.",
+    "cell_rises": "This cell rises above the rest: check its voltage tap, and whether its balancing still works.",
+    "cell_resists": "This cell, or its connection, resists more than the rest: check its busbar bolts under load.",
+    "cell_tap": "This cell seems to resist less than any can: check its voltage tap and the order of the channels.",
+    "probe_warms": "This probe warms beside the rest: look at the place with an infrared camera; check its connection.",
+    "probe_cools": "This probe cools beside the rest: check the sensor and its contact with the cell.",
     "imbalance": "The cells drift apart at rest: let it balance at full charge; if it comes back, a cell leaks.",
     "cell_connection_resistance": "The spread of the cells follows the current: check the busbar bolts of the module.",
     "resistance_outside_cells": "The voltage outside the cells follows the current: check contactors, fuses, cables.",

@@ -96,7 +96,9 @@ def _raised_events(signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFram
         detected_at=pl.col("raised_at").first(),
         features=evidence.filter("fresh"),
     )
-    return events.join(_series(events, features), on="event", how="left", maintain_order="left").select(
+    return events.join(
+        _series(events, _values(signals, features)), on="event", how="left", maintain_order="left"
+    ).select(
         *_STREAM,
         "kind",
         "detector",
@@ -109,11 +111,20 @@ def _raised_events(signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFram
     )
 
 
-def _series(events: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
+def _values(signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
+    """Values by day of the features, and of what only signals know: single cells, hours."""
+    of_battery = features.select(*BATTERY_DAY, pl.lit("").alias("component"), "feature", "value", "adjusted")
+    own = signals.join(features.select("feature").unique(), on="feature", how="anti").unique(
+        [*BATTERY_DAY, "component", "feature"], keep="first", maintain_order=True
+    )
+    return pl.concat([of_battery, own.select(of_battery.columns[:-1])], how="diagonal")
+
+
+def _series(events: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
     """The values behind each event on the days before, its own and the median of its peers."""
     before = (
-        events.select("event", *BATTERY, "feature", found="date")
-        .join(features.select(*BATTERY_DAY, "feature", "value", "adjusted"), on=[*BATTERY, "feature"])
+        events.select("event", *BATTERY, "component", "feature", found="date")
+        .join(values, on=[*BATTERY, "component", "feature"])
         .filter(pl.col("date").is_between(pl.col("found") - SHOWN, pl.col("found")))
         .sort("event", "date")
     )

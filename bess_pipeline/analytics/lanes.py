@@ -51,7 +51,7 @@ LANES: tuple[Lane, ...] = (
         is_on=False,
     ),
     Lane(SAFETY, "hour by hour: the lowest cell and the hottest probe", ((1.0, 1e-3), (2.0, 1e-4))),
-    Lane(CELLS, "each cell and probe against the others of its pack", ((3.0, 0.1), (10.0, 1e-3))),
+    Lane(CELLS, "each cell and probe against the others of its pack", ((0.5, 1e-2), (1.0, 1e-3))),
     Lane(AGEING, "knees of the capacity's trend", ((1.0, 1e-4),)),
     Lane(THRESHOLDS, "limits of the nameplate", ((WARNS, 1e-2), (ALARMS, 1e-3))),
     Lane(DATA_CHECKS, "data that cannot be the battery's", ((1.0, 1e-1), (2.0, 1e-2))),

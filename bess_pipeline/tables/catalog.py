@@ -192,18 +192,13 @@ FEATURE_EVIDENCE = Table("feature_evidence", anomalies.FeatureEvidence, "evidenc
 HOURLY_EVIDENCE = Table("hourly_evidence", hours.HourlyEvidence, "evidence", "fleet", _BATTERY_TIME, by_day=True)
 _SIGNAL = (*_BATTERY_DAY, "lane", "component", "feature", "direction")
 SAFETY_SIGNALS = Table("safety_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL)
+CELL_SIGNALS = Table("cell_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL)
 DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
 LIMIT_MEMORY = Table("limit_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
 LIMIT_EPISODES = Table(
     "limit_episodes", anomalies.LimitEpisode, "gold", "fleet", ("battery_id", "code", "started_at"), until="settled_at"
 )
-ANOMALY_SIGNALS = Table(
-    "anomaly_signals",
-    anomalies.AnomalySignal,
-    "gold",
-    "fleet",
-    _SIGNAL,
-)
+ANOMALY_SIGNALS = Table("anomaly_signals", anomalies.AnomalySignal, "gold", "fleet", _SIGNAL)
 ANOMALY_SCORES = Table("anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"))
 ANOMALY_EVENTS = Table("anomaly_events", anomalies.AnomalyEvent, "gold", "fleet", ("detected_at", "event_id"))
 BATTERY_LATEST = Table("battery_latest", fleet.BatteryLatest, "gold", "fleet", ("battery_id",))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import anomalies, features, fleet, lanes, limits, signals
+from bess_pipeline.analytics import anomalies, cell_patterns, features, fleet, lanes, limits, signals
 from bess_pipeline.analytics import feature_evidence as days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
@@ -42,12 +42,18 @@ def limited(
     yield dg.Output(found.memory, catalog.LIMIT_MEMORY.name)
 
 
+@dg.asset(**spec(catalog.CELL_SIGNALS, Reach(before=cell_patterns.BEFORE.days)))
+def cell_signals(cell_evidence: pl.DataFrame, batteries: pl.DataFrame, feature_evidence: pl.DataFrame) -> pl.DataFrame:
+    return cell_patterns.cell_signals(cell_evidence, batteries, feature_evidence)
+
+
 @dg.asset(**spec(catalog.ANOMALY_SIGNALS))
 def anomaly_signals(
     daily_features: pl.DataFrame,
     limit_episodes: pl.DataFrame,
     degradation: pl.DataFrame,
     safety_signals: pl.DataFrame,
+    cell_signals: pl.DataFrame,
 ) -> pl.DataFrame:
     return pl.concat(
         [
@@ -56,6 +62,7 @@ def anomaly_signals(
             signals.limit_signals(limit_episodes),
             signals.ageing_signals(degradation),
             safety_signals,
+            cell_signals,
         ]
     )
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from bess_pipeline.config import Settings
+from bess_pipeline.event_commands import event_app
+from bess_pipeline.terminal import err, fail, out, remark
 from bess_pipeline.window import Window
 
 app = typer.Typer(
@@ -25,8 +25,7 @@ app = typer.Typer(
 )
 fleet_app = typer.Typer(help="Fleet files, and the life of a fleet.", no_args_is_help=True)
 app.add_typer(fleet_app, name="fleet")
-_out = Console()
-_err = Console(stderr=True)
+app.add_typer(event_app, name="event")
 
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
@@ -49,17 +48,6 @@ class Profile(StrEnum):
     reserve = "reserve"
 
 
-def _fail(lines: list[str]) -> None:
-    for line in lines:
-        _err.print(f"[bold red]error[/] {line}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1)
-
-
-def _remark(lines: list[str]) -> None:
-    for line in lines:
-        _err.print("[yellow]remark[/]", Text(line), highlight=False, soft_wrap=True)
-
-
 @app.command()
 def run(
     fleet: Fleet = None,
@@ -75,14 +63,14 @@ def run(
     home = Home()
     within = _window(home.settings, first, last)
     try:
-        with report.Bar(_err) as bar:
+        with report.Bar(err) as bar:
             outcome = operate.run(home, bar, fleet_id=fleet, within=within, again=again)
     except (AnotherRunError, LookupError) as error:
-        _fail([str(error)])
-    _out.print(report.summary(outcome, home.settings), soft_wrap=True)
-    _remark(outcome.remarks)
+        fail([str(error)])
+    out.print(report.summary(outcome, home.settings), soft_wrap=True)
+    remark(outcome.remarks)
     if outcome.failures:
-        _fail(outcome.failures)
+        fail(outcome.failures)
 
 
 @app.command()
@@ -91,7 +79,7 @@ def evaluate(
         Path | None, typer.Argument(help="Folder that holds truth/; the deployment's own truth by default.")
     ] = None,
     fleet: Fleet = None,
-    out: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write it to this file as well.")] = None,
+    file: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write it to this file as well.")] = None,
 ) -> None:
     """Accuracy and alarm quality against the truth of synthetic fleets, with n, beside estimators without effort."""
     from bess_pipeline.defs.evaluate import evaluated, shown, written
@@ -102,10 +90,10 @@ def evaluate(
     try:
         found = evaluated(home, fleets, truth)
     except LookupError as error:
-        _fail([str(error)])
-    _out.print(shown(found))
-    if out is not None:
-        out.write_text(written(found), encoding="utf-8")
+        fail([str(error)])
+    out.print(shown(found))
+    if file is not None:
+        file.write_text(written(found), encoding="utf-8")
 
 
 @app.command()
@@ -114,7 +102,7 @@ def status() -> None:
     from bess_pipeline.defs import report
     from bess_pipeline.defs.resources import Home
 
-    _out.print(report.status(Home()))
+    out.print(report.status(Home()))
 
 
 @app.command()
@@ -125,8 +113,8 @@ def sql(query: Annotated[str, typer.Argument(help="A query on the warehouse.")])
     try:
         answer = Warehouse(Settings().warehouse).query(query)
     except (FileNotFoundError, QueryError) as error:
-        _fail([str(error)])
-    _out.print(str(answer), highlight=False, markup=False, soft_wrap=True)
+        fail([str(error)])
+    out.print(str(answer), highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -157,9 +145,9 @@ def simulate(
         profile=profile.value,
         start=start.date(),
     )
-    with _err.status(f"simulating {batteries} batteries for {days} days"):
+    with err.status(f"simulating {batteries} batteries for {days} days"):
         write_fleet(simulated(plan), settings.root)
-    _out.print(f"wrote fleet {fleet} to {settings.root}: next, bess run", highlight=False, soft_wrap=True)
+    out.print(f"wrote fleet {fleet} to {settings.root}: next, bess run", highlight=False, soft_wrap=True)
 
 
 @fleet_app.command("draft")
@@ -168,7 +156,9 @@ def fleet_draft(
     fleet: Annotated[
         str | None, typer.Option(help="Name of the fleet; that of the file or its folder if absent.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write it there instead; a file that is there stays.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Write it there instead; a file that is there stays.")
+    ] = None,
 ) -> None:
     """Look at a sample file and propose a fleet file, for a person to review: the proposal goes to standard output."""
     from bess_pipeline.sources.draft import draft
@@ -179,19 +169,19 @@ def fleet_draft(
     try:
         drafted = draft(file, fleet_id=fleet)
     except UnreadableFile as refused:
-        _fail([str(refused)])
-    _err.print(overview(drafted, _err.width))
-    if out is None:
+        fail([str(refused)])
+    err.print(overview(drafted, err.width))
+    if to is None:
         typer.echo(fleet_file(drafted), nl=False)
         return
     try:
-        with out.open("x", encoding="utf-8") as written:
+        with to.open("x", encoding="utf-8") as written:
             written.write(fleet_file(drafted))
     except FileExistsError:
-        _fail([f"{out} is there already and stays as it is; name another file, or remove it"])
+        fail([f"{to} is there already and stays as it is; name another file, or remove it"])
     except OSError as error:
-        _fail([f"{out} cannot be written: {error.strerror}"])
-    _out.print(f"wrote {out}: review it, decide what is TODO, then bess run", highlight=False, soft_wrap=True)
+        fail([f"{to} cannot be written: {error.strerror}"])
+    out.print(f"wrote {to}: review it, decide what is TODO, then bess run", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -202,13 +192,13 @@ def demo() -> None:
     from bess_pipeline.defs.resources import Home
 
     home = Home()
-    with report.Bar(_err) as bar:
+    with report.Bar(err) as bar:
         outcome = demonstration.run(home, bar)
-    _out.print(report.summary(outcome, home.settings), soft_wrap=True)
-    _remark(outcome.remarks)
-    _out.print(findings.findings(home, demonstration.FLEETS))
+    out.print(report.summary(outcome, home.settings), soft_wrap=True)
+    remark(outcome.remarks)
+    out.print(findings.findings(home, demonstration.FLEETS))
     if outcome.failures:
-        _fail(outcome.failures)
+        fail(outcome.failures)
 
 
 @app.command()
@@ -220,8 +210,8 @@ def dev() -> None:
     prepare(settings)
     port = str(settings.dagster_port)
     command = [sys.executable, "-m", "dagster", "dev", "-m", MODULE, "-h", "127.0.0.1", "-p", port]
-    _out.print(f"Dagster on http://127.0.0.1:{port} for {settings.root} (Ctrl-C ends it)", highlight=False)
-    _out.file.flush()
+    out.print(f"Dagster on http://127.0.0.1:{port} for {settings.root} (Ctrl-C ends it)", highlight=False)
+    out.file.flush()
     # It takes the place of this process, so that a signal to end this one reaches it and its children.
     os.execve(sys.executable, command, settings.environment())  # noqa: S606
 

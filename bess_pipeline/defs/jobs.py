@@ -4,11 +4,10 @@ import dagster as dg
 
 from bess_pipeline.tables import catalog
 
-DAY_TABLES = [
-    table.name for table in catalog.TABLES.values() if table.per == "fleet_day" and table not in catalog.NOTES
-]
-INDEX_TABLES = [table.name for table in catalog.TABLES.values() if table.per == "fleet" and table.layer == "landing"]
-FLEET_TABLES = [table.name for table in catalog.TABLES.values() if table.per == "fleet" and table.layer != "landing"]
+_MADE = [table for table in catalog.TABLES.values() if table not in catalog.NOTES]
+DAY_TABLES = [table.name for table in _MADE if table.per == "fleet_day"]
+INDEX_TABLES = [table.name for table in _MADE if table.per == "fleet" and table.layer == "landing"]
+FLEET_TABLES = [table.name for table in _MADE if table.per == "fleet" and table.layer != "landing"]
 
 LANDING = dg.define_asset_job("landing", selection=INDEX_TABLES, description="Look at a fleet's landing folder.")
 TELEMETRY = dg.define_asset_job(

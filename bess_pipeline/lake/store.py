@@ -288,6 +288,22 @@ class Lake:
                 raise (failure[0] if failure else error) from None
         return Written(written, self.version(table))
 
+    def append(self, table: Table, frame: pl.DataFrame, part: Part) -> Written:
+        """Add rows to a part of a table; two that do so at once both succeed.
+
+        Raises:
+            ContractError: As `replace`.
+        """
+        ready = checked(table, frame, part)
+        deltalake.write_deltalake(
+            self._delta(table),
+            pa.RecordBatchReader.from_batches(_arrow_schema(table), ready.to_arrow().to_batches()),
+            mode="append",
+            writer_properties=_PARQUET,
+            commit_properties=_COMMITS,
+        )
+        return Written(ready.height, self.version(table))
+
     def replace_changed(self, table: Table, frame: pl.DataFrame, part: Part) -> Written:
         """Bring a slice to the rows given, writing only the days in which a row differs.
 

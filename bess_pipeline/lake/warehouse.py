@@ -16,6 +16,7 @@ import duckdb
 import polars as pl
 
 from bess_pipeline.lake.store import Lake, stored_contract
+from bess_pipeline.lake.views import VIEWS
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.tables.columns import unit_of
@@ -120,6 +121,12 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
             snapshot = lake.snapshot(table)
             versions.append((table.name, snapshot.version))
             rows[table.name] = _copied(connection, table, snapshot.files)
+        for view in VIEWS:
+            connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+            connection.execute(f"COMMENT ON VIEW {view.name} IS '{_quoted(view.about)}'")
+            meanings = view.meanings()
+            for name in connection.sql(f"FROM {view.name} LIMIT 0").columns:
+                connection.execute(f"COMMENT ON COLUMN {view.name}.\"{name}\" IS '{_quoted(meanings[name])}'")
         connection.execute(f"CREATE TABLE {_PUBLICATION} (table_name VARCHAR, version BIGINT)")
         connection.executemany(f"INSERT INTO {_PUBLICATION} VALUES (?, ?)", versions)  # noqa: S608
         connection.execute(f"COMMENT ON TABLE {_PUBLICATION} IS 'Version of each table of the lake published here'")

@@ -7,6 +7,8 @@ from bess_pipeline.tables.keys import OfBattery, OfBatteryDay
 
 FAMILIES = ("thermal", "electrical", "cell", "capacity", "sensor", "data", "limit")
 SEVERITIES = ("info", "warning", "critical")
+#: What a person can say of an event; the latest counts, remarks apart.
+VERDICTS = ("confirmed", "dismissed", "annotated", "withdrawn")
 
 
 class FeatureEvidence(OfBatteryDay):
@@ -110,3 +112,25 @@ class AnomalyEvent(dy.Schema):
     )
     evidence = label("What the event rests on, as JSON: features of the day of detection, and a series to plot")
     next_step = label("What to do next")
+
+
+class EventFeedback(OfBattery):
+    """One row per saying of a person about an event, kept for good; see `event_verdicts` for what holds now.
+
+    It is about a battery, a component, a family and a stretch of time, not about an identity, and so stays
+    with what it is about when late data move an onset or merge two events.
+    """
+
+    feedback_id = key("Identity of the saying")
+    event_id = label("Event that it was said of, as it was called then")
+    family = choice(FAMILIES, "Family of the event.")
+    kind = label("Kind of the event")
+    severity = choice(SEVERITIES, "Severity of the event.")
+    component = label("Component of the event; null for the battery as a whole", nullable=True)
+    started_at = instant("Start of the event")
+    until_at = instant("End of the event; of the battery's data so far while it was open")
+    verdict = choice(VERDICTS, "What was said; withdrawn takes back what was said before.")
+    note = label("Remark", nullable=True)
+    given_by = label("Who said it")
+    given_at = instant("When it was said, by the clock of the machine")
+    mute_until = instant("Instant, in data time, up to which alike events are no more than info", nullable=True)

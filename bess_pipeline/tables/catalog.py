@@ -95,6 +95,10 @@ CLOCK_REPAIRS = Table(
 LEDGER = Table("ledger", landing.LedgerEntry, "landing", "fleet_day", ("step", "date"), by_day=True)
 MADE_FROM = Table("made_from", landing.MadeFrom, "landing", "fleet_day", ("name", "date"), cut_by=("name",))
 
+EVENT_FEEDBACK = Table(
+    "event_feedback", anomalies.EventFeedback, "landing", "fleet", ("battery_id", "given_at", "feedback_id")
+)
+
 RAW_TELEMETRY = Table(
     "raw_telemetry",
     telemetry.RawTelemetry,
@@ -211,8 +215,8 @@ DATA_QUALITY_DAILY = Table("data_quality_daily", quality.DataQualityDaily, "gold
 
 TABLES: dict[str, Table] = {value.name: value for value in list(globals().values()) if isinstance(value, Table)}
 
-#: What the pipeline notes of its own work.
-NOTES: tuple[Table, ...] = (LEDGER, MADE_FROM)
+#: What no asset makes: the pipeline's notes of its own work, and what people say.
+NOTES: tuple[Table, ...] = (LEDGER, MADE_FROM, EVENT_FEEDBACK)
 
 
 def shape(*layers: Layer) -> str:
@@ -231,4 +235,5 @@ PUBLISHED: tuple[Table, ...] = (
     QUARANTINE,
     CLOCK_REPAIRS,
     LANDING_FILES,
+    EVENT_FEEDBACK,
 )

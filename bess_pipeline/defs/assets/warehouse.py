@@ -8,7 +8,7 @@ from bess_pipeline.tables import catalog
 
 
 @dg.asset(
-    deps=[table.name for table in catalog.PUBLISHED],
+    deps=[table.name for table in catalog.PUBLISHED if table not in catalog.NOTES],
     group_name="warehouse",
     kinds={"duckdb"},
     owners=[OWNER],

@@ -10,6 +10,7 @@ import polars as pl
 
 from bess_pipeline.analytics.accuracy import WARM_UP
 from bess_pipeline.analytics.known_truth import Truth
+from bess_pipeline.analytics.lanes import with_scores
 from bess_pipeline.tables.keys import BATTERY
 
 #: False alarms of one battery that follow each other within so many days are one [days].
@@ -108,16 +109,22 @@ class Raised:
 
 
 def raised(
-    events: pl.DataFrame, features: pl.DataFrame, truth: Truth, data_faults: pl.DataFrame | None = None
+    events: pl.DataFrame,
+    signals: pl.DataFrame,
+    features: pl.DataFrame,
+    truth: Truth,
+    data_faults: pl.DataFrame | None = None,
 ) -> Raised:
     """The alarms of each lane from day 30 on, and those of a lane without memory.
 
-    Alarms are events of severity warning or critical at the instant of their detection.
-    In all lanes together those of the data and of limits are none: data do not wake a person,
-    and limits have a table of their own. A lane alone is all that it raised.
+    Alarms of all lanes together are events of severity warning or critical at the instant of their
+    detection, but for those of the data and of limits: data do not wake a person, and limits have a
+    table of their own. Those of a lane alone are the days on which it raised anything, whether or not
+    its alarms become events, see `begun`.
 
     Args:
         events: `AnomalyEvent` rows.
+        signals: `AnomalySignal` rows.
         features: `DailyFeature` rows; those whose largest |z| of a day exceeds 3 are the alarms of `ONE_DAY`.
         truth: Of the fleet.
         data_faults: Data faults that were planted, see `bess_pipeline.analytics.evaluation.struck_batteries`.
@@ -127,25 +134,27 @@ def raised(
     def day(column: str) -> pl.Expr:
         return (pl.col(column) - first).dt.total_microseconds() / 86_400e6
 
-    told = (
-        events.filter(pl.col("severity").is_in(["warning", "critical"]))
+    wakes = pl.col("severity").is_in(["warning", "critical"])
+    together = (
+        events.filter(wakes, ~pl.col("family").is_in(NO_ALARM))
         .drop_nulls("battery_id")
-        .select(*BATTERY, lane="detector", at=day("detected_at"), score="score", family="family")
+        .select(*BATTERY, pl.lit(COMBINED).alias("lane"), "score", "family", at=day("detected_at"))
+    )
+    told = with_scores(signals.filter(wakes, pl.col("raised_at").is_not_null())).select(
+        *BATTERY, "lane", "score", "family", at=day("raised_at")
     )
     alone = (
         features.filter(pl.col("z").abs() >= _LEAST_Z)
         .sort(*BATTERY, "date", pl.col("z").abs(), "feature", descending=[False, False, False, True, False])
         .group_by(*BATTERY, "date", maintain_order=True)
         .agg(at=day("observed_until").first(), score=pl.col("z").abs().first())
-        .select(*BATTERY, pl.lit(ONE_DAY).alias("lane"), "at", "score", pl.lit(None, pl.String).alias("family"))
+        .with_columns(lane=pl.lit(ONE_DAY), family=pl.lit(None, pl.String))
     )
-    alarms = pl.concat(
-        [told.filter(~pl.col("family").is_in(NO_ALARM)).with_columns(lane=pl.lit(COMBINED)), told, alone]
-    )
+    alarms = pl.concat([rows.cast(ALARMS).select(ALARMS.names()) for rows in (together, told, alone)])
     known = alarms.join(truth.batteries, on=BATTERY, how="semi").filter(pl.col("at") >= WARM_UP)
     nothing = pl.DataFrame(schema=MISTAKEN)
     return Raised(
-        known.cast(ALARMS).select(ALARMS.names()),
+        known,
         watched(truth),
         nothing if data_faults is None else _mistaken(events, data_faults, truth),
     )
@@ -178,6 +187,19 @@ def watched(truth: Truth) -> pl.DataFrame:
         .cast(WATCHED)
         .select(WATCHED.names())
     )
+
+
+def begun(alarms: pl.DataFrame) -> pl.DataFrame:
+    """The alarms of one lane that begin: what follows another of the battery and family within 21 days goes on with it.
+
+    Events have begun already: they are given back as they are.
+
+    Args:
+        alarms: `ALARMS` rows.
+    """
+    pause = pl.col("at").diff().over(*BATTERY, "family")
+    ordered = alarms.sort(*BATTERY, "family", "at", "score", descending=[False] * 4 + [True])
+    return ordered.filter((pl.col("lane") == COMBINED) | (pause > MERGED).fill_null(value=True))
 
 
 def first_alarms(alarms: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
@@ -277,11 +299,12 @@ def _priced(alarms: pl.DataFrame, batteries: pl.DataFrame) -> list[dict[str, obj
 
 
 def _rate(alarms: pl.DataFrame, batteries: pl.DataFrame, score: float) -> float:
-    false = false_alarms(alarms.filter(pl.col("score") >= score), batteries)["false_alarms"].sum()
+    false = false_alarms(begun(alarms.filter(pl.col("score") >= score)), batteries)["false_alarms"].sum()
     return float(false) / max(float(batteries["healthy_years"].sum()), 1e-9)
 
 
 def _point(alarms: pl.DataFrame, batteries: pl.DataFrame) -> dict[str, object]:
+    alarms = begun(alarms)
     faults = first_alarms(alarms, batteries)
     seen = faults.drop_nulls("at")
     false = int(false_alarms(alarms, batteries)["false_alarms"].sum())

@@ -27,6 +27,7 @@ JUDGED: dict[str, tuple[str, ...]] = {
     "degradation": (),
     "capacity_forecast": (),
     "anomaly_events": (),
+    "anomaly_signals": (*BATTERY, "lane", "family", "severity", "statistic", "raised_at"),
     "daily_features": (*BATTERY_DAY, "feature", "z", "observed_until"),
 }  # fmt: skip
 
@@ -50,6 +51,7 @@ _LATER = {
     ),
     "capacity_forecast": ("soh_p50_percent",),
     "anomaly_events": ("detected_at",),
+    "anomaly_signals": ("raised_at",),
     "daily_features": ("z",),
 }
 
@@ -128,14 +130,19 @@ def fleet_accuracy(
             lambda: forecast_accuracy.knee_errors(tables["degradation"], truth),
         ),
         (
-            (*_has("anomaly_events", "detected_at"), *_has("daily_features", "z")),
+            _ALARMS,
             lambda: alarm_accuracy.alarm_errors(alarms, truth),
         ),
     )
-    told = missing.isdisjoint((*_has("anomaly_events", "detected_at"), *_has("daily_features", "z")))
-    alarms = raised(tables["anomaly_events"], tables["daily_features"], truth, data_faults) if told else Raised.of(())
+    alarms = Raised.of(())
+    if missing.isdisjoint(_ALARMS):
+        events, signals = tables["anomaly_events"], tables["anomaly_signals"]
+        alarms = raised(events, signals, tables["daily_features"], truth, data_faults)
     found = [judge() for needed, judge in judges if not missing.intersection(needed)]
     return Accuracy(pl.concat([pl.DataFrame(schema=accuracy.ERRORS), *found]), frozenset(missing), alarms)
+
+
+_ALARMS = (("anomaly_events", "detected_at"), ("anomaly_signals", "raised_at"), ("daily_features", "z"))
 
 
 def _has(table: str, column: str) -> tuple[tuple[str, str], ...]:

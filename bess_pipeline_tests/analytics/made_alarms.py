@@ -17,6 +17,15 @@ _EVENTS = {
     "detector": pl.String,
     "score": pl.Float64,
 }
+_SIGNALS = {
+    "fleet_id": pl.String,
+    "battery_id": pl.String,
+    "raised_at": pl.Datetime("us", "UTC"),
+    "lane": pl.String,
+    "statistic": pl.Float64,
+    "severity": pl.String,
+    "family": pl.String,
+}
 _FEATURES = {
     "fleet_id": pl.String,
     "battery_id": pl.String,
@@ -32,6 +41,13 @@ def alarms(*raised: tuple[object, ...]) -> pl.DataFrame:
     usual = ("warning", "thermal", "statistics", 0.97)
     rows = [(FLEET, battery, day(at).replace(tzinfo=UTC), *more, *usual[len(more) :]) for battery, at, *more in raised]
     return pl.DataFrame(rows, schema=_EVENTS, orient="row")
+
+
+def signals(*told: tuple[object, ...]) -> pl.DataFrame:
+    """Battery and day of what a lane raised; then lane, statistic, severity and family where not the usual ones."""
+    usual = ("statistics", 12.0, "warning", "thermal")
+    rows = [(FLEET, battery, day(at).replace(tzinfo=UTC), *more, *usual[len(more) :]) for battery, at, *more in told]
+    return pl.DataFrame(rows, schema=_SIGNALS, orient="row")
 
 
 def no_features() -> pl.DataFrame:

@@ -6,7 +6,7 @@ import pytest
 
 from bess_pipeline.analytics.alarm_accuracy import alarm_errors
 from bess_pipeline.analytics.alarm_points import raised as raised_by
-from bess_pipeline_tests.analytics.made_alarms import alarms, no_features
+from bess_pipeline_tests.analytics.made_alarms import alarms, no_features, signals
 from bess_pipeline_tests.analytics.made_truth import truth, values
 
 KNOWN = truth("a", "b", days=200, faults={"a": ("cooling", 100.0, 120.0)})
@@ -30,7 +30,7 @@ KNOWN = truth("a", "b", days=200, faults={"a": ("cooling", 100.0, 120.0)})
     ],
 )
 def test_alarms_by_hand(raised, found, delay, false):
-    errors = alarm_errors(raised_by(alarms(*raised), no_features(), KNOWN), KNOWN)
+    errors = alarm_errors(raised_by(alarms(*raised), signals(), no_features(), KNOWN), KNOWN)
     assert values(errors, "alarm_found") == {("a", None): found}
     assert values(errors, "alarm_delay") == delay
     assert sum(values(errors, "alarm_false").values()) == false
@@ -38,13 +38,13 @@ def test_alarms_by_hand(raised, found, delay, false):
 
 
 def test_healthy_years_end_with_the_onset_and_begin_with_day_thirty():
-    errors = alarm_errors(raised_by(alarms(), no_features(), KNOWN), KNOWN).filter(metric="alarm_false")
+    errors = alarm_errors(raised_by(alarms(), signals(), no_features(), KNOWN), KNOWN).filter(metric="alarm_false")
     assert errors["weight"].to_list() == pytest.approx([70 / 365.25, 170 / 365.25])
 
 
 def test_the_order_of_alarms_does_not_matter():
     raised = alarms(*(("b", 31.0 + 17 * step) for step in range(8)), ("a", 101.0), ("a", 104.0))
     shuffled = raised.sample(fraction=1.0, shuffle=True, seed=1)
-    found = (alarm_errors(raised_by(rows, no_features(), KNOWN), KNOWN) for rows in (shuffled, raised))
+    found = (alarm_errors(raised_by(rows, signals(), no_features(), KNOWN), KNOWN) for rows in (shuffled, raised))
     assert next(found).equals(next(found))
     assert raised["detected_at"].max() - raised["detected_at"].min() > timedelta(days=100)

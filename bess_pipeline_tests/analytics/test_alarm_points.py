@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from bess_pipeline.analytics.alarm_points import ONE_DAY, SILENCE, Raised, mistaken_share, operating_points, raised
-from bess_pipeline_tests.analytics.made_alarms import alarms, features, no_features
+from bess_pipeline_tests.analytics.made_alarms import alarms, features, no_features, signals
 from bess_pipeline_tests.analytics.made_truth import FLEET, day, truth
 
 #: Two healthy batteries for 365.25 / 2 days each after the warm-up, and two with a fault from day 100 on.
@@ -29,6 +29,7 @@ def test_a_lane_as_it_raises():
             ("a", 50.0),
             ("c", 110.0, "critical", "limit", "thresholds", 1.0),
         ),
+        signals(("c", 110.0, "thresholds", 2.0, "critical", "limit")),
         no_features(),
         KNOWN,
     )
@@ -48,6 +49,38 @@ def test_a_lane_as_it_raises():
     )
 
 
+def test_a_lane_alone_is_judged_by_what_it_raises_whether_or_not_that_becomes_an_event():
+    """An alarm that goes on is one, counted where it begins; one that began before a fault does not tell it."""
+    told = raised(
+        alarms(),
+        signals(
+            ("c", 106.0, "models"), ("c", 107.0, "models"),
+            ("d", 95.0, "models"), ("d", 105.0, "models"), ("d", 120.0, "models"),
+            *(("a", 40.0 + 10 * step, "models") for step in range(5)), ("a", 130.0, "models"),
+            ("b", 60.0, "models", 12.0, "info"),
+        ),
+        no_features(),
+        KNOWN,
+    )  # fmt: skip
+    lane = point(told, "models")
+    assert (lane["recall"], lane["delay_days"], lane["false_alarms"]) == (0.5, 6.0, 3)
+    assert point(told, "combined")["recall"] == 0.0
+
+
+def test_a_higher_score_counts_from_when_it_is_reached():
+    told = raised(
+        alarms(),
+        signals(
+            ("c", 102.0, "models", 11.0), ("c", 103.0, "models", 20.0), ("d", 110.0, "models", 20.0),
+            ("a", 50.0, "models", 11.0), ("b", 50.0, "models", 11.0),
+        ),
+        no_features(),
+        KNOWN,
+    )  # fmt: skip
+    asked = point(told, "models", 0.25)
+    assert (asked["recall"], asked["delay_days"], asked["false_alarms"]) == (1.0, 6.5, 0)
+
+
 def test_a_price_asks_for_the_least_score_that_keeps_it():
     told = raised(
         alarms(
@@ -55,6 +88,7 @@ def test_a_price_asks_for_the_least_score_that_keeps_it():
             ("d", 140.0, "warning", "cell", "statistics", 0.97),
             *(("a", 40.0 + 30 * step, "warning", "cell", "statistics", 0.98) for step in range(2)),
         ),
+        signals(),
         no_features(),
         KNOWN,
     )
@@ -65,13 +99,13 @@ def test_a_price_asks_for_the_least_score_that_keeps_it():
 
 
 def test_where_no_score_keeps_a_price_nothing_is_left():
-    told = raised(alarms(("c", 104.0), ("a", 50.0), ("b", 50.0)), no_features(), KNOWN)
+    told = raised(alarms(("c", 104.0), ("a", 50.0), ("b", 50.0)), signals(), no_features(), KNOWN)
     asked = point(told, "combined", 0.25)
     assert (asked["score"], asked["recall"], asked["false_alarms"]) == (None, 0.0, 0)
 
 
 def test_a_price_that_the_lane_keeps_anyway_changes_nothing():
-    told = raised(alarms(("c", 104.0), ("d", 140.0)), no_features(), KNOWN)
+    told = raised(alarms(("c", 104.0), ("d", 140.0)), signals(), no_features(), KNOWN)
     for price in (0.5, 0.25):
         assert point(told, "combined", price)["recall"] == 1.0
 
@@ -79,6 +113,7 @@ def test_a_price_that_the_lane_keeps_anyway_changes_nothing():
 def test_a_day_alone_is_judged_by_its_largest_score():
     told = raised(
         alarms(),
+        signals(),
         features(
             ("c", 105, "capacity", -9.0), ("c", 105, "throughput", 4.0), ("d", 150, "capacity", 5.0),
             ("a", 60, "capacity", 6.0), ("a", 61, "capacity", 7.0), ("a", 120, "capacity", 2.0),
@@ -111,13 +146,13 @@ def test_data_faults_are_told_as_such_or_taken_for_a_battery():
         ("b", 90.7, "warning", "cell"), ("b", 150.5, "critical", "limit"), ("b", 150.6, "info", "cell"),
         ("c", 50.5, "warning", "cell"),
     )  # fmt: skip
-    found = mistaken_share(raised(told, no_features(), KNOWN, struck))
+    found = mistaken_share(raised(told, signals(), no_features(), KNOWN, struck))
     assert found.rows() == [("spike", 1, 1), ("stuck", 2, 1)]
 
 
 def test_fleets_are_put_together():
-    one = raised(alarms(("c", 104.0)), no_features(), KNOWN)
-    other = raised(alarms(), no_features(), truth("e", days=213))
+    one = raised(alarms(("c", 104.0)), signals(), no_features(), KNOWN)
+    other = raised(alarms(), signals(), no_features(), truth("e", days=213))
     both = Raised.of([one, other])
     found = point(both, "combined")
     assert (found["faults"], found["recall"]) == (2, 0.5)

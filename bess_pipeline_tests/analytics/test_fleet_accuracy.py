@@ -8,7 +8,7 @@ import pytest
 from bess_pipeline.analytics.accuracy import ERRORS
 from bess_pipeline.analytics.fleet_accuracy import JUDGED, fleet_accuracy
 from bess_pipeline.sources.simulate import Plan
-from bess_pipeline_tests.analytics.made_alarms import alarms, no_features
+from bess_pipeline_tests.analytics.made_alarms import alarms, no_features, signals
 from bess_pipeline_tests.analytics.made_truth import FIRST, FLEET, day, plates, truth, values
 from bess_pipeline_tests.benchmarks.accuracy import plan_accuracy, table_of
 
@@ -70,6 +70,7 @@ def perfect():
         "degradation": pl.DataFrame(battery | said),
         "capacity_forecast": pl.DataFrame(battery | ahead),
         "anomaly_events": alarms(),
+        "anomaly_signals": signals(),
         "daily_features": no_features(),
     }  # fmt: skip
 

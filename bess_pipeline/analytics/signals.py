@@ -28,6 +28,24 @@ _SIGNAL = AnomalySignal.column_names()
 _WHOLE = pl.lit("").alias("component")
 
 
+def anomaly_signals(
+    features: pl.DataFrame, episodes: pl.DataFrame, degradation: pl.DataFrame, *others: pl.DataFrame
+) -> pl.DataFrame:
+    """What every lane saw.
+
+    Args:
+        features: `DailyFeature` rows.
+        episodes: `LimitEpisode` rows.
+        degradation: `Degradation` rows.
+        others: `AnomalySignal` rows of the lanes that do not rest on these.
+
+    Returns:
+        `AnomalySignal` rows.
+    """
+    own = (statistics_signals(features), data_signals(features), limit_signals(episodes), ageing_signals(degradation))
+    return pl.concat([*own, *others])
+
+
 def statistics_signals(features: pl.DataFrame) -> pl.DataFrame:
     """The two-sided CUSUM of each feature.
 

@@ -61,8 +61,9 @@ class Increment:
     basis: pl.DataFrame
 
     def rows(self, lake: Lake, fleet_id: str, table: Table) -> pl.DataFrame:
-        """The rows of a table that are read: of tables with a file per day those from a day on, of others all."""
-        if self.reads_from is None or not table.by_day:
+        """The rows of a table that are read: of tables of days those from a day on, of others all."""
+        is_of_days = table.until == "date" and "date" in table.columns
+        if self.reads_from is None or not (table.by_day or is_of_days):
             return lake.read(table, Slice(fleet_id))
         return lake.read(table, Tail.of(table, fleet_id, self.reads_from))
 

@@ -78,6 +78,22 @@ class AnomalySignal(OfBatteryDay):
     peers = count("What it was compared with that day: batteries, or cells", nullable=True)
 
 
+class AnomalyModel(dy.Schema):
+    """One row per fleet, epoch of 28 days and model: what was learned before it, and what an alarm has to reach."""
+
+    fleet_id = key("Fleet")
+    date = day("First UTC day of the epoch in which the model is in force")
+    model = key("What is learned: principal_components or isolation_forest")
+    trained_from = day("First UTC day of the rows that it was trained on", primary_key=False)
+    trained_until = day("Last UTC day of them", primary_key=False)
+    training_rows = count("Battery-days that it was fitted to")
+    training_version = label("Fingerprint of these rows")
+    library = label("What fitted it, with its version")
+    features = label("Features of a row, in order, as JSON")
+    level = number("Value that an alarm has to reach", low=0, nullable=False)
+    parameters = label("The fitted model: JSON, or a compressed NumPy archive in base 64")
+
+
 class AnomalyScore(OfBatteryDay):
     """One row per battery, UTC day and detector: how unusual the day was."""
 

@@ -71,8 +71,8 @@ def test_a_higher_score_counts_from_when_it_is_reached():
     told = raised(
         alarms(),
         signals(
-            ("c", 102.0, "models", 11.0), ("c", 103.0, "models", 20.0), ("d", 110.0, "models", 20.0),
-            ("a", 50.0, "models", 11.0), ("b", 50.0, "models", 11.0),
+            ("c", 102.0, "models", 1.1), ("c", 103.0, "models", 2.0), ("d", 110.0, "models", 2.0),
+            ("a", 50.0, "models", 1.1), ("b", 50.0, "models", 1.1),
         ),
         no_features(),
         KNOWN,

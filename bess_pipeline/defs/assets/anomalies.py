@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import anomalies, cell_patterns, features, fleet, lanes, limits, signals
+from bess_pipeline.analytics import anomalies, anomaly_models, cell_patterns, features, fleet, lanes, limits, signals
 from bess_pipeline.analytics import feature_evidence as days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
@@ -47,6 +47,17 @@ def cell_signals(cell_evidence: pl.DataFrame, batteries: pl.DataFrame, feature_e
     return cell_patterns.cell_signals(cell_evidence, batteries, feature_evidence)
 
 
+@dg.multi_asset(
+    name="learned",
+    **outs(catalog.ANOMALY_MODELS, catalog.MODEL_SIGNALS, reach=Reach(before=anomaly_models.BEFORE.days)),
+)
+def learned(daily_features: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Learn every four weeks what ordinary fortnights look like, and hold each day against it."""
+    found = anomaly_models.learned(daily_features)
+    yield dg.Output(found.models, catalog.ANOMALY_MODELS.name)
+    yield dg.Output(found.signals, catalog.MODEL_SIGNALS.name)
+
+
 @dg.asset(**spec(catalog.ANOMALY_SIGNALS))
 def anomaly_signals(
     daily_features: pl.DataFrame,
@@ -54,17 +65,10 @@ def anomaly_signals(
     degradation: pl.DataFrame,
     safety_signals: pl.DataFrame,
     cell_signals: pl.DataFrame,
+    model_signals: pl.DataFrame,
 ) -> pl.DataFrame:
-    return pl.concat(
-        [
-            signals.statistics_signals(daily_features),
-            signals.data_signals(daily_features),
-            signals.limit_signals(limit_episodes),
-            signals.ageing_signals(degradation),
-            safety_signals,
-            cell_signals,
-        ]
-    )
+    others = (safety_signals, cell_signals, model_signals)
+    return signals.anomaly_signals(daily_features, limit_episodes, degradation, *others)
 
 
 @dg.asset(**spec(catalog.ANOMALY_SCORES))

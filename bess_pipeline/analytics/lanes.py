@@ -36,23 +36,26 @@ class Lane:
     is_on: bool = True
 
 
-#: The scales are shares of the healthy battery-days of simulated fleets, see docs/methods/anomalies.md; a lane that
-#: a simulation never raises has those of its design.
+#: The scales are shares of 67,825 healthy battery-days of fleets of two simulators, see docs/methods/anomalies.md;
+#: lanes that neither can raise, for want of cells or of knees in healthy batteries, have those of their design.
 LANES: tuple[Lane, ...] = (
     Lane(
         STATISTICS,
         "two-sided CUSUM of each feature, beside the peers and against the battery's own past",
-        ((3.0, 0.1), (10.0, 1e-3)),
+        ((3.0, 0.019), (10.0, 4e-3), (20.0, 2.7e-3)),
     ),
-    Lane(MODELS, "fortnights that principal components do not reconstruct", ((0.5, 0.1), (1.0, 1e-3))),
+    Lane(MODELS, "fortnights that principal components do not reconstruct", ((0.5, 0.014), (1.0, 4.5e-3), (4.0, 4e-4))),
     Lane(
-        FOREST, "fortnights that an isolation forest parts from the others soon", ((0.9, 0.1), (1.0, 1e-3)), is_on=False
+        FOREST,
+        "fortnights that an isolation forest parts from the others soon",
+        ((0.5, 0.72), (0.75, 0.14), (1.0, 5e-4)),
+        is_on=False,
     ),
-    Lane(SAFETY, "hour by hour: the lowest cell and the hottest probe", ((1.0, 1e-3), (2.0, 1e-4))),
+    Lane(SAFETY, "hour by hour: the lowest cell and the hottest probe", ((0.5, 1.2e-4), (1.0, 6e-5))),
     Lane(CELLS, "each cell and probe against the others of its pack", ((0.5, 1e-2), (1.0, 1e-3))),
     Lane(AGEING, "knees of the capacity's trend", ((1.0, 1e-4),)),
-    Lane(THRESHOLDS, "limits of the nameplate", ((WARNS, 1e-2), (ALARMS, 1e-3))),
-    Lane(DATA_CHECKS, "data that cannot be the battery's", ((1.0, 1e-1), (2.0, 1e-2))),
+    Lane(THRESHOLDS, "limits of the nameplate", ((WARNS, 0.025), (ALARMS, 9e-3))),
+    Lane(DATA_CHECKS, "data that cannot be the battery's", ((1.0, 0.022), (20.0, 8e-3))),
 )
 LANE_BY_NAME: dict[str, Lane] = {lane.name: lane for lane in LANES}
 
@@ -101,6 +104,8 @@ def with_scores(signals: pl.DataFrame) -> pl.DataFrame:
 def anomaly_scores(signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
     """How unusual each day was, by lane: that of the most unusual thing that the lane saw, 0 where it saw nothing.
 
+    What is harmless does not count, but for what the data checks saw.
+
     Args:
         signals: `AnomalySignal` rows.
         features: `DailyFeature` rows: their days, and those of signals, are the days with scores.
@@ -110,7 +115,8 @@ def anomaly_scores(signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFram
     """
     days = pl.concat([features.select(BATTERY_DAY), signals.select(BATTERY_DAY)]).unique()
     grid = days.join(pl.DataFrame({"detector": [lane.name for lane in LANES]}), how="cross")
-    most = with_scores(signals).group_by(*BATTERY_DAY, detector="lane").agg(pl.col("score").max())
+    counts = (pl.col("severity") != "info") | (pl.col("lane") == DATA_CHECKS)
+    most = with_scores(signals.filter(counts)).group_by(*BATTERY_DAY, detector="lane").agg(pl.col("score").max())
     return (
         grid.join(most, on=[*BATTERY_DAY, "detector"], how="left")
         .with_columns(pl.col("score").fill_null(0.0))

@@ -188,9 +188,9 @@ def test_limit_episodes_within_a_week_are_one_event():
     )
     days = scores_of(scored(), episodes).filter(detector="thresholds").filter(pl.col("score") > 0)
     assert days.select("date", "score").rows() == [
-        (FIRST, 0.99),
-        (FIRST + timedelta(days=4), 0.99),
-        (FIRST + timedelta(days=41), 0.999),
+        (FIRST, 0.975),
+        (FIRST + timedelta(days=4), 0.975),
+        (FIRST + timedelta(days=41), 0.991),
     ]
 
 

@@ -24,6 +24,7 @@ from bess_pipeline.tables import (
     memory,
     quality,
     resistance,
+    risk,
     telemetry,
 )
 from bess_pipeline.tables.columns import label
@@ -207,6 +208,7 @@ LIMIT_EPISODES = Table(
 ANOMALY_SIGNALS = Table("anomaly_signals", anomalies.AnomalySignal, "gold", "fleet", _SIGNAL)
 ANOMALY_SCORES = Table("anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"))
 ANOMALY_EVENTS = Table("anomaly_events", anomalies.AnomalyEvent, "gold", "fleet", ("detected_at", "event_id"))
+FAILURE_RISK = Table("failure_risk", risk.FailureRisk, "gold", "fleet", _BATTERY_DAY)
 BATTERY_LATEST = Table("battery_latest", fleet.BatteryLatest, "gold", "fleet", ("battery_id",))
 FLEET_DAILY = Table("fleet_daily", fleet.FleetDaily, "gold", "fleet", ("date",))
 INTERVAL_QUALITY = Table("interval_quality", quality.IntervalQuality, "evidence", "fleet", _BATTERY_DAY)

@@ -5,7 +5,17 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import anomalies, anomaly_models, cell_patterns, features, fleet, lanes, limits, signals
+from bess_pipeline.analytics import (
+    anomalies,
+    anomaly_models,
+    cell_patterns,
+    failure_risk,
+    features,
+    fleet,
+    lanes,
+    limits,
+    signals,
+)
 from bess_pipeline.analytics import feature_evidence as days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
@@ -81,6 +91,13 @@ def anomaly_events(
     anomaly_signals: pl.DataFrame, limit_episodes: pl.DataFrame, daily_features: pl.DataFrame
 ) -> pl.DataFrame:
     return anomalies.anomaly_events(anomaly_signals, limit_episodes, daily_features)
+
+
+@dg.asset(**spec(catalog.FAILURE_RISK))
+def failure_risks(
+    daily_features: pl.DataFrame, anomaly_signals: pl.DataFrame, degradation: pl.DataFrame
+) -> pl.DataFrame:
+    return failure_risk.failure_risk(daily_features, anomaly_signals, degradation)
 
 
 @dg.asset(**spec(catalog.BATTERY_LATEST))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from bess_pipeline.analytics.accuracy import BMS, CHECK_DAYS, LINE, NEW, OURS, PLAIN, RATED, TODAY
+from bess_pipeline.analytics.alarm_accuracy import PRECURSOR
 from bess_pipeline.tables.keys import BATTERY
 
 #: Columns of the table of accuracy.
@@ -179,6 +180,13 @@ def _events(kinds: list[str]) -> list[Row]:
         Row(alarms, "delay, median", "days", "alarm_delay", "median", event),
         Row(alarms, "false per healthy battery-year", "1", "alarm_false", "rate", event),
     ]
+    if PRECURSOR in kinds:
+        of = "precursors of a thermal runaway, by the safety lane"
+        rows += [
+            Row(alarms, f"{of}: seen 72 h before the trip", "1", "precursor_found", "mean", event),
+            Row(alarms, f"{of}: delay, median", "hours", "precursor_delay", "median", event),
+            Row(alarms, f"{of}: lead, median", "hours", "precursor_lead", "median", event),
+        ]
     for kind in kinds:
         rows += [
             Row(alarms, f"{kind}: recall", "1", "alarm_found", "mean", event, {"kind": kind}),

@@ -48,3 +48,23 @@ def test_the_order_of_alarms_does_not_matter():
     found = (alarm_errors(raised_by(rows, signals(), no_features(), KNOWN), KNOWN) for rows in (shuffled, raised))
     assert next(found).equals(next(found))
     assert raised["detected_at"].max() - raised["detected_at"].min() > timedelta(days=100)
+
+
+@pytest.mark.parametrize(
+    ("told", "found", "delay", "lead"),
+    [
+        ([("a", 100.5, "safety", 1.5, "critical", "thermal")], 1.0, 12.0, 108.0),
+        ([("a", 102.0, "safety", 1.5, "critical", "cell")], 1.0, 48.0, 72.0),
+        ([("a", 102.5, "safety", 1.5, "critical", "cell")], 0.0, 60.0, 60.0),
+        ([("a", 100.5, "statistics", 30.0, "critical", "thermal")], 0.0, None, None),
+        ([("a", 99.0, "safety", 1.5, "critical", "thermal")], 0.0, None, None),
+        ([], 0.0, None, None),
+    ],
+)
+def test_precursors_have_to_be_seen_by_the_safety_lane_three_days_before_the_trip(told, found, delay, lead):
+    """Known truth: a precursor begins on day 100 and trips on day 105."""
+    known = truth("a", "b", days=200, faults={"a": ("tr_precursor", 100.0, 105.0)})
+    errors = alarm_errors(raised_by(alarms(), signals(*told), no_features(), known), known)
+    assert values(errors, "precursor_found") == {("a", None): found}
+    assert values(errors, "precursor_delay") == ({} if delay is None else {("a", None): pytest.approx(delay)})
+    assert values(errors, "precursor_lead") == ({} if lead is None else {("a", None): pytest.approx(lead)})

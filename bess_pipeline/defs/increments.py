@@ -27,21 +27,24 @@ class Reach:
         before: Days before the first that is made, whose rows are read, too.
         ahead: Days after: so many days before the first change have to be made again.
         memory: Table of what is known of all days before an epoch, if rows of some days are not enough.
+        cuts: Whether these days are all that is read of every table of days; else that holds of tables with a file per
+            day alone, and of the others the whole history is read.
     """
 
     before: int = 0
     ahead: int = 0
     memory: Table | None = None
+    cuts: bool = False
 
     def to_text(self) -> str:
         """The reach as the tag of a step."""
-        return f"{self.before} {self.ahead} {self.memory.name if self.memory else '-'}"
+        return f"{self.before} {self.ahead} {self.memory.name if self.memory else '-'} {int(self.cuts)}"
 
     @classmethod
     def of_text(cls, text: str) -> "Reach":
         """The reach that a tag tells."""
-        before, ahead, memory = text.split()
-        return cls(int(before), int(ahead), None if memory == "-" else catalog.TABLES[memory])
+        before, ahead, memory, cuts = text.split()
+        return cls(int(before), int(ahead), None if memory == "-" else catalog.TABLES[memory], cuts=cuts == "1")
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class Increment:
     basis: pl.DataFrame
 
     def rows(self, lake: Lake, fleet_id: str, table: Table) -> pl.DataFrame:
-        """The rows of a table that are read: of tables of days those from a day on, of others all."""
-        is_of_days = table.until == "date" and "date" in table.columns
+        """The rows of a table that are read; see `Reach.cuts`."""
+        is_of_days = self.reach.cuts and table.until == "date" and "date" in table.columns
         if self.reads_from is None or not (table.by_day or is_of_days):
             return lake.read(table, Slice(fleet_id))
         return lake.read(table, Tail.of(table, fleet_id, self.reads_from))

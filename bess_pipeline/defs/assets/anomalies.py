@@ -59,7 +59,7 @@ def cell_signals(cell_evidence: pl.DataFrame, batteries: pl.DataFrame, feature_e
 
 @dg.multi_asset(
     name="learned",
-    **outs(catalog.ANOMALY_MODELS, catalog.MODEL_SIGNALS, reach=Reach(before=anomaly_models.BEFORE.days)),
+    **outs(catalog.ANOMALY_MODELS, catalog.MODEL_SIGNALS, reach=Reach(before=anomaly_models.BEFORE.days, cuts=True)),
 )
 def learned(daily_features: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame]]:
     """Learn every four weeks what ordinary fortnights look like, and hold each day against it."""

@@ -35,8 +35,8 @@ FEWEST_ROWS, FEWEST_BLOCKS = 400, 12
 FEWEST_FEATURES, KNOWN = 4, 0.5
 #: Share of the battery-epochs of the window, the most unusual ones, that a model is not fitted to.
 TRIMMED = 0.1
-#: How much of an alarm is told.
-LEAST = 0.5
+#: How much of an alarm each model tells: about one healthy day in seventy, and in seven.
+LEAST = {PCA_NAME: 0.5, FOREST_NAME: 0.75}
 #: Days before a day on which its signals rest.
 BEFORE = timedelta(days=EPOCH_DAYS) + TRAINED + WINDOW
 
@@ -86,8 +86,8 @@ def learned(features: pl.DataFrame) -> Learned:
         features: `DailyFeature` rows.
 
     Returns:
-        `AnomalyModel` rows by fleet, epoch and model; `AnomalySignal` rows by battery, day and model, of half of an
-        alarm or more, the statistic over that of an alarm.
+        `AnomalyModel` rows by fleet, epoch and model; `AnomalySignal` rows by battery, day and model, from
+        `LEAST` on, the statistic over that of an alarm.
 
     References:
         H. H. Yue, S. J. Qin, Reconstruction-based fault identification using a combined index, Ind. Eng. Chem. Res. 40
@@ -262,7 +262,7 @@ def _told(rows: pl.DataFrame, name: str, statistic: Floats, named: pl.DataFrame)
         rows.select(*BATTERY_DAY, "observed_until")
         .hstack(named)
         .with_columns(statistic=pl.Series(statistic))
-        .filter(pl.col("statistic") >= LEAST)
+        .filter(pl.col("statistic") >= LEAST[name])
         .with_columns(
             lane=pl.lit(_LANE_OF[name]),
             component=pl.lit(""),

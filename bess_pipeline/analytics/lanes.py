@@ -48,7 +48,7 @@ LANES: tuple[Lane, ...] = (
     Lane(
         FOREST,
         "fortnights that an isolation forest parts from the others soon",
-        ((0.5, 0.72), (0.75, 0.14), (1.0, 5e-4)),
+        ((0.75, 0.14), (1.0, 5e-4)),
         is_on=False,
     ),
     Lane(SAFETY, "hour by hour: the lowest cell and the hottest probe", ((0.5, 1.2e-4), (1.0, 6e-5))),

@@ -49,6 +49,7 @@ _KIND = {
     "from afar (infrared, gas), follow the emergency plan.",
     "cell_falls_within_hours": "A cell fell within hours, as a short does: stop the battery, watch its temperature and "
     "the cell at rest; follow the emergency plan if either moves on.",
+    "reported_charge_jumps": "The reported state of charge jumps: do not dispatch by it; have the BMS count it anew.",
     "current_sign": "The sign of the current was wrong for a time and was put right: check the fleet file and the BMS.",
     "temperature_unit": "Degrees Fahrenheit came for a time and were converted: check the logger's settings.",
     "soc_unit": "The state of charge came as a fraction for a time and was converted: check the logger's settings.",

@@ -30,6 +30,8 @@ PEERS = 5
 #: Least current of the peers, and the largest ratio to it of a battery that does the same: one that is full or empty
 #: before the others does not [C, 1].
 _ACTIVE, _ALIKE = 0.05, 1.25
+#: Change of the reported charge within 5 minutes, beyond what the current moved, from which on it jumps [points].
+_JUMP = 3.0
 #: Width of the classes of how far into a steep end a day reached [V].
 _REACH = 0.15
 
@@ -76,10 +78,17 @@ def _day_values(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFram
     rate = pl.col("current_ampere") / rated
     spread = pl.when(several).then(pl.col("cell_voltage_max_volt") - pl.col("cell_voltage_min_volt"))
     small = pl.col("current_abs_max_ampere") < _IDLE_RATE * rated
+    # A report may be of the beginning, the end or the middle of its interval.
+    moved = 100 * (pl.col("charging_capacity_ah") - pl.col("discharging_capacity_ah")) / rated
+    changed, both = pl.col("soc_bms_percent").diff(), (moved, moved.shift(1))
+    within = changed.is_between(pl.min_horizontal(both) - _JUMP, pl.max_horizontal(both) + _JUMP)
+    follows = (pl.col("timestamp").diff() == pl.duration(minutes=5)) & (pl.col("date") == pl.col("date").shift(1))
+    same = follows & (pl.struct(BATTERY) == pl.struct(BATTERY).shift(1))
     calm = (small.cast(pl.Int8).rolling_sum(6) == 6) & unbroken
     rows = _with_peers(rows.with_columns(rate=rate)).with_columns(
         resting=(still & unbroken & mean_cell.is_between(low, high)).fill_null(value=False),
         idle=calm & (pl.col("current_ampere") != 0),
+        jumps=same & ~within,
         rate_abs=rate.abs(),
         spread=spread,
         spread_middle=pl.when(mean_cell.is_between(low - LOAD, high + LOAD)).then(spread),
@@ -98,6 +107,7 @@ def _day_values(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFram
         height=pl.col("height").max().fill_null(0).cast(pl.Int64),
         observed_until=pl.col("timestamp").max() + pl.duration(minutes=5),
         **{f"{kind}_fraction": pl.col("repairs").fill_null("").str.contains(kind).mean() for kind in REPAIRS},
+        soc_jumps=pl.col("jumps").sum().cast(pl.Int64),
         cell_low=_where(pl.col("below").count() >= fewest, pl.col("below").quantile(0.97)),
         cell_high=_where(pl.col("above").count() >= fewest, pl.col("above").quantile(0.97)),
         rest_spread=_where(

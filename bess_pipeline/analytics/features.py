@@ -217,13 +217,15 @@ FEATURES: tuple[Feature, ...] = (
     ),
 )
 
-#: What can be wrong with a day's data. The limits are shares of the day's intervals or samples.
+#: What can be wrong with a day's data. The limits are shares of the day's intervals or samples, or times a day: a
+#: management system that sets its charge right at both ends jumps twice.
 DATA_FAULTS: tuple[DataFault, ...] = (
     DataFault("current_sign_fraction", 0.05, "current_sign", severity="warning"),
     DataFault("temperature_unit_fraction", 0.05, "temperature_unit", severity="warning"),
     DataFault("soc_unit_fraction", 0.05, "soc_unit"),
     DataFault("flagged_fraction", 0.05, "values_out_of_range"),
     DataFault("still_fraction", 0.2, "channel_stands_still"),
+    DataFault("soc_jumps", 2.0, "reported_charge_jumps"),
 )
 
 FEATURE_BY_NAME: dict[str, Feature] = {feature.name: feature for feature in FEATURES}

@@ -20,6 +20,9 @@ class FeatureEvidence(OfBatteryDay):
     current_sign_fraction = quantity("1", "Share of the intervals of another sign", low=0)
     temperature_unit_fraction = quantity("1", "Share of the intervals in degrees Fahrenheit", low=0)
     soc_unit_fraction = quantity("1", "Share of the intervals whose charge is reported as a fraction", low=0)
+    soc_jumps = count(
+        "Times that the reported charge changed by 3 points within 5 minutes beyond what the current moved"
+    )
     cell_low = number("How far the lowest cell lies below the mean one, 97 % of the day no further [V]")
     cell_high = number("How far the highest cell lies above the mean one, likewise [V]")
     rest_spread = number("Spread of the cells at rest [V]")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bess_pipeline.analytics.feature_evidence import feature_evidence
 from bess_pipeline.analytics.features import DATA_FAULTS, FEATURES
 from bess_pipeline.tables.anomalies import DailyFeature
 from bess_pipeline.tables.keys import BATTERY_DAY
-from bess_pipeline_tests.analytics.made_days import START, daily_features, made_days, resistances_of
+from bess_pipeline_tests.analytics.made_days import START, daily_features, made_days, made_intervals, resistances_of
 
 
 def features_of(frames):
@@ -218,3 +220,33 @@ def test_no_data_give_no_features(month):
 def test_every_feature_and_fault_has_its_own_name():
     names = [row.name for row in (*FEATURES, *DATA_FAULTS)]
     assert len(set(names)) == len(names)
+
+
+def charging_day(jumps=(), lag=0, seed=0):
+    """A day of 5 minutes at changing currents; the reported charge follows, and jumps by 6 points at some rows."""
+    random = np.random.default_rng(seed)
+    current = np.round(random.normal(0, 8, 288), 2)
+    moved = 100 * current / 12 / 100.0
+    report = 50 + np.concatenate([[0.0], np.cumsum(moved)[:-1]]) * (lag == 0) + np.cumsum(moved) * (lag == 1)
+    for row in jumps:
+        report[row:] += 6.0
+    rows = pl.DataFrame(
+        {
+            "battery_id": "b0",
+            "timestamp": [START + timedelta(minutes=5 * number) for number in range(288)],
+            "current_ampere": current,
+            "charging_capacity_ah": np.maximum(current, 0) / 12,
+            "discharging_capacity_ah": np.maximum(-current, 0) / 12,
+            "soc_bms_percent": report,
+        }
+    )
+    frames = made_days(1, 1)
+    batteries = frames["batteries"].with_columns(battery_id=pl.lit("b0"), rated_capacity_ah=pl.lit(100.0))
+    return feature_evidence(made_intervals(rows.to_dicts()), frames["evidence"], batteries)["soc_jumps"].item()
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("jumps", [(), (40,), (40, 90, 91), (0,)])
+def test_jumps_of_the_reported_charge_are_counted_and_what_the_current_moves_is_none(jumps, lag):
+    """Known truth; the first row of a day has none before it that day."""
+    assert charging_day(jumps, lag) == len([row for row in jumps if row])

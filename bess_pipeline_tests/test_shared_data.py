@@ -272,7 +272,10 @@ def test_jumps_of_the_reported_charge_of_m5bat_do_not_reach_ours(ran):
 
 
 def test_days_on_which_the_reported_charge_of_m5bat_jumps_are_faults_of_the_data_and_nothing_else_is_raised(ran):
-    """Known: README of the data, jumps of a point within a second on 04-07 and 04-13, Batt10 alone. A day is known when over."""
+    """Known: README of the data, jumps of a point within a second on 04-07 and 04-13, Batt10 alone.
+
+    A day is known when it is over.
+    """
     events = ask(ran("m5bat"), "SELECT battery_id, family, kind, severity, detected_on FROM anomaly_events")
     assert events.select("battery_id", "family", "kind", "severity").unique().rows() == [
         ("Batt10", "data", "reported_charge_jumps", "info")

@@ -47,6 +47,9 @@ _KIND = {
     "capacity_drop": "Lost capacity within days: plan a capacity test; a group of cells may have dropped out.",
     "hot_spot_within_hours": "Possible precursor of a thermal runaway: stop the battery, keep people away, look at it "
     "from afar (infrared, gas), follow the emergency plan.",
+    "hot_spot_at_other_hours": "A probe is hot at other hours than it used to be: look at what runs then, and at fans.",
+    "warm_at_other_hours": "Warm at other hours than it used to be: look at cooling hours and set points.",
+    "low_cell_at_other_hours": "A cell is low at other hours than it used to be: look at it under load and at rest.",
     "cell_falls_within_hours": "A cell fell within hours, as a short does: stop the battery, watch its temperature and "
     "the cell at rest; follow the emergency plan if either moves on.",
     "reported_charge_jumps": "The reported state of charge jumps: do not dispatch by it; have the BMS count it anew.",

@@ -12,7 +12,8 @@ from bess_pipeline.arrays import Floats
 from bess_pipeline.tables.keys import BATTERY_DAY
 
 STATISTICS, THRESHOLDS, DATA_CHECKS = "statistics", "thresholds", "data_checks"
-MODELS, FOREST, SAFETY, CELLS, AGEING = "models", "isolation_forest", "safety", "cells", "ageing"
+MODELS, FOREST, SHAPES = "models", "isolation_forest", "shapes"
+SAFETY, CELLS, AGEING = "safety", "cells", "ageing"
 
 #: What a limit episode of a warning and of an alarm gathers.
 WARNS, ALARMS = 1.0, 2.0
@@ -51,6 +52,7 @@ LANES: tuple[Lane, ...] = (
         ((0.75, 0.14), (1.0, 5e-4)),
         is_on=False,
     ),
+    Lane(SHAPES, "days that run like none before", ((0.9, 7e-3), (1.0, 1.4e-3), (1.25, 3e-4)), is_on=False),
     Lane(SAFETY, "hour by hour: the lowest cell and the hottest probe", ((0.5, 1.2e-4), (1.0, 6e-5))),
     Lane(CELLS, "each cell and probe against the others of its pack", ((0.5, 1e-2), (1.0, 1e-3))),
     Lane(AGEING, "knees of the capacity's trend", ((1.0, 1e-4),)),

@@ -197,6 +197,7 @@ FEATURE_EVIDENCE = Table("feature_evidence", anomalies.FeatureEvidence, "evidenc
 HOURLY_EVIDENCE = Table("hourly_evidence", hours.HourlyEvidence, "evidence", "fleet", _BATTERY_TIME, by_day=True)
 _SIGNAL = (*_BATTERY_DAY, "lane", "component", "feature", "direction")
 SAFETY_SIGNALS = Table("safety_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL)
+SHAPE_SIGNALS = Table("shape_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL)
 CELL_SIGNALS = Table("cell_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL)
 DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
 ANOMALY_MODELS = Table("anomaly_models", anomalies.AnomalyModel, "evidence", "fleet", ("date", "model"))

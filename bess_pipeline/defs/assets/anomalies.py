@@ -76,8 +76,9 @@ def anomaly_signals(
     safety_signals: pl.DataFrame,
     cell_signals: pl.DataFrame,
     model_signals: pl.DataFrame,
+    shape_signals: pl.DataFrame,
 ) -> pl.DataFrame:
-    others = (safety_signals, cell_signals, model_signals)
+    others = (safety_signals, cell_signals, model_signals, shape_signals)
     return signals.anomaly_signals(daily_features, limit_episodes, degradation, *others)
 
 

@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import hours, safety
+from bess_pipeline.analytics import day_shapes, hours, safety
 from bess_pipeline.defs.house import spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
@@ -17,3 +17,8 @@ def hourly_evidence(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> 
 @dg.asset(**spec(catalog.SAFETY_SIGNALS, Reach(before=safety.BEFORE.days)))
 def safety_signals(hourly_evidence: pl.DataFrame) -> pl.DataFrame:
     return safety.safety_signals(hourly_evidence)
+
+
+@dg.asset(**spec(catalog.SHAPE_SIGNALS, Reach(before=day_shapes.BEFORE.days)))
+def shape_signals(hourly_evidence: pl.DataFrame) -> pl.DataFrame:
+    return day_shapes.shape_signals(hourly_evidence)

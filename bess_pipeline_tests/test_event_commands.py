@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from bess_pipeline import terminal
 from bess_pipeline.cli import app
 from bess_pipeline.defs.feedback import say
 from bess_pipeline.defs.resources import Home
@@ -35,7 +36,7 @@ def put(table, rows, contract):
 @pytest.fixture
 def bess(home, monkeypatch):
     """The command, on a lake with two events and the feature behind them."""
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(terminal.out, "width", 200)
     put(catalog.ANOMALY_EVENTS, [happened("aa11", evidence=EVIDENCE), AGAIN], AnomalyEvent)
     days = [(START + number * DAY).date() for number in range(80)]
     rows = [

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from bess_pipeline import terminal
 from bess_pipeline.cli import app
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -14,6 +15,8 @@ SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 @pytest.fixture
 def bess(home, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
+    for console in (terminal.out, terminal.err):
+        monkeypatch.setattr(console, "width", 200)
 
     def typed(*words):
         return CliRunner().invoke(app, words)

@@ -154,9 +154,9 @@ class _Look:
         if failed and len(failed) == len(fleets):
             raise failed[0]
         if not requested:
-            yield from self._publication(
-                attempts.unfinished(self.instance) & _WAVES, is_whole=is_whole and not self.memory.unsettled
-            )
+            at_work = attempts.unfinished(self.instance) & _WAVES
+            is_at_rest = is_whole and not (at_work or self.awaited or self.memory.unsettled)
+            yield from self._publication(at_work, is_at_rest=is_at_rest)
 
     def _due(self, fleet_id: str) -> list[dg.RunRequest]:
         """The first of a fleet's waves of which something can start, unless an earlier one is soon tried again."""

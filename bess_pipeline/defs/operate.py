@@ -7,6 +7,7 @@ from typing import Protocol
 from bess_pipeline.defs import jobs
 from bess_pipeline.defs.automation import range_tags
 from bess_pipeline.defs.increments import WHOLE
+from bess_pipeline.defs.instance import instance_of
 from bess_pipeline.defs.plan import (
     DayRange,
     fleet_signature,
@@ -16,7 +17,7 @@ from bess_pipeline.defs.plan import (
     stale_ranges,
 )
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.defs.runs import Launcher, instance_of
+from bess_pipeline.defs.runs import Launcher
 from bess_pipeline.sources.opening import printable
 from bess_pipeline.window import Window
 

@@ -109,6 +109,13 @@ class PostgresServer:
                 raise RuntimeError((self.folder / "log").read_text())
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        """The process of the server; it has children."""
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process.pid
+
     def _answers(self) -> bool:
         """Whether it takes connections: the last line of the file that it keeps of itself says so."""
         said = self.folder / "data" / "postmaster.pid"

@@ -13,6 +13,7 @@ import typer
 
 from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
+from bess_pipeline.record_commands import record_app
 from bess_pipeline.terminal import err, fail, out, remark
 from bess_pipeline.window import Window
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 fleet_app = typer.Typer(help="Fleet files, and the life of a fleet.", no_args_is_help=True)
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(event_app, name="event")
+app.add_typer(record_app, name="records")
 
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
@@ -57,15 +59,15 @@ def run(
 ) -> None:
     """Bring everything up to date: new and changed files, all that follows from them, the warehouse."""
     from bess_pipeline.defs import operate, report
+    from bess_pipeline.defs.instance import AnotherRunError, RecordsError
     from bess_pipeline.defs.resources import Home
-    from bess_pipeline.defs.runs import AnotherRunError
 
     home = Home()
     within = _window(home.settings, first, last)
     try:
         with report.Bar(err) as bar:
             outcome = operate.run(home, bar, fleet_id=fleet, within=within, again=again)
-    except (AnotherRunError, LookupError) as error:
+    except (AnotherRunError, RecordsError, LookupError) as error:
         fail([str(error)])
     out.print(report.summary(outcome, home.settings), soft_wrap=True)
     remark(outcome.remarks)
@@ -204,10 +206,14 @@ def demo() -> None:
 @app.command()
 def dev() -> None:
     """Dagster's UI and daemon on this home, on loopback."""
-    from bess_pipeline.defs.runs import MODULE, prepare
+    from bess_pipeline.defs.instance import RecordsError, ready
+    from bess_pipeline.defs.runs import MODULE
 
     settings = Settings()
-    prepare(settings)
+    try:
+        ready(settings)
+    except RecordsError as error:
+        fail([str(error)])
     port = str(settings.dagster_port)
     command = [sys.executable, "-m", "dagster", "dev", "-m", MODULE, "-h", "127.0.0.1", "-p", port]
     out.print(f"Dagster on http://127.0.0.1:{port} for {settings.root} (Ctrl-C ends it)", highlight=False)

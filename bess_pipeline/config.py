@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -45,6 +45,13 @@ class Settings(BaseSettings):
         default=250,
         ge=1,
         description="Most bytes that one byte of a compressed landing file may stand for; more is taken for a bomb.",
+    )
+    concurrent_runs: int = Field(
+        default=2, ge=1, description="Most runs at once that Dagster's daemon starts; of one fleet it is one."
+    )
+    dagster_storage: SecretStr | None = Field(
+        default=None,
+        description="Where Dagster's records are: `sqlite`, in the home, or postgresql://user:password@host/database.",
     )
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of Dagster's UI, on loopback.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

@@ -13,10 +13,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from bess_pipeline.config import Settings
+from bess_pipeline.defs.instance import last_run
 from bess_pipeline.defs.operate import Outcome, unreadable_files
 from bess_pipeline.defs.plan import stale_windows
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.defs.runs import last_run
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.tables import catalog
 

@@ -6,8 +6,8 @@ from datetime import date
 import dagster as dg
 import pytest
 
+from bess_pipeline.defs.instance import AnotherRunError, instance_of
 from bess_pipeline.defs.partitions import day_key
-from bess_pipeline.defs.runs import AnotherRunError, instance_of
 
 
 @pytest.fixture

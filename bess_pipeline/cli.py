@@ -13,6 +13,7 @@ import typer
 
 from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
+from bess_pipeline.fleet_commands import fleet_app
 from bess_pipeline.terminal import err, fail, out, remark
 from bess_pipeline.window import Window
 
@@ -23,7 +24,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-fleet_app = typer.Typer(help="Fleet files, and the life of a fleet.", no_args_is_help=True)
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(event_app, name="event")
 
@@ -148,40 +148,6 @@ def simulate(
     with err.status(f"simulating {batteries} batteries for {days} days"):
         write_fleet(simulated(plan), settings.root)
     out.print(f"wrote fleet {fleet} to {settings.root}: next, bess run", highlight=False, soft_wrap=True)
-
-
-@fleet_app.command("draft")
-def fleet_draft(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A sample of the fleet's files.")],
-    fleet: Annotated[
-        str | None, typer.Option(help="Name of the fleet; that of the file or its folder if absent.")
-    ] = None,
-    to: Annotated[
-        Path | None, typer.Option("--out", help="Write it there instead; a file that is there stays.")
-    ] = None,
-) -> None:
-    """Look at a sample file and propose a fleet file, for a person to review: the proposal goes to standard output."""
-    from bess_pipeline.sources.draft import draft
-    from bess_pipeline.sources.draft.shown import overview
-    from bess_pipeline.sources.draft.written import fleet_file
-    from bess_pipeline.sources.opening import UnreadableFile
-
-    try:
-        drafted = draft(file, fleet_id=fleet)
-    except UnreadableFile as refused:
-        fail([str(refused)])
-    err.print(overview(drafted, err.width))
-    if to is None:
-        typer.echo(fleet_file(drafted), nl=False)
-        return
-    try:
-        with to.open("x", encoding="utf-8") as written:
-            written.write(fleet_file(drafted))
-    except FileExistsError:
-        fail([f"{to} is there already and stays as it is; name another file, or remove it"])
-    except OSError as error:
-        fail([f"{to} cannot be written: {error.strerror}"])
-    out.print(f"wrote {to}: review it, decide what is TODO, then bess run", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
 from bess_pipeline.fleet_commands import fleet_app
 from bess_pipeline.terminal import err, fail, out, remark
+from bess_pipeline.upkeep_commands import upkeep
 from bess_pipeline.window import Window
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(event_app, name="event")
+app.command()(upkeep)
 
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]

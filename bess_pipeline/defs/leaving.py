@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 
@@ -15,7 +16,7 @@ from bess_pipeline.defs.resources import Home
 from bess_pipeline.defs.runs import instance_of
 from bess_pipeline.defs.work import is_on, unfinished_runs
 from bess_pipeline.lake.erase import addresses, erase
-from bess_pipeline.lake.search import Searched, searched_lake, searched_warehouse
+from bess_pipeline.lake.search import Searched, searched_lake, searched_warehouse, word
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources import retired
 from bess_pipeline.tables import catalog
@@ -120,8 +121,23 @@ def erase_fleet(home: Home, fleet_id: str, *, keep_files: bool, told: Callable[[
             "warehouse": searched_warehouse(home.warehouse, fleet_id),
             "Dagster's records": searched_records(instance, settings.dagster_home, fleet_id)
             + Searched(found=tuple(f"{name}: somebody was writing it: its empty pages may hold more" for name in busy)),
+            "other files": _searched_home(settings, fleet_id, kept),
         }
     return Erased(tables, runs, removed, kept, proof)
+
+
+def _searched_home(settings: Settings, fleet_id: str, kept: tuple[str, ...]) -> Searched:
+    """Look for a fleet in the names of all files of the home, and in the text of those that no other search reads."""
+    named, searched = word(fleet_id), Searched()
+    apart = [Path(settings.lake), settings.warehouse.parent, settings.dagster_home, *map(Path, kept)]
+    for path in sorted(settings.root.rglob("*")):
+        if not path.is_file() or any(path.is_relative_to(folder) for folder in apart):
+            continue
+        is_delivered = path.is_relative_to(settings.landing) or path.is_relative_to(settings.truth)
+        text = "" if is_delivered else path.read_bytes().decode("utf-8", "replace")
+        found = named.search(str(path.relative_to(settings.root).parent)) or path.stem == fleet_id or named.search(text)
+        searched += Searched(1, 0, path.stat().st_size, (str(path),) if found else ())
+    return searched
 
 
 def _files(settings: Settings, fleet_id: str, *, keep: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:

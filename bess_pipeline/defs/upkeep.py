@@ -8,6 +8,7 @@ import dagster as dg
 from bess_pipeline.defs import old_records
 from bess_pipeline.defs.house import OWNER
 from bess_pipeline.defs.resources import Home
+from bess_pipeline.defs.runs import Launcher, instance_of
 from bess_pipeline.defs.work import is_on, unfinished_runs
 from bess_pipeline.lake import upkeep
 from bess_pipeline.lake.upkeep import Room, Tidied
@@ -20,7 +21,7 @@ _TOLD = ("files", "files on disk", "bytes on disk", "files of the log", "bytes o
 @dg.asset(group_name=_GROUP, kinds={"deltalake"}, owners=[OWNER])
 def lake_upkeep(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> dg.MaterializeResult[None]:
     """The lake with few large files instead of many small ones, and without files that no version of a week needs."""
-    return dg.MaterializeResult(metadata=_tidied(home, context.instance, context.run_id))
+    return dg.MaterializeResult(metadata=_tidied(home, context.instance, context.run.run_id))
 
 
 @dg.asset(group_name=_GROUP, kinds={"sqlite"}, owners=[OWNER])
@@ -46,6 +47,23 @@ WEEKLY = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
+
+
+def run(home: Home) -> tuple[list[str], tuple[str, ...]]:
+    """`bess upkeep`: run the job in this process; what it did, and what went wrong, a line each."""
+    with instance_of(home.settings) as instance:
+        result = Launcher(instance, lambda: None).run(UPKEEP.name, {})
+        told = []
+        for asset in ASSETS:
+            event = instance.get_latest_materialization_event(asset.key)
+            if event is not None and event.run_id == result.run_id and event.asset_materialization is not None:
+                values = event.asset_materialization.metadata.items()
+                told += [f"{name}: {_shown(value.value)}" for name, value in values if name != "tables"]
+    return told, result.failures
+
+
+def _shown(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _tidied(home: Home, instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:

@@ -13,8 +13,10 @@ import typer
 
 from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
+from bess_pipeline.fleet_commands import fleet_app
 from bess_pipeline.record_commands import record_app
 from bess_pipeline.terminal import err, fail, out, remark
+from bess_pipeline.upkeep_commands import upkeep
 from bess_pipeline.window import Window
 
 app = typer.Typer(
@@ -24,10 +26,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-fleet_app = typer.Typer(help="Fleet files, and the life of a fleet.", no_args_is_help=True)
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(event_app, name="event")
 app.add_typer(record_app, name="records")
+app.command()(upkeep)
 
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
@@ -150,40 +152,6 @@ def simulate(
     with err.status(f"simulating {batteries} batteries for {days} days"):
         write_fleet(simulated(plan), settings.root)
     out.print(f"wrote fleet {fleet} to {settings.root}: next, bess run", highlight=False, soft_wrap=True)
-
-
-@fleet_app.command("draft")
-def fleet_draft(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A sample of the fleet's files.")],
-    fleet: Annotated[
-        str | None, typer.Option(help="Name of the fleet; that of the file or its folder if absent.")
-    ] = None,
-    to: Annotated[
-        Path | None, typer.Option("--out", help="Write it there instead; a file that is there stays.")
-    ] = None,
-) -> None:
-    """Look at a sample file and propose a fleet file, for a person to review: the proposal goes to standard output."""
-    from bess_pipeline.sources.draft import draft
-    from bess_pipeline.sources.draft.shown import overview
-    from bess_pipeline.sources.draft.written import fleet_file
-    from bess_pipeline.sources.opening import UnreadableFile
-
-    try:
-        drafted = draft(file, fleet_id=fleet)
-    except UnreadableFile as refused:
-        fail([str(refused)])
-    err.print(overview(drafted, err.width))
-    if to is None:
-        typer.echo(fleet_file(drafted), nl=False)
-        return
-    try:
-        with to.open("x", encoding="utf-8") as written:
-            written.write(fleet_file(drafted))
-    except FileExistsError:
-        fail([f"{to} is there already and stays as it is; name another file, or remove it"])
-    except OSError as error:
-        fail([f"{to} cannot be written: {error.strerror}"])
-    out.print(f"wrote {to}: review it, decide what is TODO, then bess run", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -53,6 +53,12 @@ class Settings(BaseSettings):
         default=None,
         description="Where Dagster's records are: `sqlite`, in the home, or postgresql://user:password@host/database.",
     )
+    old_files_kept_days: int = Field(
+        default=7, ge=1, description="Days for which upkeep leaves files that no current version of a table needs."
+    )
+    records_kept_days: int = Field(
+        default=30, ge=1, description="Days for which upkeep leaves Dagster's records of runs that others superseded."
+    )
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of Dagster's UI, on loopback.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What the pipeline writes to its log."

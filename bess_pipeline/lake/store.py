@@ -13,18 +13,19 @@ import dataframely as dy
 import deltalake
 import polars as pl
 import pyarrow as pa
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
+from bess_pipeline.lake import commits
 from bess_pipeline.lake.slices import Part, Slice
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import contiguous
 
 #: A lost race for the same slice is an error; disjoint slices commit after at most this many tries.
-_COMMITS = deltalake.CommitProperties(max_commit_retries=50)
+COMMITS = deltalake.CommitProperties(max_commit_retries=50)
 #: Instants and row numbers are told by their differences: half of the bytes of a sample otherwise.
 _ASCENDING = deltalake.ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
-_PARQUET = deltalake.WriterProperties(
+PARQUET = deltalake.WriterProperties(
     compression="ZSTD",
     compression_level=1,
     column_properties=dict.fromkeys(("timestamp", "row_number"), _ASCENDING),
@@ -46,7 +47,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One version of a table, and the addresses of its Parquet files."""
+    """The version of a table that last changed its rows, and the addresses of its Parquet files."""
 
     version: int
     files: list[str]
@@ -162,7 +163,8 @@ class Lake:
         )
         self._open.pop(table.name, None)
 
-    def _delta(self, table: Table) -> deltalake.DeltaTable:
+    def delta(self, table: Table) -> deltalake.DeltaTable:
+        """The Delta table, as of now."""
         known = self._open.get(table.name)
         if known is None:
             if not deltalake.DeltaTable.is_deltatable(self.address(table)):
@@ -174,12 +176,16 @@ class Lake:
 
     def version(self, table: Table) -> int:
         """The number of the table's last commit."""
-        return self._delta(table).version()
+        return self.delta(table).version()
+
+    def rows_version(self, table: Table) -> int:
+        """The number of the last commit that changed rows; upkeep, which stores the same rows another way, is none."""
+        return commits.rows_version(self.delta(table))
 
     def snapshot(self, table: Table) -> Snapshot:
-        """The table's current version, and the Parquet files that make it up."""
-        delta = self._delta(table)
-        return Snapshot(delta.version(), delta.file_uris())
+        """What the table holds now: see `rows_version`, and the Parquet files that make it up."""
+        delta = self.delta(table)
+        return Snapshot(commits.rows_version(delta), delta.file_uris())
 
     def scan(self, table: Table, part: Part | None = None) -> pl.LazyFrame:
         """The rows of a slice, or of the whole table, lazily, as of now.
@@ -187,7 +193,7 @@ class Lake:
         Returns:
             Columns as stored; order within the slice is that of the files: sort if it matters.
         """
-        frame = pl.scan_delta(self._delta(table)).select(stored_schema(table).names())
+        frame = pl.scan_delta(self.delta(table)).select(stored_schema(table).names())
         if table.layer in _RECEIVED:
             frame = frame.with_columns(_filled(table))
         return frame if part is None else frame.filter(part.rows())
@@ -209,7 +215,7 @@ class Lake:
         """
         if not table.by_day:
             raise ValueError(f"{table.name} is not partitioned by day")
-        files = pl.DataFrame(self._delta(table).get_add_actions(flatten=True))
+        files = pl.DataFrame(self.delta(table).get_add_actions(flatten=True))
         if files.is_empty():
             return {}
         counted = (
@@ -231,7 +237,7 @@ class Lake:
             Columns `date` and `version`, sorted; `date` is null for rows that are of no day.
         """
         if table.by_day:
-            files = pl.DataFrame(self._delta(table).get_add_actions(flatten=True))
+            files = pl.DataFrame(self.delta(table).get_add_actions(flatten=True))
             if files.is_empty():
                 return pl.DataFrame(schema=_VERSIONS)
             rows = files.filter(pl.col("partition.fleet_id") == fleet_id).select(
@@ -244,6 +250,9 @@ class Lake:
     def replace(self, table: Table, frames: pl.DataFrame | Iterable[pl.DataFrame], part: Part) -> Written:
         """Replace a slice of a table, atomically, by the rows given.
 
+        Where upkeep has stored the slice's rows another way in the meantime, rows that
+        were given whole are written again; batches meet no upkeep, which leaves days alone.
+
         Args:
             table: The table.
             frames: The new rows, whole or batch by batch; only one batch is held at a time.
@@ -255,7 +264,16 @@ class Lake:
         Raises:
             ContractError: If a row breaks the contract or lies outside the slice; nothing is written then.
         """
-        batches = [frames] if isinstance(frames, pl.DataFrame) else frames
+        while True:
+            before = self.version(table)
+            try:
+                return self._replaced(table, [frames] if isinstance(frames, pl.DataFrame) else frames, part)
+            except CommitFailedError:
+                delta = self.delta(table)
+                if not (isinstance(frames, pl.DataFrame) and commits.only_stored_anew(delta, part.fleet_id, before)):
+                    raise
+
+    def _replaced(self, table: Table, batches: Iterable[pl.DataFrame], part: Part) -> Written:
         written = 0
         failure: list[Exception] = []
 
@@ -277,12 +295,12 @@ class Lake:
 
             try:
                 deltalake.write_deltalake(
-                    self._delta(table),
+                    self.delta(table),
                     pa.RecordBatchReader.from_batches(_arrow_schema(table), checked_batches()),
                     mode="overwrite",
                     predicate=part.delta_predicate(),
-                    writer_properties=_PARQUET,
-                    commit_properties=_COMMITS,
+                    writer_properties=PARQUET,
+                    commit_properties=COMMITS,
                 )
             except DeltaError as error:
                 raise (failure[0] if failure else error) from None
@@ -296,11 +314,11 @@ class Lake:
         """
         ready = checked(table, frame, part)
         deltalake.write_deltalake(
-            self._delta(table),
+            self.delta(table),
             pa.RecordBatchReader.from_batches(_arrow_schema(table), ready.to_arrow().to_batches()),
             mode="append",
-            writer_properties=_PARQUET,
-            commit_properties=_COMMITS,
+            writer_properties=PARQUET,
+            commit_properties=COMMITS,
         )
         return Written(ready.height, self.version(table))
 

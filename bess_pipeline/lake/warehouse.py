@@ -53,7 +53,7 @@ class Warehouse:
         self.path = path
 
     def versions(self) -> dict[str, int]:
-        """Table → version of the lake's table that the file was published from; empty before the first."""
+        """Table → version that last changed the rows that were published; empty before the first."""
         if not self.path.exists():
             return {}
         with self.connection() as connection:
@@ -61,7 +61,7 @@ class Warehouse:
 
     def is_current(self, lake: Lake) -> bool:
         """Whether the file holds what the lake holds."""
-        return self.versions() == {table.name: lake.version(table) for table in catalog.PUBLISHED}
+        return self.versions() == {table.name: lake.rows_version(table) for table in catalog.PUBLISHED}
 
     @contextmanager
     def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -93,7 +93,7 @@ class Warehouse:
     def publish(self, lake: Lake) -> Published:
         """Write the lake's published tables, each as of now, into a new file and put it in place."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        self.discard_unfinished(older_than_seconds=_ABANDONED_SECONDS)
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=_UNFINISHED) as folder:
             built = Path(folder) / self.path.name
             rows = _built(built, lake)
@@ -103,10 +103,10 @@ class Warehouse:
             built.replace(self.path)
         return Published(rows, size)
 
-    def _sweep(self) -> None:
-        """Remove what publications that were killed have left behind."""
+    def discard_unfinished(self, *, older_than_seconds: float = 0) -> None:
+        """Remove what publications that were killed have left behind; nobody must be publishing."""
         for folder in self.path.parent.glob(f"{_UNFINISHED}*"):
-            if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+            if time.time() - folder.stat().st_mtime >= older_than_seconds:
                 shutil.rmtree(folder)
 
 

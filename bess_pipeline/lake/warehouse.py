@@ -15,11 +15,14 @@ import dataframely as dy
 import duckdb
 import polars as pl
 
-from bess_pipeline.lake.store import Lake, stored_contract
+from bess_pipeline import logs
+from bess_pipeline.lake.store import Lake, Snapshot, stored_contract
 from bess_pipeline.lake.views import VIEWS
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.tables.columns import unit_of
+
+_LOG = logs.logger(__name__)
 
 #: A file format that every client from DuckDB 1.0 on can open.
 _STORAGE_VERSION = "v1.0.0"
@@ -92,6 +95,7 @@ class Warehouse:
 
     def publish(self, lake: Lake) -> Published:
         """Write the lake's published tables, each as of now, into a new file and put it in place."""
+        began = time.monotonic()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._sweep()
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=_UNFINISHED) as folder:
@@ -101,12 +105,15 @@ class Warehouse:
                 os.fsync(file.fileno())
             size = built.stat().st_size
             built.replace(self.path)
+        count = {"rows": sum(rows.values()), "size_bytes": size, "seconds": round(time.monotonic() - began, 1)}
+        _LOG.info("warehouse published: %d rows, %d bytes", count["rows"], size, extra=count)
         return Published(rows, size)
 
     def _sweep(self) -> None:
         """Remove what publications that were killed have left behind."""
         for folder in self.path.parent.glob(f"{_UNFINISHED}*"):
             if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+                _LOG.warning("%s is left of a publication that died: removed", folder)
                 shutil.rmtree(folder)
 
 
@@ -118,9 +125,9 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
         connection.execute(f"ATTACH '{_quoted(path)}' AS built (STORAGE_VERSION '{_STORAGE_VERSION}')")
         connection.execute("USE built")
         for table in catalog.PUBLISHED:
-            snapshot = lake.snapshot(table)
-            versions.append((table.name, snapshot.version))
-            rows[table.name] = _copied(connection, table, snapshot.files)
+            with _at_hand(lake, table, beside=path.parent) as snapshot:
+                versions.append((table.name, snapshot.version))
+                rows[table.name] = _copied(connection, table, snapshot.files)
         for view in VIEWS:
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
             connection.execute(f"COMMENT ON VIEW {view.name} IS '{_quoted(view.about)}'")
@@ -133,6 +140,20 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
         connection.execute("USE memory")
         connection.execute("DETACH built")
     return rows
+
+
+@contextmanager
+def _at_hand(lake: Lake, table: Table, *, beside: Path) -> Iterator[Snapshot]:
+    """A version of a table with its files on this machine, in a folder beside the warehouse if they lie elsewhere.
+
+    DuckDB reads object stores by an extension that it would have to download.
+    """
+    if not lake.is_remote:
+        yield lake.snapshot(table)
+        return
+    with tempfile.TemporaryDirectory(dir=beside, prefix=table.name) as folder:
+        copy = Path(folder) / "rows.parquet"
+        yield Snapshot(lake.fetch(table, copy), [str(copy)])
 
 
 def _copied(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str]) -> int:

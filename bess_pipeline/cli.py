@@ -211,6 +211,14 @@ def demo() -> None:
 
 
 @app.command()
+def prepare() -> None:
+    """Make what a deployment starts from: its folders, Dagster's settings, the tables of the lake."""
+    from bess_pipeline.defs.deployment import prepared
+
+    out.print(f"ready: {prepared(Settings())}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def dev() -> None:
     """Dagster's UI and daemon on this home, on loopback."""
     from bess_pipeline.defs.runs import MODULE, prepare

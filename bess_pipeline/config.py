@@ -97,6 +97,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """What must not stand in a log: values of variables whose names say so, and passwords in addresses."""
         named = [value for name, value in os.environ.items() if _SECRET.search(name.upper()) and value]
+        parts = [part for value in named for part in re.findall(r"https?://[^\s,;\"']+", value)]
         addresses = [urlsplit(value).password for value in os.environ.values() if "://" in value and "@" in value]
         passwords = [password for password in addresses if password]
-        return [*named, *passwords, *map(unquote, passwords)]
+        return [*named, *parts, *passwords, *map(unquote, passwords)]

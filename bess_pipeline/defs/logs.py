@@ -21,8 +21,10 @@ _OF_DAYS, _OF_FLEET = "dagster/asset_partition_range_start", "dagster/partition"
 _RANGE_END = "dagster/asset_partition_range_end"
 _FLEET = "bess/fleet"
 
-#: Events that people who operate the pipeline look for, and how much they matter; Dagster takes most for details.
+#: Events that people who operate the pipeline look for, and how much they matter; Dagster takes most for details, and
+#: each step that waits for one that failed for an error.
 _MATTERS = {
+    dg.DagsterEventType.STEP_SKIPPED: logging.DEBUG,
     dg.DagsterEventType.RUN_START: logging.INFO,
     dg.DagsterEventType.RUN_SUCCESS: logging.INFO,
     dg.DagsterEventType.RUN_CANCELED: logging.WARNING,

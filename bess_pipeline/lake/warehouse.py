@@ -127,7 +127,7 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
         for table in catalog.PUBLISHED:
             with _at_hand(lake, table, beside=path.parent) as snapshot:
                 versions.append((table.name, snapshot.version))
-                rows[table.name] = _copied(connection, table, snapshot.files)
+                rows[table.name] = _copied(connection, table, snapshot.files, by_path=not lake.is_remote)
         for view in VIEWS:
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
             connection.execute(f"COMMENT ON VIEW {view.name} IS '{_quoted(view.about)}'")
@@ -156,16 +156,17 @@ def _at_hand(lake: Lake, table: Table, *, beside: Path) -> Iterator[Snapshot]:
         yield Snapshot(lake.fetch(table, copy), [str(copy)])
 
 
-def _copied(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str]) -> int:
+def _copied(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str], *, by_path: bool) -> int:
+    """Fill one table from files, whose paths name the fleet and the day where their columns do not; rows in it."""
     columns = stored_contract(table).columns()
     listed = ", ".join(f'"{name}" {_sql_type(column)}' for name, column in columns.items())
     connection.execute(f"CREATE TABLE {table.name} ({listed})")
     if files:
         names = ", ".join(f'"{name}"' for name in columns)
         order = ", ".join(["fleet_id", *table.sort])
-        source = "read_parquet($files, hive_partitioning = true, hive_types = {'fleet_id': VARCHAR, 'date': DATE})"
-        if not table.by_day:
-            source = "read_parquet($files, hive_partitioning = true, hive_types = {'fleet_id': VARCHAR})"
+        kinds = ", 'date': DATE" if table.by_day else ""
+        in_path = f", hive_partitioning = true, hive_types = {{'fleet_id': VARCHAR{kinds}}}" if by_path else ""
+        source = f"read_parquet($files{in_path})"
         connection.execute(
             f"INSERT INTO {table.name} SELECT {names} FROM {source} ORDER BY {order}",  # noqa: S608
             {"files": files},

@@ -1,6 +1,7 @@
 """The files of a deployment: the image, docker-compose.yml, the units of systemd. No container runs here."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -183,3 +184,26 @@ def test_a_deployment_is_prepared_once_and_what_is_there_stays(home):
     settings.write_text("telemetry: {enabled: false}\n")
     assert prepared(Settings()) == said
     assert settings.read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_the_marked_blocks_of_the_runbook_run_as_they_stand_there(tmp_path):
+    text = (ROOT / "docs" / "operations.md").read_text()
+    blocks = re.findall(r"^<!-- runbook -->\n```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    program = tmp_path / "bin" / "bess"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m bess_pipeline.cli "$@"\n')
+    program.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("BESS_", "DAGSTER_"))}
+    environment |= {"PATH": f"{program.parent}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Lake(str(tmp_path / "restored" / "lake")).outdated() == []
+    assert Lake(str(tmp_path / "elsewhere")).outdated() == []

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from bess_pipeline import logs
 from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
 from bess_pipeline.fleet_commands import fleet_app
@@ -50,6 +51,14 @@ class Profile(StrEnum):
     frequency = "frequency"
     peak_shaving = "peak_shaving"
     reserve = "reserve"
+
+
+@app.callback()
+def _log() -> None:
+    settings = Settings()
+    # At a terminal a bar and a summary tell the same, unless somebody asks for more.
+    quiet = sys.stderr.isatty() and not {"log_level", "log_format"} & settings.model_fields_set
+    logs.configure("WARNING" if quiet else settings.log_level, settings.log_format, settings.secrets)
 
 
 @app.command()
@@ -172,6 +181,14 @@ def demo() -> None:
 
 
 @app.command()
+def prepare() -> None:
+    """Make what a deployment starts from: its folders, Dagster's settings, the tables of the lake."""
+    from bess_pipeline.defs.deployment import prepared
+
+    out.print(f"ready: {prepared(Settings())}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def dev() -> None:
     """Dagster's UI and daemon on this home, on loopback."""
     from bess_pipeline.defs.instance import RecordsError, ready
@@ -184,6 +201,7 @@ def dev() -> None:
         fail([str(error)])
     port = str(settings.dagster_port)
     command = [sys.executable, "-m", "dagster", "dev", "-m", MODULE, "-h", "127.0.0.1", "-p", port]
+    command += ["--log-format", "json" if settings.log_format == "json" else "colored"]
     out.print(f"Dagster on http://127.0.0.1:{port} for {settings.root} (Ctrl-C ends it)", highlight=False)
     out.file.flush()
     # It takes the place of this process, so that a signal to end this one reaches it and its children.
@@ -200,5 +218,15 @@ def _window(settings: Settings, first: datetime | None, last: datetime | None) -
     return Window.hull([start, end])
 
 
+def main() -> None:
+    """`bess`: what nobody expected is told once, with its traceback, as a line of the log."""
+    try:
+        app()
+    except Exception:
+        log = logs.logger("bess_pipeline.cli")
+        log.exception("bess ended by an error that it did not expect")
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app()
+    main()

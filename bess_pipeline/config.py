@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: Variables whose values nobody may read in a log, by name.
+_SECRET = re.compile(
+    r"SECRET|TOKEN|PASSW|WEBHOOK|CREDENTIAL|(^|_)(PWD|SAS|KEY)(_|$)(?!ID$|FILE$|PATH$)|CONNECTION_STRING"
+)
 
 
 class Settings(BaseSettings):
@@ -63,6 +70,9 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What the pipeline writes to its log."
     )
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="How it writes it: lines for people, or one JSON object a line."
+    )
 
     @cached_property
     def root(self) -> Path:
@@ -102,3 +112,12 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The environment for a program that is to work on this deployment."""
         return {**os.environ, "BESS_HOME": str(self.root), "DAGSTER_HOME": str(self.dagster_home)}
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must not stand in a log: values of variables whose names say so, and passwords in addresses."""
+        named = [value for name, value in os.environ.items() if _SECRET.search(name.upper()) and value]
+        parts = [part for value in named for part in re.findall(r"https?://[^\s,;\"']+", value)]
+        addresses = [urlsplit(value).password for value in os.environ.values() if "://" in value and "@" in value]
+        passwords = [password for password in addresses if password]
+        return [*named, *parts, *passwords, *map(unquote, passwords)]

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from bess_pipeline.defs import assets, automation, checks, jobs, upkeep
+from bess_pipeline.defs import assets, automation, checks, jobs, logs, upkeep
 from bess_pipeline.defs.house import LAKE_IO, remembered
 from bess_pipeline.defs.io import LakeIOManager
 from bess_pipeline.defs.liveness import living_executor
@@ -13,6 +13,7 @@ from bess_pipeline.tables import catalog
 def code_location() -> dg.Definitions:
     """Every definition of the pipeline, bound to the deployment that the environment names."""
     home = Home()
+    logs.configure(home.settings)
     return dg.Definitions(
         assets=[
             *dg.load_assets_from_package_module(assets),

@@ -72,6 +72,8 @@ retention:
     purge_after_days: *days
 
 # What the pipeline logs is kept with the events of a run; there is no second copy in files.
+python_logs:
+  managed_python_loggers: [bess_pipeline]
 compute_logs:
   module: dagster._core.storage.noop_compute_log_manager
   class: NoOpComputeLogManager

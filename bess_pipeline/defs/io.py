@@ -5,6 +5,7 @@ from datetime import date
 import dagster as dg
 import polars as pl
 
+from bess_pipeline import logs
 from bess_pipeline.defs.batches import Aside, Batches
 from bess_pipeline.defs.house import CODE_VERSION
 from bess_pipeline.defs.increments import BEFORE, REACH, WHOLE, Increment, Reach, increment
@@ -15,6 +16,8 @@ from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Written
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
+
+_LOG = logs.logger(__name__)
 
 #: The step of a day after which the next can say what it was made from.
 _MADE_FROM = {catalog.CLEAN_TELEMETRY.name: catalog.RAW_TELEMETRY.name}
@@ -77,6 +80,7 @@ class LakeIOManager(dg.IOManager):
         part = slice_of(list(context.asset_partition_keys))
         written = self._written(context, table, part, obj)
         self._count(context, table, part)
+        _LOG.debug("%s: %s is version %d", table.name, part, written.version)
         context.add_output_metadata(
             {
                 "slice": str(part),

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import dataframely as dy
@@ -186,6 +187,17 @@ class Lake:
         """What the table holds now: see `rows_version`, and the Parquet files that make it up."""
         delta = self.delta(table)
         return Snapshot(commits.rows_version(delta), delta.file_uris())
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the tables lie in an object store."""
+        return "://" in self.uri
+
+    def fetch(self, table: Table, to: Path) -> int:
+        """Copy the rows of a table as of now into one file of this machine, as a stream; the version that they are."""
+        delta = self.delta(table)
+        pl.scan_delta(delta).select(stored_schema(table).names()).sink_parquet(to)
+        return delta.version()
 
     def scan(self, table: Table, part: Part | None = None) -> pl.LazyFrame:
         """The rows of a slice, or of the whole table, lazily, as of now.

@@ -15,11 +15,14 @@ import dataframely as dy
 import duckdb
 import polars as pl
 
-from bess_pipeline.lake.store import Lake, stored_contract
+from bess_pipeline import logs
+from bess_pipeline.lake.store import Lake, Snapshot, stored_contract
 from bess_pipeline.lake.views import VIEWS
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.tables.columns import unit_of
+
+_LOG = logs.logger(__name__)
 
 #: A file format that every client from DuckDB 1.0 on can open.
 _STORAGE_VERSION = "v1.0.0"
@@ -92,6 +95,7 @@ class Warehouse:
 
     def publish(self, lake: Lake) -> Published:
         """Write the lake's published tables, each as of now, into a new file and put it in place."""
+        began = time.monotonic()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.discard_unfinished(older_than_seconds=_ABANDONED_SECONDS)
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=_UNFINISHED) as folder:
@@ -101,12 +105,15 @@ class Warehouse:
                 os.fsync(file.fileno())
             size = built.stat().st_size
             built.replace(self.path)
+        count = {"rows": sum(rows.values()), "size_bytes": size, "seconds": round(time.monotonic() - began, 1)}
+        _LOG.info("warehouse published: %d rows, %d bytes", count["rows"], size, extra=count)
         return Published(rows, size)
 
     def discard_unfinished(self, *, older_than_seconds: float = 0) -> None:
         """Remove what publications that were killed have left behind; nobody must be publishing."""
         for folder in self.path.parent.glob(f"{_UNFINISHED}*"):
             if time.time() - folder.stat().st_mtime >= older_than_seconds:
+                _LOG.warning("%s is left of a publication that died: removed", folder)
                 shutil.rmtree(folder)
 
 
@@ -118,9 +125,9 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
         connection.execute(f"ATTACH '{_quoted(path)}' AS built (STORAGE_VERSION '{_STORAGE_VERSION}')")
         connection.execute("USE built")
         for table in catalog.PUBLISHED:
-            snapshot = lake.snapshot(table)
-            versions.append((table.name, snapshot.version))
-            rows[table.name] = _copied(connection, table, snapshot.files)
+            with _at_hand(lake, table, beside=path.parent) as snapshot:
+                versions.append((table.name, snapshot.version))
+                rows[table.name] = _copied(connection, table, snapshot.files, by_path=not lake.is_remote)
         for view in VIEWS:
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
             connection.execute(f"COMMENT ON VIEW {view.name} IS '{_quoted(view.about)}'")
@@ -135,16 +142,31 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
     return rows
 
 
-def _copied(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str]) -> int:
+@contextmanager
+def _at_hand(lake: Lake, table: Table, *, beside: Path) -> Iterator[Snapshot]:
+    """A version of a table with its files on this machine, in a folder beside the warehouse if they lie elsewhere.
+
+    DuckDB reads object stores by an extension that it would have to download.
+    """
+    if not lake.is_remote:
+        yield lake.snapshot(table)
+        return
+    with tempfile.TemporaryDirectory(dir=beside, prefix=table.name) as folder:
+        copy = Path(folder) / "rows.parquet"
+        yield Snapshot(lake.fetch(table, copy), [str(copy)])
+
+
+def _copied(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str], *, by_path: bool) -> int:
+    """Fill one table from files, whose paths name the fleet and the day where their columns do not; rows in it."""
     columns = stored_contract(table).columns()
     listed = ", ".join(f'"{name}" {_sql_type(column)}' for name, column in columns.items())
     connection.execute(f"CREATE TABLE {table.name} ({listed})")
     if files:
         names = ", ".join(f'"{name}"' for name in columns)
         order = ", ".join(["fleet_id", *table.sort])
-        source = "read_parquet($files, hive_partitioning = true, hive_types = {'fleet_id': VARCHAR, 'date': DATE})"
-        if not table.by_day:
-            source = "read_parquet($files, hive_partitioning = true, hive_types = {'fleet_id': VARCHAR})"
+        kinds = ", 'date': DATE" if table.by_day else ""
+        in_path = f", hive_partitioning = true, hive_types = {{'fleet_id': VARCHAR{kinds}}}" if by_path else ""
+        source = f"read_parquet($files{in_path})"
         connection.execute(
             f"INSERT INTO {table.name} SELECT {names} FROM {source} ORDER BY {order}",  # noqa: S608
             {"files": files},

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from bess_pipeline.alert_commands import alert_app
 from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
 from bess_pipeline.terminal import err, fail, out, remark
@@ -26,6 +27,7 @@ app = typer.Typer(
 fleet_app = typer.Typer(help="Fleet files, and the life of a fleet.", no_args_is_help=True)
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(event_app, name="event")
+app.add_typer(alert_app, name="alerts")
 
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from bess_pipeline.defs import assets, automation, checks, jobs
+from bess_pipeline.defs import alerts, assets, automation, checks, jobs
 from bess_pipeline.defs.house import LAKE_IO, remembered
 from bess_pipeline.defs.io import LakeIOManager
 from bess_pipeline.defs.resources import Home
@@ -20,7 +20,12 @@ def code_location() -> dg.Definitions:
         asset_checks=[checks.data_quality],
         jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH],
         schedules=[automation.nightly],
-        sensors=[automation.landing_zone, automation.FOLLOWERS],
+        sensors=[
+            automation.landing_zone,
+            automation.FOLLOWERS,
+            alerts.alerts_raised,
+            alerts.alerts_sent,
+        ],
         resources={"home": home, LAKE_IO: LakeIOManager(home)},
         executor=dg.in_process_executor,
     )

@@ -131,7 +131,9 @@ class Settings(BaseSettings):
     )
     alert_quiet_hours: float = Field(default=24, ge=0, description="The same thing within this time is the same alert.")
     alert_history_days: int = Field(default=7, ge=1, description="What is older than this when it is found is history.")
-    alert_late_days: int = Field(default=2, ge=0, description="Whole days without data after which a fleet is late.")
+    alert_late_days: int = Field(
+        default=2, ge=0, description="A fleet is late after more whole days than this without data."
+    )
     alert_single_messages: int = Field(
         default=5, ge=1, description="Most alerts that a channel gets one by one; more are folded into one message."
     )

@@ -45,7 +45,7 @@ class Told:
 
 def told(rows: pl.DataFrame) -> list[Told]:
     """What a message says of `Alert` rows."""
-    return [Told(**row) for row in rows.select(Told.__dataclass_fields__).iter_rows(named=True)]
+    return [Told(**row) for row in rows.select(list(Told.__dataclass_fields__)).iter_rows(named=True)]
 
 
 def headline(alerts: Sequence[Told]) -> str:

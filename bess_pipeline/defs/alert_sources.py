@@ -32,8 +32,10 @@ from bess_pipeline.tables.anomalies import SEVERITIES
 
 #: Records are looked at once more for so long, because several machines write them and their clocks differ.
 _OVERLAP = timedelta(minutes=10)
-_OVERLAP_RECORDS = 1000
+_OVERLAP_RECORDS = 100
 _RECORDS_AT_ONCE = 200
+#: Runs that are looked at in one tick; the next one goes on from there.
+_RUNS_AT_ONCE = 200
 _STEPS_TOLD = 3
 _ANSWERED = {CheckStatus.FAILED, CheckStatus.SUCCEEDED}
 
@@ -43,7 +45,7 @@ class Seen:
     """How far Dagster's records have been looked at.
 
     Attributes:
-        runs_until: Time of the last run that was seen to fail, ISO 8601; null at the very beginning.
+        runs_until: Runs that failed later than this are still to be seen, ISO 8601; null at the very beginning.
         checks_until: Number of the last record of a check.
     """
 
@@ -80,9 +82,9 @@ class Found:
 
 def failed_runs(home: Home, instance: dg.DagsterInstance, seen: Seen, *, now: datetime) -> Found:
     """Runs that failed since the last look, however long ago that was; at the very first, those that are no history."""
-    since = history(home, now) if seen.runs_until is None else datetime.fromisoformat(seen.runs_until) - _OVERLAP
+    since = history(home, now) if seen.runs_until is None else datetime.fromisoformat(seen.runs_until)
     filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
-    records = instance.get_run_records(filters, order_by="update_timestamp", ascending=True)
+    records = instance.get_run_records(filters, limit=_RUNS_AT_ONCE, order_by="update_timestamp", ascending=True)
     occasions = [
         of_run(
             record.dagster_run.run_id,
@@ -94,8 +96,9 @@ def failed_runs(home: Home, instance: dg.DagsterInstance, seen: Seen, *, now: da
         )
         for record in records
     ]
-    until = records[-1].update_timestamp.isoformat() if records else seen.runs_until or since.isoformat()
-    return Found(occasions, Seen(until, seen.checks_until))
+    caught_up = len(records) < _RUNS_AT_ONCE
+    until = max(since, now - _OVERLAP) if caught_up else records[-1].update_timestamp
+    return Found(occasions, Seen(until.isoformat(), seen.checks_until))
 
 
 def _errors(instance: dg.DagsterInstance, run_id: str) -> list[StepError]:
@@ -150,7 +153,7 @@ def failed_checks(
 def _newest(
     instance: dg.DagsterInstance, key: dg.AssetCheckKey, *, failed: set[str | None], asked: set[str | None]
 ) -> Iterator[CheckRecord]:
-    """The newest answer for partitions that failed, and for those that may have a moment before they were asked again."""
+    """The newest answer for partitions that failed, and for those that are being asked again and may have failed."""
     left, cursor = failed | asked, None
     while left:
         records = instance.event_log_storage.get_asset_check_execution_history(

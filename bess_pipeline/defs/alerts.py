@@ -1,7 +1,7 @@
 """Alerts: one sensor puts down what is worth one, another sends what waits. What was put down is never lost."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -53,23 +53,55 @@ class Attempts:
             raise ExceptionGroup(what, self.errors)
 
 
+@dataclass(frozen=True)
+class Looked:
+    """How many alerts are new, and how far Dagster's records have been looked at."""
+
+    new: int
+    seen: Seen
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dg.sensor(minimum_interval_seconds=_EVERY_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
 def alerts_raised(context: dg.SensorEvaluationContext, home: dg.ResourceParam[Home]) -> dg.SkipReason:
     """Put down what a person should know of and has not been told: failed runs and checks, late data, events."""
     if context.repository_def is None:
         raise dg.DagsterInvariantViolationError("alerts_raised has to know the checks of its code location")
-    now, seen, attempts = datetime.now(UTC), Seen.from_cursor(context.cursor), Attempts()
     checks = sorted(context.repository_def.asset_graph.asset_check_keys, key=str)
-    runs = attempts.at(lambda: alert_sources.failed_runs(home, context.instance, seen, now=now))
-    answers = attempts.at(lambda: alert_sources.failed_checks(home, context.instance, checks, seen, now=now))
-    late = attempts.at(lambda: alert_sources.missing_data(home, now=now))
-    events = attempts.at(lambda: alert_sources.anomaly_events(home, now=now))
-    found = [*(runs.occasions if runs else []), *(answers.occasions if answers else []), *(late or []), *(events or [])]
-    written = put_down(home, found, now=now)
+    looked = look(home, context.instance, checks, Seen.from_cursor(context.cursor), now=_now())
+    context.update_cursor(looked.seen.to_cursor())
+    return dg.SkipReason(f"{looked.new} new alerts")
+
+
+def look(
+    home: Home, instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], seen: Seen, *, now: datetime
+) -> Looked:
+    """Look at every source, and put down what is worth an alert; what one source cannot tell, others do.
+
+    Args:
+        home: The deployment.
+        instance: Dagster's records.
+        checks: The checks there are.
+        seen: How far Dagster's records have been looked at before.
+        now: The present.
+
+    Raises:
+        ExceptionGroup: If a source could not be read. What the others told has been put down, and all is looked at
+            again from the same point on.
+    """
+    attempts = Attempts()
+    events = attempts.at(partial(alert_sources.anomaly_events, home, now=now)) or []
+    runs = attempts.at(partial(alert_sources.failed_runs, home, instance, seen, now=now))
+    answers = attempts.at(partial(alert_sources.failed_checks, home, instance, checks, seen, now=now))
+    late = attempts.at(partial(alert_sources.missing_data, home, now=now)) or []
+    of_records = [occasion for found in (runs, answers) if found for occasion in found.occasions]
+    new = put_down(home, [*events, *of_records, *late], now=now)
     attempts.settle("some sources of alerts cannot be read")
-    if runs and answers:
-        context.update_cursor(Seen(runs.seen.runs_until, answers.seen.checks_until).to_cursor())
-    return dg.SkipReason(f"{written} new alerts")
+    runs_until = runs.seen.runs_until if runs else seen.runs_until
+    return Looked(new, Seen(runs_until, answers.seen.checks_until if answers else seen.checks_until))
 
 
 def put_down(home: Home, occasions: list[Occasion], *, now: datetime) -> int:
@@ -119,8 +151,13 @@ def waiting(home: Home) -> pl.DataFrame:
     return outbox.undelivered(home.lake.read(catalog.ALERTS), home.lake.read(catalog.ALERT_DELIVERIES))
 
 
-def send_waiting(home: Home, ways: list[Channel]) -> int:
+def send_waiting(home: Home, ways: Sequence[Channel], *, clock: Callable[[], datetime] = _now) -> int:
     """Send what is due over each of these channels; one that fails does not keep the others from getting theirs.
+
+    Args:
+        home: The deployment.
+        ways: The channels.
+        clock: Tells the present.
 
     Returns:
         How many messages were delivered.
@@ -129,20 +166,20 @@ def send_waiting(home: Home, ways: list[Channel]) -> int:
     if rows.is_empty():
         return 0
     until, attempts = time.monotonic() + _LONGEST_SECONDS, Attempts()
-    sent = [attempts.at(partial(_sent_over, home, way, rows, until=until)) or 0 for way in ways]
+    sent = [attempts.at(partial(_sent_over, home, way, rows, until=until, clock=clock)) or 0 for way in ways]
     attempts.settle("some channels cannot be used")
     return sum(sent)
 
 
-def _sent_over(home: Home, way: Channel, rows: pl.DataFrame, *, until: float) -> int:
+def _sent_over(home: Home, way: Channel, rows: pl.DataFrame, *, until: float, clock: Callable[[], datetime]) -> int:
     """Messages that a channel took; the first that it fails at is the last for now."""
     sent = 0
-    due = outbox.due(rows, way.name, now=datetime.now(UTC))
+    due = outbox.due(rows, way.name, now=clock())
     for batch in outbox.batches(due, single=home.settings.alert_single_messages):
         if time.monotonic() > until:
             break
-        failure = way.send(told(batch), now=datetime.now(UTC))
-        _keep(home, outbox.attempted(batch, failure, now=datetime.now(UTC)))
+        failure = way.send(told(batch), now=clock())
+        _keep(home, outbox.attempted(batch, failure, now=clock()))
         sent += failure is None
         if failure is not None and not failure.refused:
             break

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 
 import polars as pl
 import xxhash
@@ -17,6 +18,7 @@ from bess_pipeline.tables.anomalies import SEVERITIES
 
 #: Slack takes 3000 characters in a block, and 150 in a header.
 _SLACK_BLOCK = 2900
+_MAIL_WIDTH = 72
 _COLOURS = {"critical": "attention", "warning": "warning", "info": "default"}
 _MARKS = {"critical": ":red_circle:", "warning": ":large_orange_circle:", "info": ":white_circle:"}
 
@@ -174,7 +176,7 @@ def email(alerts: Sequence[Told], *, sender: str, recipients: Sequence[str], now
     mail["From"] = sender
     mail["To"] = ", ".join(recipients)
     mail["Date"] = format_datetime(now)
-    mail["Message-ID"] = f"<{message_id(alerts)}@bess-alerts.invalid>"
+    mail["Message-ID"] = f"<{message_id(alerts)}@{parseaddr(sender)[1].rpartition('@')[2] or 'localhost'}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-BESS-Alert-IDs"] = " ".join(one.alert_id for one in alerts)
     mail.set_content("\n\n".join(map(_paragraph, alerts)) + "\n", cte="quoted-printable")
@@ -182,7 +184,8 @@ def email(alerts: Sequence[Told], *, sender: str, recipients: Sequence[str], now
 
 
 def _paragraph(one: Told) -> str:
-    lines = [f"{one.severity.upper()}  {one.title}", one.message, *([one.link] if one.link else []), _foot(one)]
+    message = textwrap.fill(one.message, _MAIL_WIDTH, break_long_words=False, break_on_hyphens=False)
+    lines = [f"{one.severity.upper()}  {one.title}", message, *([one.link] if one.link else []), _foot(one)]
     return "\n".join(lines)
 
 

@@ -99,7 +99,7 @@ def test_a_mail_reads_well_as_plain_text():
     read = mail([one])
     assert read["Subject"] == "[BESS] warning: alpha / rack-0: thermal: hot_spot"
     assert read["To"] == "a@example.com, b@example.com"
-    assert read["Message-ID"] == f"<{one.alert_id}@bess-alerts.invalid>"
+    assert read["Message-ID"] == f"<{one.alert_id}@example.com>"
     assert read.get_content_type() == "text/plain"
     assert read.get_content() == (
         "WARNING  alpha / rack-0: thermal: hot_spot\n"
@@ -113,7 +113,7 @@ def test_a_mail_of_many_holds_all_of_them_and_names_them_in_its_head():
     many = message(MOST_IN_DIGEST, **LONG)
     read = mail(many)
     assert read["X-BESS-Alert-IDs"].split() == [one.alert_id for one in many]
-    assert all(one.message in read.get_content().replace("\n", "") for one in many)
+    assert read.get_content().count(many[0].message) == len(many)
 
 
 def test_a_name_cannot_add_a_header_to_a_mail_or_a_line_to_the_log():

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from bess_pipeline import logs
+from bess_pipeline.alert_commands import alert_app
 from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
 from bess_pipeline.fleet_commands import fleet_app
@@ -31,6 +32,7 @@ app.add_typer(fleet_app, name="fleet")
 app.add_typer(event_app, name="event")
 app.add_typer(record_app, name="records")
 app.command()(upkeep)
+app.add_typer(alert_app, name="alerts")
 
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]

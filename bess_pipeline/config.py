@@ -7,11 +7,71 @@ import re
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+#: Shapes that a webhook can take.
+WebhookKind = Literal["slack", "teams", "json"]
+Severity = Literal["info", "warning", "critical"]
+
+
+class Webhook(BaseModel):
+    """One webhook for alerts; whoever knows the address may post to it, so it is a secret."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    kind: WebhookKind
+    url: SecretStr
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # its text would hold the address
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def _webhooks(value: object) -> object:
+    """Webhooks as they are written: ``slack=https://…``, or ``name:slack=https://…``, with blanks in between.
+
+    Raises:
+        ValueError: If one is written otherwise; its address is not in the text.
+    """
+    if not isinstance(value, str):
+        return value
+    read = []
+    for number, word in enumerate(value.split(), start=1):
+        label, _, url = word.partition("=")
+        name, _, kind = label.rpartition(":")
+        if kind not in get_args(WebhookKind) or not _is_address(url):
+            raise ValueError(f"webhook {number} must read kind=URL or name:kind=URL, of slack, teams or json")
+        read.append(Webhook.model_validate({"name": name or kind, "kind": kind, "url": url}))
+    names = [webhook.name for webhook in read]
+    if len(set(names)) < len(names) or {"log", "email"} & set(names):
+        raise ValueError("every webhook needs a name of its own, other than log and email: name:kind=URL")
+    return tuple(read)
+
+
+def _words(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _pairs(value: object) -> object:
+    return dict(word.partition("=")[::2] for word in value.split()) if isinstance(value, str) else value
+
+
+def _page(value: str | None) -> str | None:
+    if value is not None and not _is_address(value):
+        raise ValueError("must be an address that begins with http:// or https://")
+    return None if value is None else value.rstrip("/")
+
+
+Page = Annotated[str | None, AfterValidator(_page)]
 
 #: Variables whose values nobody may read in a log, by name.
 _SECRET = re.compile(
@@ -27,7 +87,10 @@ class Settings(BaseSettings):
         '/srv/bess/landing'
     """
 
-    model_config = SettingsConfigDict(env_prefix="BESS_", frozen=True, extra="ignore")
+    # A setting can be a secret: an error names it and says what is wrong, and never repeats what was written.
+    model_config = SettingsConfigDict(
+        env_prefix="BESS_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     home: Path = Field(default=Path("data"), description="Folder that holds everything of a deployment.")
     lake_uri: str | None = Field(default=None, description="Where the lake is, when not below the home.")
@@ -73,6 +136,58 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field(
         default="console", description="How it writes it: lines for people, or one JSON object a line."
     )
+    pages_url: Page = Field(default=None, description="Address at which people reach the pages; for links.")
+    dagster_url: Page = Field(
+        default=None, description="Address at which people reach Dagster's UI; that on loopback when not set."
+    )
+    alert_webhooks: Annotated[tuple[Webhook, ...], NoDecode, BeforeValidator(_webhooks)] = Field(
+        default=(), description="Webhooks for alerts: kind=URL or name:kind=URL of slack, teams or json, with blanks."
+    )
+    alert_email_host: str | None = Field(default=None, description="Mail server for alerts; no mail without it.")
+    alert_email_port: int = Field(default=587, ge=1, le=65535, description="Port of the mail server.")
+    alert_email_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls",
+        description="How the way to the mail server is encrypted; a server that cannot gets no mail.",
+    )
+    alert_email_user: str | None = Field(default=None, description="User at the mail server; no login without.")
+    alert_email_password: SecretStr | None = Field(default=None, description="Password of that user.")
+    alert_email_from: str | None = Field(default=None, description="Sender of alerts.")
+    alert_email_to: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default=(), description="Recipients of alerts, with blanks or commas."
+    )
+    alert_least_severity: Annotated[dict[str, Severity], NoDecode, BeforeValidator(_pairs)] = Field(
+        default_factory=dict, description="Least severity that goes to a channel: name=severity, with blanks."
+    )
+    alert_quiet_hours: float = Field(default=24, ge=0, description="The same thing within this time is the same alert.")
+    alert_history_days: int = Field(default=7, ge=1, description="What is older than this when it is found is history.")
+    alert_late_days: int = Field(
+        default=2, ge=0, description="A fleet is late after more whole days than this without data."
+    )
+    alert_single_messages: int = Field(
+        default=5, ge=1, description="Most alerts that a channel gets one by one; more are folded into one message."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.alert_email_host and not (self.alert_email_from and self.alert_email_to):
+            raise ValueError("alert_email_host needs alert_email_from and alert_email_to")
+        if (self.alert_email_user is None) != (self.alert_email_password is None):
+            raise ValueError("alert_email_user and alert_email_password are set together or not at all")
+        if self.alert_email_password is not None and self.alert_email_security == "none":
+            raise ValueError("a password is not sent unencrypted: set alert_email_security to starttls or tls")
+        unknown = self.alert_least_severity.keys() - {
+            "log",
+            "email",
+            *(webhook.name for webhook in self.alert_webhooks),
+        }
+        if unknown:
+            raise ValueError(f"alert_least_severity names {', '.join(sorted(unknown))}, which is no channel")
+        return self
+
+    @property
+    def dagster_pages(self) -> str:
+        """The address of Dagster's UI."""
+        return self.dagster_url or f"http://127.0.0.1:{self.dagster_port}"
 
     @cached_property
     def root(self) -> Path:

@@ -185,6 +185,16 @@ def coverage(quality: pl.DataFrame, batteries_daily: pl.DataFrame, *, today: dat
     )
 
 
+def days_late(newest: date, *, today: date) -> int:
+    """Whole UTC days that have gone by since the newest day of which something came.
+
+    Examples:
+        >>> [days_late(date(2026, 3, 1), today=date(2026, 3, day)) for day in (1, 2, 3)]
+        [0, 0, 1]
+    """
+    return max((today - newest).days - 1, 0)
+
+
 def freshness(quality: pl.DataFrame, batteries_daily: pl.DataFrame, *, today: date) -> Verdict:
     """Whether days or batteries are missing up to the newest day, and whether that day is long ago.
 
@@ -207,7 +217,7 @@ def freshness(quality: pl.DataFrame, batteries_daily: pl.DataFrame, *, today: da
         .filter(pl.col("days_behind") > 0)
         .sort("days_behind", "battery_id", descending=[True, False])
     )
-    late = max((today - newest).days - 1, 0)
+    late = days_late(newest, today=today)
     parts = []
     if late > LATE_DAYS:
         parts.append(f"nothing came since {newest}, {late} days ago")

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from bess_pipeline.defs import assets, automation, checks, jobs, logs, upkeep
+from bess_pipeline.defs import alerts, assets, automation, checks, jobs, logs, upkeep
 from bess_pipeline.defs.house import LAKE_IO, remembered
 from bess_pipeline.defs.io import LakeIOManager
 from bess_pipeline.defs.liveness import living_executor
@@ -23,7 +23,7 @@ def code_location() -> dg.Definitions:
         asset_checks=[checks.data_quality],
         jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH, jobs.CHECKS, upkeep.UPKEEP],
         schedules=[automation.nightly, automation.daily_checks, upkeep.WEEKLY],
-        sensors=[automation.up_to_date],
+        sensors=[automation.up_to_date, alerts.alerts_raised, alerts.alerts_sent],
         resources={"home": home, LAKE_IO: LakeIOManager(home)},
         executor=living_executor,
     )

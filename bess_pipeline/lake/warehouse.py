@@ -63,8 +63,11 @@ class Warehouse:
             return dict(connection.execute(f"SELECT table_name, version FROM {_PUBLICATION}").fetchall())  # noqa: S608
 
     def is_current(self, lake: Lake) -> bool:
-        """Whether the file holds what the lake holds."""
-        return self.versions() == {table.name: lake.rows_version(table) for table in catalog.PUBLISHED}
+        """Whether the file holds what the lake holds, apart from what is only published along."""
+        held = self.versions()
+        return held.keys() == {table.name for table in catalog.PUBLISHED} and all(
+            held[table.name] == lake.rows_version(table) for table in catalog.PUBLISHED if table not in catalog.ALONG
+        )
 
     @contextmanager
     def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -13,10 +13,12 @@ import typer
 
 from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
-from bess_pipeline.terminal import err, fail, out, remark
+from bess_pipeline.lake_commands import mend
+from bess_pipeline.terminal import Commands, err, fail, out, remark
 from bess_pipeline.window import Window
 
 app = typer.Typer(
+    cls=Commands,
     name="bess",
     help="Turns the raw telemetry of battery energy storage into numbers that operators can rely on.",
     no_args_is_help=True,
@@ -26,6 +28,7 @@ app = typer.Typer(
 fleet_app = typer.Typer(help="Fleet files, and the life of a fleet.", no_args_is_help=True)
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(event_app, name="event")
+app.command()(mend)
 
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]

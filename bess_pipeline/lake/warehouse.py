@@ -15,7 +15,10 @@ import dataframely as dy
 import duckdb
 import polars as pl
 
-from bess_pipeline.lake.store import Lake, stored_contract
+from bess_pipeline.lake.contracts import stored_contract
+from bess_pipeline.lake.failures import StorageFullError, is_lack_of_room
+from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import Lake, Snapshot
 from bess_pipeline.lake.views import VIEWS
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
@@ -91,16 +94,29 @@ class Warehouse:
         return answer
 
     def publish(self, lake: Lake) -> Published:
-        """Write the lake's published tables, each as of now, into a new file and put it in place."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._sweep()
-        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=_UNFINISHED) as folder:
-            built = Path(folder) / self.path.name
-            rows = _built(built, lake)
-            with built.open("rb") as file:
-                os.fsync(file.fileno())
-            size = built.stat().st_size
-            built.replace(self.path)
+        """Write the lake's published tables, each as of now, into a new file and put it in place.
+
+        Raises:
+            StorageFullError: If there is no room for a second one beside the one that is there.
+            DamagedError: If a file of the lake cannot be read.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=_UNFINISHED) as folder:
+                built = Path(folder) / self.path.name
+                rows = _built(built, lake)
+                with built.open("rb") as file:
+                    os.fsync(file.fileno())
+                size = built.stat().st_size
+                built.replace(self.path)
+        except (duckdb.Error, OSError) as error:
+            if is_lack_of_room(error):
+                raise StorageFullError(
+                    f"no room in {self.path.parent} for a new warehouse beside the old one, which stays: free some, "
+                    "the next run publishes"
+                ) from None
+            raise
         return Published(rows, size)
 
     def _sweep(self) -> None:
@@ -120,7 +136,7 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
         for table in catalog.PUBLISHED:
             snapshot = lake.snapshot(table)
             versions.append((table.name, snapshot.version))
-            rows[table.name] = _copied(connection, table, snapshot.files)
+            rows[table.name] = _copied(connection, table, lake, snapshot)
         for view in VIEWS:
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
             connection.execute(f"COMMENT ON VIEW {view.name} IS '{_quoted(view.about)}'")
@@ -135,20 +151,30 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
     return rows
 
 
-def _copied(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str]) -> int:
+def _copied(connection: duckdb.DuckDBPyConnection, table: Table, lake: Lake, snapshot: Snapshot) -> int:
     columns = stored_contract(table).columns()
     listed = ", ".join(f'"{name}" {_sql_type(column)}' for name, column in columns.items())
     connection.execute(f"CREATE TABLE {table.name} ({listed})")
-    if files:
+    if snapshot.files and lake.is_remote:
+        # DuckDB reads object stores by an extension that it would have to fetch; Polars does by itself.
+        for fleet_id in lake.files(table)["fleet_id"].unique().sort():
+            rows = lake.read(table, Slice(fleet_id)).select(columns)
+            connection.register("rows_of_fleet", rows.to_arrow())
+            connection.execute(f"INSERT INTO {table.name} FROM rows_of_fleet")
+            connection.unregister("rows_of_fleet")
+    elif snapshot.files:
         names = ", ".join(f'"{name}"' for name in columns)
         order = ", ".join(["fleet_id", *table.sort])
         source = "read_parquet($files, hive_partitioning = true, hive_types = {'fleet_id': VARCHAR, 'date': DATE})"
         if not table.by_day:
             source = "read_parquet($files, hive_partitioning = true, hive_types = {'fleet_id': VARCHAR})"
-        connection.execute(
-            f"INSERT INTO {table.name} SELECT {names} FROM {source} ORDER BY {order}",  # noqa: S608
-            {"files": files},
-        )
+        try:
+            connection.execute(
+                f"INSERT INTO {table.name} SELECT {names} FROM {source} ORDER BY {order}",  # noqa: S608
+                {"files": snapshot.files},
+            )
+        except duckdb.Error as error:
+            raise lake.diagnosis(table, None, error) from None
     connection.execute(f"COMMENT ON TABLE {table.name} IS '{_quoted(table.grain)}'")
     for name, column in columns.items():
         connection.execute(f"COMMENT ON COLUMN {table.name}.\"{name}\" IS '{_quoted(_comment(column))}'")

@@ -57,6 +57,7 @@ _DENIED = re.compile(
 _DEVICE = re.compile(r"Input/output error|os error 5\b")
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*m")
 _NEXT_CAUSE = re.compile(r"\s*\n\s*↳\s*")
+_BODY = re.compile(r"(?:: )?<(?:\?xml|Error).*?<Code>(\w+)</Code>.*</Error>", re.DOTALL)
 _PERFORMED = re.compile(r"^.*?Error performing (\w+ \S+) in .*?- ")
 
 
@@ -71,8 +72,8 @@ def said(error: BaseException) -> str:
         >>> said(OSError("Generic S3 error\n ↳ Error performing GET http://s/b in 3.1s, after 4 retries - HTTP error"))
         'GET http://s/b: HTTP error'
     """
-    text = _NEXT_CAUSE.sub(": ", _TERMINAL_CODES.sub("", str(error))).strip()
-    line = " ".join(_PERFORMED.sub(r"\1: ", text.replace("\n", " ")).split())
+    text = _BODY.sub(r" \1", said_in_full(error)).replace("\n", " ")
+    line = " ".join(_PERFORMED.sub(r"\1: ", text).split())
     return line if len(line) <= 300 else f"{line[:299]}…"
 
 

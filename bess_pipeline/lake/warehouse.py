@@ -158,7 +158,7 @@ def _copied(connection: duckdb.DuckDBPyConnection, table: Table, lake: Lake, sna
     if snapshot.files and lake.is_remote:
         # DuckDB reads object stores by an extension that it would have to fetch; Polars does by itself.
         for fleet_id in lake.files(table)["fleet_id"].unique().sort():
-            rows = lake.read(table, Slice(fleet_id)).select(columns)
+            rows = lake.read(table, Slice(fleet_id)).select(*columns)
             connection.register("rows_of_fleet", rows.to_arrow())
             connection.execute(f"INSERT INTO {table.name} FROM rows_of_fleet")
             connection.unregister("rows_of_fleet")

@@ -29,6 +29,13 @@ class Settings(BaseSettings):
     )
     first_day: date = Field(default=date(2020, 1, 1), description="First UTC day that telemetry may have.")
     days_per_run: int = Field(default=30, ge=1, description="Longest range of days one run works on.")
+    newest_first: bool = Field(default=False, description="Make the newest days of a fleet that joins first.")
+    look_every_seconds: int = Field(
+        default=30, ge=1, description="How often the daemon looks for what is to be done [s]."
+    )
+    settle_seconds: int = Field(
+        default=10, ge=0, description="The daemon leaves a file alone until it has not been written to for so long [s]."
+    )
     rows_per_batch: int = Field(
         default=2_000_000, ge=1, description="Raw rows held in memory at once, beyond a single day."
     )

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from bess_pipeline.defs.resources import Home
+from bess_pipeline.sources import folder as looked_at
 from bess_pipeline.sources import landing, register
 from bess_pipeline.sources.files import UnreadableFile, read_rows, survey
 from bess_pipeline.sources.opening import Limits
@@ -241,7 +242,7 @@ def test_a_file_that_changes_while_it_is_indexed_is_put_right_by_the_next_scan(t
     assert first.files.filter(pl.col("path") != "1.csv")["status"].to_list() == ["ok", "ok"]
     paths[1].write_bytes(whole)
     known = dict(zip(nothing, (first.files, first.days, first.runs, first.repairs), strict=True))
-    assert landing.changes(fleet, tmp_path, first.files, today=DAYS["today"])
+    assert looked_at.changes(fleet, tmp_path, first.files, today=DAYS["today"])
     second = landing.indexed(fleet, tmp_path, **known, **DAYS)
     fresh = landing.indexed(fleet, tmp_path, **nothing, **DAYS)
     assert second.days.equals(fresh.days)

@@ -1,40 +1,40 @@
-"""What starts runs by itself: the nightly look at the landing zone, stale days, and what follows from them."""
+"""What starts runs by itself: a nightly look at every fleet, and a sensor that does what there is to do.
 
-from collections.abc import Iterator
+The sensor asks `plan` what is due, every half minute, and requests it unless it is at work already or has
+failed a moment ago. It remembers nothing that matters: an answer that was lost, with the process or
+with the power, is given again. See docs/decisions/0015-what-is-due-is-read-off-the-lake.md.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
 
 import dagster as dg
 
-from bess_pipeline.defs import jobs
+from bess_pipeline.config import Settings
+from bess_pipeline.defs import attempts, jobs, liveness, plan
 from bess_pipeline.defs.partitions import FLEETS
-from bess_pipeline.defs.plan import has_new_files, stale_ranges
+from bess_pipeline.defs.plan import FLEET_TAG, Work
 from bess_pipeline.defs.resources import Home
+from bess_pipeline.lake.store import Lake
 
-_RANGE_START = "dagster/asset_partition_range_start"
-_RANGE_END = "dagster/asset_partition_range_end"
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+_PRIORITY = "dagster/priority"
+#: What waits in the queue goes in this order.
+NIGHTLY, PUBLISH, INDEX, FLEET, DAYS, BACKFILL = (str(priority) for priority in (10, 5, 4, 3, 0, -10))
 
-#: The fleet that a run works on, as a tag.
-FLEET_TAG = "bess/fleet"
+#: Jobs after which the warehouse may be behind, and what people launch in the UI.
+_WAVES = {job.name for job in (jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH)} | {"__ASSET_JOB"}
 
-
-def range_tags(fleet_id: str, first: object, last: object) -> dict[str, str]:
-    """Tags that make a run of day assets cover a range of a fleet's days."""
-    return {
-        _RANGE_START: dg.MultiPartitionKey({"fleet": fleet_id, "date": str(first)}),
-        _RANGE_END: dg.MultiPartitionKey({"fleet": fleet_id, "date": str(last)}),
-        FLEET_TAG: fleet_id,
-    }
-
-
-def _is_busy(instance: dg.DagsterInstance, fleet_id: str) -> bool:
-    filters = dg.RunsFilter(tags={FLEET_TAG: fleet_id}, statuses=_UNFINISHED)
-    return instance.get_runs_count(filters) > 0
+_LOOK_SECONDS = Settings().look_every_seconds
+#: A look at the fleets ends after so long, and the next goes on with the fleet that would have come [s].
+_LONGEST_LOOK_SECONDS = 30.0
+#: A file that never comes to rest is read after so long all the same [s].
+_LONGEST_WAIT_SECONDS = 600.0
+#: A warehouse is not held back for longer by fleets that are never all at rest [s].
+_LONGEST_BEHIND_SECONDS = 3600.0
 
 
 @dg.schedule(
@@ -44,41 +44,165 @@ def _is_busy(instance: dg.DagsterInstance, fleet_id: str) -> bool:
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def nightly(context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[Home]) -> Iterator[dg.RunRequest]:
-    """Half past midnight UTC: look at every fleet's landing folder; stale days then follow by themselves."""
-    for fleet_id in home.register().fleets:
-        context.instance.add_dynamic_partitions(str(FLEETS.name), [fleet_id])
-        night = context.scheduled_execution_time.date()
-        yield dg.RunRequest(run_key=f"{fleet_id}/{night}", partition_key=fleet_id, tags={FLEET_TAG: fleet_id})
+    """Half past midnight UTC: look at every fleet's landing folder; yesterday and what else is due then follows."""
+    night = context.scheduled_execution_time.date()
+    for fleet_id in _joined(context.instance, home):
+        work = plan.index_of(fleet_id, night)
+        yield dg.RunRequest(run_key=f"{fleet_id}/{night}", tags=work.tags | {_PRIORITY: NIGHTLY})
+
+
+@dg.schedule(
+    job=jobs.CHECKS,
+    cron_schedule="0 6 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def daily_checks(context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[Home]) -> Iterator[dg.RunRequest]:
+    """Six o'clock UTC: judge every fleet as of today, also those of which nothing came."""
+    morning = context.scheduled_execution_time.date()
+    for fleet_id in _joined(context.instance, home):
+        yield dg.RunRequest(run_key=f"{fleet_id}/{morning}", partition_key=fleet_id, tags={FLEET_TAG: fleet_id})
+
+
+@dataclass
+class Memory:
+    """What one look leaves to the next; losing it costs a look.
+
+    Attributes:
+        go_on_with: Fleet with which to begin, where the last look ran out of time.
+        unsettled: Fleet → when files of it were first found that are still written to [s since 1970].
+        suspected: Runs that nobody seems to work on.
+    """
+
+    go_on_with: str = ""
+    unsettled: dict[str, float] = field(default_factory=dict)
+    suspected: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_text(cls, text: str | None) -> "Memory":
+        """What a cursor holds."""
+        return cls(**json.loads(text)) if text else cls()
+
+    def to_text(self) -> str:
+        """The memory as a cursor."""
+        return json.dumps(asdict(self))
 
 
 @dg.sensor(
-    jobs=[jobs.LANDING, jobs.TELEMETRY],
-    minimum_interval_seconds=60,
+    jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH],
+    minimum_interval_seconds=_LOOK_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def landing_zone(
-    context: dg.SensorEvaluationContext, home: dg.ResourceParam[Home]
-) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """New, late or changed files: index them, then make just the days that they touch."""
-    known = home.register()
-    for name, lines in known.mistakes.items():
-        context.log.error("%s: %s", name, "; ".join(lines))
-    for fleet_id in known.fleets:
-        context.instance.add_dynamic_partitions(str(FLEETS.name), [fleet_id])
-        if _is_busy(context.instance, fleet_id):
-            continue
-        if has_new_files(home, fleet_id):
-            yield dg.RunRequest(job_name=jobs.LANDING.name, partition_key=fleet_id, tags={FLEET_TAG: fleet_id})
-            continue
-        for stale in stale_ranges(home, fleet_id):
-            days = list(stale.window)
-            yield dg.RunRequest(
-                job_name=jobs.TELEMETRY.name,
-                run_key=f"{fleet_id}/{stale.window}/{stale.version}",
-                tags=range_tags(fleet_id, days[0], days[-1]),
+def up_to_date(context: dg.SensorEvaluationContext, home: dg.ResourceParam[Home]) -> dg.SensorResult:
+    """Keep every fleet and the warehouse up to date: new fleets, late and changed files, what follows, what died."""
+    memory = Memory.of_text(context.cursor)
+    memory.suspected = liveness.bury(context.instance, memory.suspected)
+    look = _Look(home, context.instance, memory, context.log, time.time())
+    requests = list(look.requests())
+    return dg.SensorResult(run_requests=requests, cursor=memory.to_text())
+
+
+def _joined(instance: dg.DagsterInstance, home: Home) -> list[str]:
+    """The fleets of the register, each of them known as a partition from now on."""
+    fleets = list(home.register().fleets)
+    missing = set(fleets) - set(instance.get_dynamic_partitions(str(FLEETS.name)))
+    if missing:
+        instance.add_dynamic_partitions(str(FLEETS.name), sorted(missing))
+    return fleets
+
+
+@cache
+def _fit(lake: Lake) -> None:
+    """Create what is not there yet and fit what an earlier version left, once in the life of this process."""
+    lake.create()
+
+
+@dataclass(frozen=True)
+class _Look:
+    home: Home
+    instance: dg.DagsterInstance
+    memory: Memory
+    log: logging.Logger
+    now: float
+
+    def requests(self) -> Iterator[dg.RunRequest]:
+        """What is to be started now: of each fleet what comes first, and the warehouse once the fleets are at rest."""
+        _fit(self.home.lake)
+        for name, lines in self.home.register().mistakes.items():
+            self.log.error("%s: %s", name, "; ".join(lines))
+        fleets = _joined(self.instance, self.home)
+        requested = 0
+        is_whole = True
+        failed: list[Exception] = []
+        begin = next((at for at, name in enumerate(fleets) if name >= self.memory.go_on_with), 0)
+        self.memory.go_on_with = ""
+        begun = time.monotonic()
+        for fleet_id in fleets[begin:] + fleets[:begin]:
+            if time.monotonic() - begun > _LONGEST_LOOK_SECONDS:
+                self.memory.go_on_with, is_whole = fleet_id, False
+                break
+            try:
+                due = self._due(fleet_id)
+            except Exception as error:
+                self.log.exception("%s cannot be looked at", fleet_id)
+                failed.append(error)
+                continue
+            requested += len(due)
+            yield from due
+        if failed and len(failed) == len(fleets):
+            raise failed[0]
+        if not requested:
+            yield from self._publication(
+                attempts.unfinished(self.instance) & _WAVES, is_whole=is_whole and not self.memory.unsettled
             )
 
+    def _due(self, fleet_id: str) -> list[dg.RunRequest]:
+        """The first of a fleet's waves of which something can start: index, days, fleet tables."""
+        at_work = attempts.unfinished(self.instance, fleet_id)
+        index = plan.indexing(self.home, fleet_id)
+        if index is not None and jobs.LANDING.name not in at_work and self._is_settled(index):
+            requests = self._ready([index], INDEX)
+            if requests:
+                return requests
+        if at_work:
+            return []
+        days = plan.making_days(self.home, fleet_id)
+        is_backfill = sum(len(work.days or ()) for work in days) > self.home.settings.days_per_run
+        requests = self._ready(days, BACKFILL if is_backfill else DAYS)
+        if requests:
+            return requests
+        made = plan.making_fleet(self.home, fleet_id)
+        return self._ready([made] if made else [], FLEET)
 
-FOLLOWERS = dg.AutomationConditionSensorDefinition(
-    "followers", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.RUNNING
-)
+    def _ready(self, works: Sequence[Work], priority: str) -> list[dg.RunRequest]:
+        """Requests for what is neither at work nor waiting after a failure."""
+        requests = []
+        for work in works:
+            tried = attempts.of(self.instance, work.key)
+            if tried.may_start(self.now):
+                requests.append(
+                    dg.RunRequest(
+                        run_key=f"{work.key}/{tried.count}",
+                        job_name=work.job,
+                        tags=work.tags | {_PRIORITY: priority},
+                    )
+                )
+        return requests
+
+    def _is_settled(self, index: Work) -> bool:
+        """Whether no changed file of a fleet was written to a moment ago, or has been for long."""
+        fleet_id = str(index.fleet_id)
+        if self.now - index.written_at >= self.home.settings.settle_seconds:
+            self.memory.unsettled.pop(fleet_id, None)
+            return True
+        since = self.memory.unsettled.setdefault(fleet_id, self.now)
+        return not 0 <= self.now - since < _LONGEST_WAIT_SECONDS
+
+    def _publication(self, at_work: set[str], *, is_whole: bool) -> list[dg.RunRequest]:
+        """The warehouse, once per wave of changes: when all fleets are at rest, or have not been for long."""
+        file = self.home.warehouse.path
+        is_old = file.exists() and self.now - file.stat().st_mtime > _LONGEST_BEHIND_SECONDS
+        if jobs.PUBLISH.name in at_work or not (is_old or (is_whole and not at_work)):
+            return []
+        work = plan.publishing(self.home)
+        return self._ready([work] if work else [], PUBLISH)

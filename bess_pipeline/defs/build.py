@@ -5,6 +5,7 @@ import dagster as dg
 from bess_pipeline.defs import assets, automation, checks, jobs
 from bess_pipeline.defs.house import LAKE_IO, remembered
 from bess_pipeline.defs.io import LakeIOManager
+from bess_pipeline.defs.liveness import living_executor
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.tables import catalog
 
@@ -18,9 +19,9 @@ def code_location() -> dg.Definitions:
             *remembered(*(table for name, table in catalog.TABLES.items() if name.endswith("_memory"))),
         ],
         asset_checks=[checks.data_quality],
-        jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH],
-        schedules=[automation.nightly],
-        sensors=[automation.landing_zone, automation.FOLLOWERS],
+        jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH, jobs.CHECKS],
+        schedules=[automation.nightly, automation.daily_checks],
+        sensors=[automation.up_to_date],
         resources={"home": home, LAKE_IO: LakeIOManager(home)},
-        executor=dg.in_process_executor,
+        executor=living_executor,
     )

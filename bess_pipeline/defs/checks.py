@@ -11,7 +11,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from bess_pipeline.analytics import verdicts
 from bess_pipeline.analytics.verdicts import Verdict
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, day_key
-from bess_pipeline.defs.plan import stale_ranges
+from bess_pipeline.defs.plan import stale_windows
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.opening import printable
@@ -47,6 +47,7 @@ ACCOUNTING = _spec(
     catalog.DATA_QUALITY_DAILY,
     "accounting",
     "On each day, rows received are the sum of rows accepted, quarantined for a reason, and duplicate.",
+    blocking=True,
 )
 COVERAGE = _spec(catalog.DATA_QUALITY_DAILY, "coverage", "Each of the newest 30 days was seen by 95 % or more.")
 FRESHNESS = _spec(
@@ -80,7 +81,7 @@ def data_quality(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[
         for table in (catalog.DATA_QUALITY_DAILY, catalog.BATTERY_DATA_QUALITY_DAILY, catalog.REPAIRS)
     )
     today = home.today
-    waiting = [day for part in stale_ranges(home, fleet_id) for day in part.window]
+    waiting = [day for window in stale_windows(home, fleet_id) for day in window]
     yield _result(ACCOUNTING, verdicts.accounting(days, waiting))
     yield _result(COVERAGE, verdicts.coverage(days, batteries, today=today))
     yield _result(FRESHNESS, verdicts.freshness(days, batteries, today=today))

@@ -17,13 +17,6 @@ CODE_VERSION = importlib.metadata.version("bess-pipeline")
 LAKE_IO = "lake_io"
 OWNER = "team:bess-analytics"
 
-#: A fleet's tables follow when days of it changed, late days included, once the wave of changes has settled.
-FOLLOW = (
-    dg.AutomationCondition.any_deps_updated()
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
-).with_label("inputs changed and settled")
-
 
 def column_schema(table: Table) -> dg.TableSchema:
     """The columns of a table for Dagster's column tab: type, unit, meaning, whether it may be null."""
@@ -49,7 +42,6 @@ def _traits(table: Table) -> dict[str, Any]:
         "owners": [OWNER],
         "code_version": CODE_VERSION,
         "metadata": {"dagster/column_schema": column_schema(table)},
-        "automation_condition": FOLLOW if table.per == "fleet" and table.layer != "landing" else None,
     }
 
 

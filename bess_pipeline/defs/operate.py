@@ -5,22 +5,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bess_pipeline.defs import jobs
-from bess_pipeline.defs.automation import range_tags
-from bess_pipeline.defs.increments import WHOLE
-from bess_pipeline.defs.plan import (
-    DayRange,
-    fleet_signature,
-    has_new_files,
-    is_fleet_stale,
-    record_fleet,
-    stale_ranges,
-)
+from bess_pipeline.defs.plan import Work, indexing, making_days, making_fleet, publishing
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.defs.runs import Launcher, instance_of
 from bess_pipeline.sources.opening import printable
 from bess_pipeline.window import Window
-
-_PARTITION = "dagster/partition"
 
 
 class Progress(Protocol):
@@ -81,71 +70,55 @@ def run(
     for lines in known.mistakes.values():
         outcome.failures.extend(lines)
     with instance_of(home.settings) as instance:
-        work = _Work(home, Launcher(instance, progress.advance), progress, outcome)
+        waves = _Waves(home, Launcher(instance, progress.advance), progress, outcome)
         home.lake.create()
         for fleet in [fleet_id] if fleet_id else list(known.fleets):
-            work.fleet(fleet, within, again=again)
-        if not home.warehouse.is_current(home.lake):
-            outcome.published = work.launched("warehouse", jobs.PUBLISH.name, {}, parts=1) is not None
+            waves.fleet(fleet, within, again=again)
+        warehouse = publishing(home)
+        if warehouse is not None:
+            outcome.published = waves.did(warehouse)
     return outcome
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Waves:
     home: Home
     launcher: Launcher
     progress: Progress
     outcome: Outcome
 
-    def launched(
-        self, what: str, job: str, tags: dict[str, str], *, parts: int, fleet_id: str | None = None
-    ) -> str | None:
-        """Run a job; its run id when it went well."""
-        self.progress.begin(what, parts)
-        result = self.launcher.run(job, tags, fleet_id=fleet_id)
-        self.outcome.failures.extend(f"{what}: {line} (run {result.run_id})" for line in result.failures)
-        if job == jobs.FLEET.name:  # what is said of single days is summed up there
-            self.outcome.remarks.extend(f"{fleet_id}: {line}" for line in result.remarks)
-        return None if result.failures else result.run_id
+    def did(self, work: Work) -> bool:
+        """Do a piece of work in a run; whether it went well."""
+        self.progress.begin(work.what, work.parts)
+        result = self.launcher.run(work.job, work.tags)
+        self.outcome.failures.extend(f"{work.what}: {line} (run {result.run_id})" for line in result.failures)
+        if work.job == jobs.FLEET.name:  # what is said of single days is summed up there
+            self.outcome.remarks.extend(f"{work.fleet_id}: {line}" for line in result.remarks)
+        return not result.failures
 
     def fleet(self, fleet_id: str, within: Window | None, *, again: bool) -> None:
-        """Index, days and tables of one fleet."""
-        home = self.home
+        """Index, days and tables of one fleet, unless the daemon is at work on it."""
         self.launcher.add_fleet(fleet_id)
-        if has_new_files(home, fleet_id) and not self._indexed(fleet_id):
+        if at_work := self.launcher.at_work(fleet_id):
+            self.outcome.remarks.append(f"{fleet_id}: left to the daemon, which is at work on it: {at_work}")
             return
-        for stale in stale_ranges(home, fleet_id, within=within):
-            self._days(stale)
-        if again or is_fleet_stale(home, fleet_id):
-            signature = fleet_signature(home, fleet_id)
-            tags = {_PARTITION: fleet_id, **({WHOLE: "true"} if again else {})}
-            run_id = self.launched(
-                f"{fleet_id}: fleet tables", jobs.FLEET.name, tags, parts=len(jobs.FLEET_TABLES), fleet_id=fleet_id
-            )
-            if run_id is not None:
-                record_fleet(home, fleet_id, signature, run_id=run_id)
-                self.outcome.fleets.append(fleet_id)
+        index = indexing(self.home, fleet_id)
+        if index is not None and not self._indexed(index):
+            return
+        for days in making_days(self.home, fleet_id, within=within):
+            if self.did(days):
+                self.outcome.days[fleet_id] = self.outcome.days.get(fleet_id, 0) + len(days.days or ())
+        tables = making_fleet(self.home, fleet_id, again=again)
+        if tables is not None and self.did(tables):
+            self.outcome.fleets.append(fleet_id)
 
-    def _indexed(self, fleet_id: str) -> bool:
-        before = set(unreadable_files(self.home, fleet_id))
-        tags = {_PARTITION: fleet_id}
-        done = self.launched(
-            f"{fleet_id}: landing zone", jobs.LANDING.name, tags, parts=len(jobs.INDEX_TABLES), fleet_id=fleet_id
+    def _indexed(self, index: Work) -> bool:
+        before = set(unreadable_files(self.home, str(index.fleet_id)))
+        is_done = self.did(index)
+        self.outcome.failures.extend(
+            line for line in unreadable_files(self.home, str(index.fleet_id)) if line not in before
         )
-        self.outcome.failures.extend(line for line in unreadable_files(self.home, fleet_id) if line not in before)
-        return done is not None
-
-    def _days(self, stale: DayRange) -> None:
-        days = list(stale.window)
-        run_id = self.launched(
-            f"{stale.fleet_id}: {stale.window}",
-            jobs.TELEMETRY.name,
-            range_tags(stale.fleet_id, days[0], days[-1]),
-            parts=len(days) * len(jobs.DAY_TABLES),
-            fleet_id=stale.fleet_id,
-        )
-        if run_id is not None:
-            self.outcome.days[stale.fleet_id] = self.outcome.days.get(stale.fleet_id, 0) + len(days)
+        return is_done
 
 
 def unreadable_files(home: Home, fleet_id: str) -> Sequence[str]:

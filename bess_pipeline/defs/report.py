@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bess_pipeline.config import Settings
 from bess_pipeline.defs.operate import Outcome, unreadable_files
-from bess_pipeline.defs.plan import stale_ranges
+from bess_pipeline.defs.plan import stale_windows
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.defs.runs import last_run
 from bess_pipeline.lake.slices import Slice
@@ -104,7 +104,7 @@ def status(home: Home) -> RenderableType:
 def _fleet_row(home: Home, fleet_id: str) -> list[str]:
     """Missing: days without a row between the first and the last. Late: whole days since the last."""
     dates = home.landing_days(fleet_id)["date"].unique().sort().to_list()
-    stale = sum(len(part.window) for part in stale_ranges(home, fleet_id))
+    stale = sum(map(len, stale_windows(home, fleet_id)))
     quarantined = home.lake.count(catalog.QUARANTINE, Slice(fleet_id))
     received = int(home.landing_files(fleet_id)["rows_received"].sum())
     if not dates:

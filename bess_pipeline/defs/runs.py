@@ -19,8 +19,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from filelock import FileLock, Timeout
 
 from bess_pipeline.config import Settings
-from bess_pipeline.defs import records
-from bess_pipeline.defs.automation import FLEET_TAG
+from bess_pipeline.defs import attempts, records
 from bess_pipeline.defs.partitions import FLEETS
 
 MODULE = "bess_pipeline.definitions"
@@ -128,13 +127,16 @@ class Launcher:
         """Make a fleet known as a partition."""
         self._instance.add_dynamic_partitions(str(FLEETS.name), [fleet_id])
 
-    def run(self, job: str, tags: dict[str, str], *, fleet_id: str | None = None) -> RunResult:
+    def at_work(self, fleet_id: str) -> str:
+        """The jobs of a fleet that others have started and that have not ended, or nothing."""
+        return ", ".join(sorted(attempts.unfinished(self._instance, fleet_id)))
+
+    def run(self, job: str, tags: dict[str, str]) -> RunResult:
         """Run one job to its end.
 
         Args:
             job: Name of the job.
-            tags: Tags of the run: its partition or range of partitions.
-            fleet_id: The fleet it works on, if on one.
+            tags: Tags of the run: its partition or range of partitions, the fleet that it works on.
 
         Raises:
             KeyboardInterrupt: If the process was told to end while the run went on; Dagster would keep that to the run.
@@ -143,7 +145,7 @@ class Launcher:
         run = self._instance.create_run_for_job(
             job_def=recon.get_definition(),
             run_config=_CONSOLE_QUIET,
-            tags={**tags, _LAUNCHED_BY: "bess run", **({FLEET_TAG: fleet_id} if fleet_id else {})},
+            tags={**tags, _LAUNCHED_BY: "bess run"},
             remote_job_origin=RemoteJobOrigin(self._origin, job),
             job_code_origin=recon.get_python_origin(),
         )

@@ -15,6 +15,7 @@ import xxhash
 from bess_pipeline.sources import files as landed
 from bess_pipeline.sources.clock_repairs import Zone, astray, clock_repairs, clock_versions
 from bess_pipeline.sources.files import UnreadableFile
+from bess_pipeline.sources.folder import UNKNOWN, by_path, is_awaited, is_untouched, sayable, telemetry_files
 from bess_pipeline.sources.opening import Limits, printable
 from bess_pipeline.sources.register import Fleet
 from bess_pipeline.sources.runs import RUN
@@ -26,9 +27,7 @@ from bess_pipeline.window import Window
 #: Samples at least this far apart are taken for means over their interval, where the fleet file does not say.
 MEAN_FROM = timedelta(minutes=5)
 
-_UNFINISHED = (".part", ".tmp", ".crc")
 _BLOCK_BYTES = 1 << 22
-_UNKNOWN = ""
 _LIMITS = Limits()
 
 _FILE = LandingFile.create_empty().schema
@@ -40,30 +39,6 @@ _RAW = pl.Schema({name: dtype for name, dtype in RawTelemetry.create_empty().sch
 
 class StaleIndexError(Exception):
     """A file is no longer what the landing index says; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What is different between a landing folder and its index: paths below the folder, each kind in order.
-
-    Attributes:
-        new: Files never seen.
-        touched: Files whose size or modification time is another.
-        awaited: Files that hold days which have come since.
-        reinterpreted: Files that were read with another source section of the fleet file.
-        vanished: Files that are gone.
-        returned: Files that were gone and are there again.
-    """
-
-    new: tuple[str, ...] = ()
-    touched: tuple[str, ...] = ()
-    awaited: tuple[str, ...] = ()
-    reinterpreted: tuple[str, ...] = ()
-    vanished: tuple[str, ...] = ()
-    returned: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return any((self.new, self.touched, self.awaited, self.reinterpreted, self.vanished, self.returned))
 
 
 @dataclass(frozen=True)
@@ -100,35 +75,6 @@ class Received:
     rejected: pl.DataFrame
 
 
-def changes(fleet: Fleet, folder: Path, known: pl.DataFrame, *, today: date) -> Changes:
-    """What is different between a landing folder and its index, without opening a file.
-
-    Args:
-        fleet: The fleet.
-        folder: Its landing folder; one that is not there is empty.
-        known: `LandingFile` rows of the fleet.
-        today: The current UTC day.
-    """
-    found: dict[str, list[str]] = {kind: [] for kind in Changes.__dataclass_fields__}
-    rows = _by_path(known)
-    there = _there(fleet, folder)
-    for path, file in there.items():
-        row = rows.get(path)
-        if row is None:
-            found["new"].append(path)
-            continue
-        if not row["present"]:
-            found["returned"].append(path)
-        if not _is_untouched(row, file):
-            found["touched"].append(path)
-        if _is_awaited(row, today):
-            found["awaited"].append(path)
-        if row["source_version"] != fleet.source_version:
-            found["reinterpreted"].append(path)
-    found["vanished"] = sorted(path for path, row in rows.items() if row["present"] and path not in there)
-    return Changes(**{kind: tuple(paths) for kind, paths in found.items()})
-
-
 def indexed(  # noqa: PLR0913 - the index and the folder meet here
     fleet: Fleet,
     folder: Path,
@@ -160,8 +106,8 @@ def indexed(  # noqa: PLR0913 - the index and the folder meet here
         limits: How much a file may hold.
         progress: Called with the path of each file before it is read.
     """
-    rows = _by_path(known_files)
-    there = _there(fleet, folder)
+    rows = by_path(known_files)
+    there = telemetry_files(fleet, folder)
     zone = Zone(fleet, folder, first_day, today, limits)
     scan = 1 + max((row["first_seen"] for row in rows.values()), default=0)
     looked: dict[str, _Looked] = {}
@@ -169,8 +115,8 @@ def indexed(  # noqa: PLR0913 - the index and the folder meet here
         rows[path] = {**rows[path], "present": False}
     for path, file in there.items():
         row = rows.get(path)
-        is_due = row is None or _is_awaited(row, today) or row["source_version"] != fleet.source_version
-        if row is not None and not is_due and _is_untouched(row, file):
+        is_due = row is None or is_awaited(row, today) or row["source_version"] != fleet.source_version
+        if row is not None and not is_due and is_untouched(row, file):
             rows[path] = {**row, "present": True}
             continue
         try:
@@ -192,8 +138,8 @@ def indexed(  # noqa: PLR0913 - the index and the folder meet here
         }
         looked[path] = _surveyed(zone, file, before=row)
         rows[path] = {**seen, **own, **looked[path].file}
-        if not _is_untouched(rows[path], file):  # written to while we read: it is to be read again, whatever it holds
-            rows[path]["checksum"] = _UNKNOWN
+        if not is_untouched(rows[path], file):  # written to while we read: it is to be read again, whatever it holds
+            rows[path]["checksum"] = UNKNOWN
     runs = _told(_RUN, known_runs, {path: look.runs for path, look in looked.items()}, rows).sort(
         "path", "battery_id", "run"
     )
@@ -201,7 +147,7 @@ def indexed(  # noqa: PLR0913 - the index and the folder meet here
     versions = clock_versions(repairs)
     counted = dict(known_days.filter(~pl.col("path").is_in(looked.keys())).select("path", "clock_version").iter_rows())
     for path in sorted(path for path in rows.keys() & there.keys() if versions.get(path, "") != counted.get(path, "")):
-        if _is_untouched(rows[path], there[path]):
+        if is_untouched(rows[path], there[path]):
             looked[path] = _surveyed(zone, there[path], before=None, wrong=astray(repairs, path))
             rows[path] |= looked[path].file
             counted[path] = versions.get(path, "")
@@ -358,7 +304,7 @@ def _files(rows: dict[str, dict[str, Any]]) -> pl.DataFrame:
 
 
 def _require_sayable(file: Path) -> None:
-    if _sayable(str(file)) != str(file):
+    if sayable(str(file)) != str(file):
         raise UnreadableFile(f"{printable(file.name)}: its name is not UTF-8; deliver it under another")
 
 
@@ -374,41 +320,8 @@ def _told(
     return pl.concat([kept, *(frame.select(schema.names()) for frame in of_version)])
 
 
-def _there(fleet: Fleet, folder: Path) -> dict[str, Path]:
-    """The files of a landing folder that are telemetry: path below the folder → file, in order of path."""
-    found = {}
-    for file in folder.glob(fleet.source.files):
-        below = file.relative_to(folder)
-        hidden = any(part.startswith(".") for part in below.parts)
-        if not hidden and file.suffix not in _UNFINISHED and file.is_file():
-            found[_sayable(below.as_posix())] = file
-    return dict(sorted(found.items()))
-
-
-def _sayable(name: str) -> str:
-    """A name with those of its bytes escaped that are not UTF-8."""
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _by_path(known: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    return {row["path"]: row for row in known.select(_FILE.names()).iter_rows(named=True)}
-
-
-def _is_untouched(row: dict[str, Any], file: Path) -> bool:
-    try:
-        stat = file.stat()
-    except FileNotFoundError:
-        return False
-    is_same = row["size_bytes"] == stat.st_size and row["modified_ns"] == stat.st_mtime_ns
-    return bool(is_same and row["checksum"] != _UNKNOWN)
-
-
-def _is_awaited(row: dict[str, Any], today: date) -> bool:
-    return row["awaits"] is not None and row["awaits"] <= today
-
-
 def _require_untouched(row: dict[str, Any], file: Path) -> None:
-    if not _is_untouched(row, file):
+    if not is_untouched(row, file):
         raise StaleIndexError(f"{row['path']} is no longer what the landing index says; index the fleet again")
 
 
@@ -436,5 +349,5 @@ def _checksum(file: Path) -> str:
     except FileNotFoundError:
         raise
     except OSError:  # not allowed, or the disk is broken: reading the file tells, now and at every scan until it works
-        return _UNKNOWN
+        return UNKNOWN
     return digest.hexdigest()

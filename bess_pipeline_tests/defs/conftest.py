@@ -14,10 +14,18 @@ PLAN = Plan(
 
 
 @pytest.fixture(scope="session")
-def ran_once(tmp_path_factory):
+def written_once(tmp_path_factory):
+    """The folder of a deployment with the files of a fleet, on which nothing has been run."""
+    root = tmp_path_factory.mktemp("written") / "home"
+    write_fleet(simulate(PLAN), root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def ran_once(written_once, tmp_path_factory):
     """The folder of a deployment on which everything has been run once."""
     root = tmp_path_factory.mktemp("ran") / "home"
-    write_fleet(simulate(PLAN), root)
+    shutil.copytree(written_once, root)
     assert run_at(root).failures == []
     return root
 

@@ -68,7 +68,7 @@ def deliver_last_day_anew(home, *, suffix=""):
 
 def test_every_check_of_a_table_is_in_the_job_that_makes_it():
     assert checks_of(jobs.TELEMETRY) == {"rows"}
-    assert checks_of(jobs.FLEET) == OF_A_FLEET
+    assert checks_of(jobs.FLEET) == checks_of(jobs.CHECKS) == OF_A_FLEET
 
 
 def test_every_check_says_what_it_asks_and_has_the_partitions_of_its_table():

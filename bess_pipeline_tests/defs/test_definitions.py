@@ -31,7 +31,7 @@ def test_every_table_but_the_notes_is_an_asset_and_what_is_remembered_comes_in_f
     before = {name for name in names if not graph.get(dg.AssetKey(name)).is_materializable}
     assert before == {name + BEFORE for name in names if name.endswith("_memory")}
     names -= before
-    assert names == set(catalog.TABLES) - {table.name for table in catalog.NOTES} | {"warehouse"}
+    assert names == set(catalog.TABLES) - {table.name for table in catalog.NOTES} | {"warehouse", jobs.UP_TO_DATE}
 
 
 def test_days_depend_on_no_other_day_and_fleets_on_whole_fleets(graph):
@@ -64,11 +64,10 @@ def test_every_job_can_be_resolved(job):
     assert defs.resolve_job_def(job.name).asset_layer.selected_asset_keys
 
 
-def test_fleet_tables_follow_by_themselves_and_days_do_not(graph):
-    for table in catalog.TABLES.values():
-        if table not in catalog.NOTES:
-            condition = graph.get(dg.AssetKey(table.name)).automation_condition
-            assert (condition is not None) == (table.per == "fleet" and table.layer != "landing"), table.name
+def test_what_a_fleet_was_made_from_is_noted_after_all_of_its_tables_and_their_checks(graph):
+    noted = graph.get(dg.AssetKey(jobs.UP_TO_DATE))
+    assert noted.parent_keys == {dg.AssetKey(name) for name in jobs.FLEET_TABLES}
+    assert graph.get_check_spec(dg.AssetCheckKey(dg.AssetKey("data_quality_daily"), "accounting")).blocking
 
 
 def test_no_file_is_too_long_to_read():

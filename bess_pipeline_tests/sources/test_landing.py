@@ -4,7 +4,7 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from bess_pipeline.sources import conflicts, landing
+from bess_pipeline.sources import conflicts, folder, landing
 from bess_pipeline.sources.register import Fleet
 from bess_pipeline.tables.landing import ClockRepair, LandingDay, LandingFile, LandingRun
 from bess_pipeline.tables.quality import QuarantinedRow
@@ -52,7 +52,7 @@ class Zone:
         os.utime(self.folder / path, (self.clock, self.clock))
 
     def changes(self):
-        return landing.changes(self.fleet, self.folder, self.files, today=self.today)
+        return folder.changes(self.fleet, self.folder, self.files, today=self.today)
 
     def index(self, **more):
         days = {"first_day": FIRST_DAY, "today": self.today}
@@ -153,7 +153,7 @@ def test_a_new_version_replaces_the_rows_of_the_old_one_and_keeps_its_place(zone
     zone.index()
     zone.put("b.csv", line(5))
     zone.put("a.csv", line(3))
-    assert zone.changes() == landing.Changes(new=("b.csv",), touched=("a.csv",))
+    assert zone.changes() == folder.Changes(new=("b.csv",), touched=("a.csv",))
     index = zone.index()
     assert index.days.select("path", "date", "rows").rows() == [
         ("a.csv", date(2024, 1, 3), 1),

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from bess_pipeline.defs.house import CODE_VERSION, FOLLOW, OWNER
+from bess_pipeline.defs.house import CODE_VERSION, OWNER
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.tables import catalog
 
@@ -13,7 +13,6 @@ from bess_pipeline.tables import catalog
     kinds={"duckdb"},
     owners=[OWNER],
     code_version=CODE_VERSION,
-    automation_condition=FOLLOW,
 )
 def warehouse(home: dg.ResourceParam[Home]) -> dg.MaterializeResult[None]:
     """One DuckDB file with every published table, replaced whole by an atomic rename."""

@@ -1,0 +1,120 @@
+"""A landing folder as it lies there: its files of telemetry, and what is different from what the index knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bess_pipeline.sources.register import Fleet
+from bess_pipeline.tables.landing import LandingFile
+
+_UNFINISHED = (".part", ".tmp", ".crc")
+_FILE = LandingFile.create_empty().schema
+
+#: The checksum of a file that is to be read again, whatever it holds.
+UNKNOWN = ""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is different between a landing folder and its index: paths below the folder, each kind in order.
+
+    Attributes:
+        new: Files never seen.
+        touched: Files whose size or modification time is another.
+        awaited: Files that hold days which have come since.
+        reinterpreted: Files that were read with another source section of the fleet file.
+        vanished: Files that are gone.
+        returned: Files that were gone and are there again.
+    """
+
+    new: tuple[str, ...] = ()
+    touched: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
+    reinterpreted: tuple[str, ...] = ()
+    vanished: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any((self.new, self.touched, self.awaited, self.reinterpreted, self.vanished, self.returned))
+
+
+def changes(fleet: Fleet, folder: Path, known: pl.DataFrame, *, today: date) -> Changes:
+    """What is different between a landing folder and its index, without opening a file.
+
+    Args:
+        fleet: The fleet.
+        folder: Its landing folder; one that is not there is empty.
+        known: `LandingFile` rows of the fleet.
+        today: The current UTC day.
+    """
+    found: dict[str, list[str]] = {kind: [] for kind in Changes.__dataclass_fields__}
+    rows = by_path(known)
+    there = telemetry_files(fleet, folder)
+    for path, file in there.items():
+        row = rows.get(path)
+        if row is None:
+            found["new"].append(path)
+            continue
+        if not row["present"]:
+            found["returned"].append(path)
+        if not is_untouched(row, file):
+            found["touched"].append(path)
+        if is_awaited(row, today):
+            found["awaited"].append(path)
+        if row["source_version"] != fleet.source_version:
+            found["reinterpreted"].append(path)
+    found["vanished"] = sorted(path for path, row in rows.items() if row["present"] and path not in there)
+    return Changes(**{kind: tuple(paths) for kind, paths in found.items()})
+
+
+def stamps(folder: Path, changed: Changes) -> dict[str, tuple[int, int]]:
+    """Size [B] and modification time [ns] of the changed files that are there: path below the folder → both."""
+    found = {}
+    for path in sorted({*changed.new, *changed.touched, *changed.awaited, *changed.reinterpreted, *changed.returned}):
+        try:
+            stat = (folder / path).stat()
+        except FileNotFoundError:  # taken away since, or a name that had to be escaped: the index will tell
+            continue
+        found[path] = stat.st_size, stat.st_mtime_ns
+    return found
+
+
+def telemetry_files(fleet: Fleet, folder: Path) -> dict[str, Path]:
+    """The files of a landing folder that are telemetry: path below the folder → file, in order of path."""
+    found = {}
+    for file in folder.glob(fleet.source.files):
+        below = file.relative_to(folder)
+        hidden = any(part.startswith(".") for part in below.parts)
+        if not hidden and file.suffix not in _UNFINISHED and file.is_file():
+            found[sayable(below.as_posix())] = file
+    return dict(sorted(found.items()))
+
+
+def sayable(name: str) -> str:
+    """A name with those of its bytes escaped that are not UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def by_path(known: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """`LandingFile` rows by their path."""
+    return {row["path"]: row for row in known.select(_FILE.names()).iter_rows(named=True)}
+
+
+def is_untouched(row: dict[str, Any], file: Path) -> bool:
+    """Whether a file is, by size and time of modification, what a `LandingFile` row says."""
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return False
+    is_same = row["size_bytes"] == stat.st_size and row["modified_ns"] == stat.st_mtime_ns
+    return bool(is_same and row["checksum"] != UNKNOWN)
+
+
+def is_awaited(row: dict[str, Any], today: date) -> bool:
+    """Whether a file holds days that had not come when it was read, and have now."""
+    return row["awaits"] is not None and row["awaits"] <= today

@@ -1,0 +1,163 @@
+"""What the daemon starts by itself, looked at without a daemon: the requests of each look, and runs in their place."""
+
+import os
+import shutil
+import time
+import uuid
+from datetime import UTC, date, datetime
+
+import dagster as dg
+import pytest
+
+from bess_pipeline.definitions import defs
+from bess_pipeline.defs import automation, jobs, liveness, plan
+from bess_pipeline.defs.automation import Memory
+from bess_pipeline.defs.partitions import FLEETS
+from bess_pipeline.defs.plan import FLEET_TAG, WORK_TAG
+from bess_pipeline.defs.resources import Home
+from bess_pipeline.defs.runs import Launcher, instance_of
+from bess_pipeline_tests.defs.conftest import PLAN
+
+
+@pytest.fixture
+def instance(home):
+    with instance_of(home) as opened:
+        yield opened
+
+
+@pytest.fixture
+def fleet(written_once, home):
+    """A deployment with the files of a fleet, on which nothing has been run; its files have come to rest."""
+    for folder in ("fleets", "landing"):
+        shutil.copytree(written_once / folder, home.root / folder, dirs_exist_ok=True)
+    for file in home.landing.rglob("*.*"):
+        os.utime(file, (1, 1))
+    return home
+
+
+def look(instance, memory=None):
+    """One tick of the sensor."""
+    context = dg.build_sensor_context(
+        instance=instance, cursor=memory.to_text() if memory else None, definitions=defs, resources={"home": Home()}
+    )
+    return automation.up_to_date(context)
+
+
+def started(instance, request, status=dg.DagsterRunStatus.STARTED):
+    """A run as the daemon would make of a request, with nobody at work on it."""
+    run = dg.DagsterRun(job_name=request.job_name, run_id=str(uuid.uuid4()), tags=dict(request.tags), status=status)
+    return instance.add_run(run)
+
+
+def did(instance, request):
+    """The run of a request, to its end."""
+    return Launcher(instance, lambda: None).run(request.job_name, dict(request.tags))
+
+
+def test_a_fleet_that_joins_goes_through_wave_by_wave_and_then_nothing_is_due(fleet, instance):
+    seen = []
+    for _ in range(8):
+        requests = look(instance).run_requests
+        if not requests:
+            break
+        seen.append([request.job_name for request in requests])
+        for request in requests:
+            assert did(instance, request).failures == ()
+    assert seen == [["landing"], ["telemetry"], ["fleet"], ["publish"]]
+    assert instance.get_dynamic_partitions(str(FLEETS.name)) == ["alpha"]
+    assert Home().warehouse.is_current(Home().lake)
+    assert plan.making_fleet(Home(), "alpha") is None
+
+
+def test_nothing_is_due_of_a_fleet_on_which_everything_was_run(ran, instance):
+    assert look(instance).run_requests == []
+
+
+def test_a_late_file_asks_for_its_days_alone(ran, instance):
+    (path, *_) = sorted((ran.landing / "alpha").iterdir())
+    os.utime(path, (1, 1))
+    shutil.copy(path, path.with_name("late-" + path.name))
+    os.utime(path.with_name("late-" + path.name), (1, 1))
+    (index,) = look(instance).run_requests
+    assert index.job_name == jobs.LANDING.name
+    assert did(instance, index).failures == ()
+    (days,) = look(instance).run_requests
+    touched = Home().landing_days("alpha").filter(path="late-" + path.name)["date"].unique().sort().to_list()
+    ends = [days.tags[f"dagster/asset_partition_range_{end}"].split("|")[0] for end in ("start", "end")]
+    assert [date.fromisoformat(end) for end in ends] == [touched[0], touched[-1]]
+
+
+def test_work_is_not_requested_while_it_is_at_work_and_waits_after_it_failed(fleet, instance):
+    (request,) = look(instance).run_requests
+    run = started(instance, request)
+    assert look(instance).run_requests == []
+    instance.report_run_failed(run)
+    assert look(instance).run_requests == []
+    later = automation._Look(Home(), instance, Memory(), _log(), time.time() + 31)
+    (again,) = later.requests()
+    assert again.tags[WORK_TAG] == request.tags[WORK_TAG]
+    assert again.run_key != request.run_key
+
+
+def test_a_file_that_is_still_written_to_is_left_alone_but_not_for_ever(fleet, instance):
+    (path, *_) = sorted((fleet.landing / "alpha").iterdir())
+    os.utime(path)
+    memory = Memory()
+    now = time.time()
+    assert list(automation._Look(Home(), instance, memory, _log(), now).requests()) == []
+    assert memory.unsettled == {"alpha": now}
+    os.utime(path, (now + 600, now + 600))
+    (index,) = automation._Look(Home(), instance, memory, _log(), now + 601).requests()
+    assert index.job_name == jobs.LANDING.name
+
+
+def test_a_fleet_file_with_a_mistake_keeps_no_other_fleet_from_going_on(fleet, instance):
+    (fleet.fleets / "broken.yaml").write_text("fleet_id: broken\nbattery: {chemistry: unobtainium}\n")
+    (request,) = look(instance).run_requests
+    assert request.tags[FLEET_TAG] == "alpha"
+
+
+def test_many_stale_days_stand_behind_the_nightly_run(fleet, instance, monkeypatch):
+    did(instance, look(instance).run_requests[0])
+    (few,) = look(instance).run_requests
+    monkeypatch.setenv("BESS_DAYS_PER_RUN", "1")
+    many = look(instance).run_requests
+    assert len(many) == PLAN.days
+    assert {request.tags["dagster/priority"] for request in many} == {automation.BACKFILL}
+    assert int(automation.BACKFILL) < int(few.tags["dagster/priority"]) < int(automation.NIGHTLY)
+    monkeypatch.setenv("BESS_NEWEST_FIRST", "true")
+    assert [request.tags[WORK_TAG] for request in look(instance).run_requests] == [
+        request.tags[WORK_TAG] for request in reversed(many)
+    ]
+
+
+def test_a_run_that_nobody_holds_is_marked_at_the_second_look_and_its_work_is_due_again(fleet, instance):
+    (request,) = look(instance).run_requests
+    dead = started(instance, request)
+    first = look(instance)
+    assert Memory.of_text(first.cursor).suspected == [dead.run_id]
+    assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.STARTED
+    look(instance, Memory.of_text(first.cursor))
+    assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_that_is_held_is_never_marked(fleet, instance):
+    (request,) = look(instance).run_requests
+    living = started(instance, request)
+    with liveness._alive(living.run_id):
+        assert liveness.bury(instance, [living.run_id]) == []
+    assert instance.get_run_by_id(living.run_id).status == dg.DagsterRunStatus.STARTED
+
+
+def test_every_night_each_fleet_is_looked_at_once(ran, instance):
+    night = datetime(2026, 3, 4, 0, 30, tzinfo=UTC)
+    context = dg.build_schedule_context(instance, scheduled_execution_time=night, resources={"home": Home()})
+    (request,) = automation.nightly(context)
+    assert request.run_key == "alpha/2026-03-04"
+    assert request.tags["dagster/partition"] == "alpha"
+    (request,) = automation.daily_checks(context)
+    assert request.partition_key == "alpha"
+
+
+def _log():
+    return dg.build_sensor_context().log

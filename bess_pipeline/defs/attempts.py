@@ -18,6 +18,8 @@ UNFINISHED = [
 #: Wait after the first failure [s]; it doubles with each further one, up to the longest.
 FIRST_WAIT_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 6 * 3600.0
+#: What follows does not wait for longer than that for what has failed [s].
+WORTH_WAITING_SECONDS = 300.0
 #: What a person has cancelled is left alone for so long, or until its inputs change [s].
 CANCELLED_WAIT_SECONDS = 24 * 3600.0
 #: More failures than that wait the longest in any case.
@@ -53,6 +55,13 @@ class Attempts:
             (k for k, status in enumerate(self.statuses) if status == dg.DagsterRunStatus.CANCELED), len(self.statuses)
         )
         return float(min(FIRST_WAIT_SECONDS * 2 ** (in_a_row - 1), LONGEST_WAIT_SECONDS))
+
+    @property
+    def is_worth_waiting_for(self) -> bool:
+        """Whether it is at work, or failed so seldom that what rests on it had better wait for the next attempt."""
+        if not self.statuses:
+            return False
+        return self.statuses[0] in UNFINISHED or self.wait_seconds <= WORTH_WAITING_SECONDS
 
     def may_start(self, now: float) -> bool:
         """Whether another attempt may start.

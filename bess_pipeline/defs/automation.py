@@ -8,7 +8,7 @@ with the power, is given again. See docs/decisions/0015-what-is-due-is-read-off-
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache
 
@@ -16,6 +16,7 @@ import dagster as dg
 
 from bess_pipeline.config import Settings
 from bess_pipeline.defs import attempts, jobs, liveness, plan
+from bess_pipeline.defs.attempts import Attempts
 from bess_pipeline.defs.partitions import FLEETS
 from bess_pipeline.defs.plan import FLEET_TAG, Work
 from bess_pipeline.defs.resources import Home
@@ -124,6 +125,7 @@ class _Look:
     memory: Memory
     log: logging.Logger
     now: float
+    awaited: set[str] = field(default_factory=set)
 
     def requests(self) -> Iterator[dg.RunRequest]:
         """What is to be started now: of each fleet what comes first, and the warehouse once the fleets are at rest."""
@@ -152,42 +154,36 @@ class _Look:
         if failed and len(failed) == len(fleets):
             raise failed[0]
         if not requested:
-            yield from self._publication(
-                attempts.unfinished(self.instance) & _WAVES, is_whole=is_whole and not self.memory.unsettled
-            )
+            at_work = attempts.unfinished(self.instance) & _WAVES
+            is_at_rest = is_whole and not (at_work or self.awaited or self.memory.unsettled)
+            yield from self._publication(at_work, is_at_rest=is_at_rest)
 
     def _due(self, fleet_id: str) -> list[dg.RunRequest]:
-        """The first of a fleet's waves of which something can start: index, days, fleet tables."""
+        """The first of a fleet's waves of which something can start, unless an earlier one is soon tried again."""
+        for works, priority in self._waves(fleet_id):
+            tried = [(work, attempts.of(self.instance, work.key)) for work in works]
+            ready = [_request(work, attempt, priority) for work, attempt in tried if attempt.may_start(self.now)]
+            if ready:
+                return ready
+            if any(attempt.is_worth_waiting_for for _, attempt in tried):
+                self.awaited.add(fleet_id)
+                break
+        return []
+
+    def _waves(self, fleet_id: str) -> Iterator[tuple[list[Work], str]]:
+        """Index, days, fleet tables: what is due of each, with its priority, as long as the fleet is at rest."""
         at_work = attempts.unfinished(self.instance, fleet_id)
         index = plan.indexing(self.home, fleet_id)
         if index is not None and jobs.LANDING.name not in at_work and self._is_settled(index):
-            requests = self._ready([index], INDEX)
-            if requests:
-                return requests
+            yield [index], INDEX
         if at_work:
-            return []
+            return
         days = plan.making_days(self.home, fleet_id)
         is_backfill = sum(len(work.days or ()) for work in days) > self.home.settings.days_per_run
-        requests = self._ready(days, BACKFILL if is_backfill else DAYS)
-        if requests:
-            return requests
+        yield days, BACKFILL if is_backfill else DAYS
         made = plan.making_fleet(self.home, fleet_id)
-        return self._ready([made] if made else [], FLEET)
-
-    def _ready(self, works: Sequence[Work], priority: str) -> list[dg.RunRequest]:
-        """Requests for what is neither at work nor waiting after a failure."""
-        requests = []
-        for work in works:
-            tried = attempts.of(self.instance, work.key)
-            if tried.may_start(self.now):
-                requests.append(
-                    dg.RunRequest(
-                        run_key=f"{work.key}/{tried.count}",
-                        job_name=work.job,
-                        tags=work.tags | {_PRIORITY: priority},
-                    )
-                )
-        return requests
+        if made is not None:
+            yield [made], FLEET
 
     def _is_settled(self, index: Work) -> bool:
         """Whether no changed file of a fleet was written to a moment ago, or has been for long."""
@@ -198,11 +194,18 @@ class _Look:
         since = self.memory.unsettled.setdefault(fleet_id, self.now)
         return not 0 <= self.now - since < _LONGEST_WAIT_SECONDS
 
-    def _publication(self, at_work: set[str], *, is_whole: bool) -> list[dg.RunRequest]:
+    def _publication(self, at_work: set[str], *, is_at_rest: bool) -> list[dg.RunRequest]:
         """The warehouse, once per wave of changes: when all fleets are at rest, or have not been for long."""
         file = self.home.warehouse.path
         is_old = file.exists() and self.now - file.stat().st_mtime > _LONGEST_BEHIND_SECONDS
-        if jobs.PUBLISH.name in at_work or not (is_old or (is_whole and not at_work)):
+        if jobs.PUBLISH.name in at_work or not (is_at_rest or is_old):
             return []
         work = plan.publishing(self.home)
-        return self._ready([work] if work else [], PUBLISH)
+        if work is None:
+            return []
+        tried = attempts.of(self.instance, work.key)
+        return [_request(work, tried, PUBLISH)] if tried.may_start(self.now) else []
+
+
+def _request(work: Work, tried: Attempts, priority: str) -> dg.RunRequest:
+    return dg.RunRequest(run_key=f"{work.key}/{tried.count}", job_name=work.job, tags=work.tags | {_PRIORITY: priority})

@@ -32,6 +32,13 @@ def test_waiting_after_attempts(statuses, wait):
         assert not tried.may_start(1000.0 + wait - 1)
 
 
+def test_what_follows_waits_for_what_failed_a_few_times_but_not_for_what_does_so_again_and_again():
+    waits = [Attempts((FAILURE,) * times, 1000.0, times).is_worth_waiting_for for times in range(1, 7)]
+    assert waits == [True, True, True, True, False, False]
+    assert not Attempts((CANCELED,), 1000.0, 1).is_worth_waiting_for
+    assert not Attempts((), None, 0).is_worth_waiting_for
+
+
 def test_work_that_is_unfinished_is_not_started_again():
     assert not Attempts((dg.DagsterRunStatus.QUEUED,), None, 1).may_start(1e12)
 

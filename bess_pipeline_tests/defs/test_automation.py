@@ -131,6 +131,15 @@ def test_many_stale_days_stand_behind_the_nightly_run(fleet, instance, monkeypat
     ]
 
 
+def test_days_that_fail_again_and_again_do_not_keep_a_fleet_from_its_tables(fleet, instance):
+    did(instance, look(instance).run_requests[0])
+    (days,) = look(instance).run_requests
+    for times in range(1, 6):
+        instance.report_run_failed(started(instance, days))
+        jobs_due = [request.job_name for request in look(instance).run_requests]
+        assert jobs_due == ([] if times < 5 else [jobs.FLEET.name])
+
+
 def test_a_run_that_nobody_holds_is_marked_at_the_second_look_and_its_work_is_due_again(fleet, instance):
     (request,) = look(instance).run_requests
     dead = started(instance, request)

@@ -207,10 +207,15 @@ def demo() -> None:
 @app.command()
 def dev() -> None:
     """Dagster's UI and daemon on this home, on loopback."""
+    import dagster as dg
+
+    from bess_pipeline.defs import wrong_clock
     from bess_pipeline.defs.runs import MODULE, prepare
 
     settings = Settings()
     prepare(settings)
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        wrong_clock.set_right(instance)
     port = str(settings.dagster_port)
     command = [sys.executable, "-m", "dagster", "dev", "-m", MODULE, "-h", "127.0.0.1", "-p", port]
     out.print(f"Dagster on http://127.0.0.1:{port} for {settings.root} (Ctrl-C ends it)", highlight=False)

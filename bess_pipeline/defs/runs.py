@@ -19,7 +19,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from filelock import FileLock, Timeout
 
 from bess_pipeline.config import Settings
-from bess_pipeline.defs import attempts, records
+from bess_pipeline.defs import attempts, records, wrong_clock
 from bess_pipeline.defs.partitions import FLEETS
 
 MODULE = "bess_pipeline.definitions"
@@ -82,6 +82,7 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
             instance = dg.DagsterInstance.from_ref(records.ref_of(settings.dagster_home))
             with instance:
                 _bury(instance)
+                wrong_clock.set_right(instance)
                 yield instance
     except Timeout:
         raise AnotherRunError(f"another `bess run` is at work on {settings.root}: wait for it to end") from None

@@ -16,12 +16,14 @@ from bess_pipeline.alert_commands import alert_app
 from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
 from bess_pipeline.fleet_commands import fleet_app
+from bess_pipeline.lake_commands import mend
 from bess_pipeline.record_commands import record_app
-from bess_pipeline.terminal import err, fail, out, remark
+from bess_pipeline.terminal import Commands, err, fail, out, remark
 from bess_pipeline.upkeep_commands import upkeep
 from bess_pipeline.window import Window
 
 app = typer.Typer(
+    cls=Commands,
     name="bess",
     help="Turns the raw telemetry of battery energy storage into numbers that operators can rely on.",
     no_args_is_help=True,
@@ -33,6 +35,7 @@ app.add_typer(event_app, name="event")
 app.add_typer(record_app, name="records")
 app.command()(upkeep)
 app.add_typer(alert_app, name="alerts")
+app.command()(mend)
 
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]

@@ -94,6 +94,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path("data"), description="Folder that holds everything of a deployment.")
     lake_uri: str | None = Field(default=None, description="Where the lake is, when not below the home.")
+    storage_patience_seconds: float = Field(
+        default=300, ge=0, description="How long a storage that does not answer is waited for, in each run."
+    )
     first_day: date = Field(default=date(2020, 1, 1), description="First UTC day that telemetry may have.")
     days_per_run: int = Field(default=30, ge=1, description="Longest range of days one run works on.")
     newest_first: bool = Field(default=False, description="Make the newest days of a fleet that joins first.")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
+
+from bess_pipeline.lake.failures import StorageError, is_lack_of_room
 
 out = Console()
 err = Console(stderr=True)
@@ -28,3 +31,24 @@ def remark(lines: Iterable[str]) -> None:
     """Say what a person may want to look at, a line each."""
     for line in lines:
         err.print("[yellow]remark[/]", Text(line), highlight=False, soft_wrap=True)
+
+
+class Commands(TyperGroup):
+    """Commands that say in a line what the storage did to them, instead of where in the code it was."""
+
+    def invoke(self, ctx: Any) -> object:  # noqa: ANN401 - a context of typer's own
+        """Run the command that was typed.
+
+        Raises:
+            typer.Exit: If the storage failed.
+        """
+        try:
+            return super().invoke(ctx)
+        except StorageError as error:
+            fail([str(error)])
+        except Exception as error:
+            if not is_lack_of_room(error):
+                raise
+            fail(
+                [f"no room left on the disk ({error}); nothing is lost: free some, then do it again".replace("\n", " ")]
+            )

@@ -48,16 +48,17 @@ class Aside:
     """Streams one table of several that a pass makes, and keeps the small ones until it is through.
 
     Attributes:
-        passes: What each batch gives: table name → rows.
+        passes: Begins a pass: what each batch gives, table name → rows. The writer begins another if it has to.
         main: The table that is streamed.
     """
 
-    passes: Iterable[dict[str, pl.DataFrame]]
+    passes: Callable[[], Iterable[dict[str, pl.DataFrame]]]
     main: str
     _kept: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        for made in self.passes:
+        self._kept.clear()
+        for made in self.passes():
             for name, rows in made.items():
                 if name != self.main:
                     self._kept.setdefault(name, []).append(rows)

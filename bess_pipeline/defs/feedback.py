@@ -29,7 +29,8 @@ def event(home: Home, beginning: str) -> dict[str, object]:
     Raises:
         LookupError: If no event's identity begins like this, or those of several do.
     """
-    found = home.lake.scan(catalog.ANOMALY_EVENTS).filter(pl.col("event_id").str.starts_with(beginning)).collect()
+    is_meant = pl.col("event_id").str.starts_with(beginning)
+    found = home.lake.ask(catalog.ANOMALY_EVENTS, None, lambda rows: rows.filter(is_meant))
     if found.height != 1:
         alike = ", ".join(found["event_id"].sort().head(5)) or "none"
         raise LookupError(f"{found.height} events begin with {beginning!r} ({alike}); `bess event list` shows them")
@@ -88,5 +89,5 @@ def say(
 
 
 def _heard_until(home: Home, fleet_id: str, battery_id: str) -> object:
-    latest = home.lake.scan(catalog.BATTERY_LATEST, Slice(fleet_id)).filter(battery_id=battery_id)
-    return latest.select(pl.col("timestamp").max()).collect().item()
+    latest = pl.col("timestamp").filter(pl.col("battery_id") == battery_id).max()
+    return home.lake.ask(catalog.BATTERY_LATEST, Slice(fleet_id), lambda rows: rows.select(latest)).item()

@@ -7,7 +7,7 @@ import dagster as dg
 
 from bess_pipeline.defs.increments import BEFORE, REACH, Reach
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, RANGES
-from bess_pipeline.lake.store import stored_contract, stored_schema
+from bess_pipeline.lake.contracts import stored_contract, stored_schema
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.tables.columns import unit_of
 

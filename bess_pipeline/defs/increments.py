@@ -6,9 +6,10 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from bess_pipeline.lake.contracts import stored_schema
 from bess_pipeline.lake.ledger import Notes, fingerprint
 from bess_pipeline.lake.slices import Slice, Tail
-from bess_pipeline.lake.store import Lake, Written, stored_schema
+from bess_pipeline.lake.store import Lake, Written
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import epoch_start
@@ -150,6 +151,6 @@ def _first_change(notes: Notes, fleet_id: str, basis: pl.DataFrame, makes: Seque
 
 def _remembered(lake: Lake, fleet_id: str, memory: Table, epoch: date) -> date | None:
     """The last epoch up to ``epoch`` of whose beginning there is a memory."""
-    days = lake.scan(memory, Slice(fleet_id)).filter(pl.col("date") <= epoch).select(pl.col("date").max()).collect()
-    day = days.item()
+    last = pl.col("date").filter(pl.col("date") <= epoch).max()
+    day = lake.ask(memory, Slice(fleet_id), lambda rows: rows.select(last)).item()
     return day if isinstance(day, date) else None

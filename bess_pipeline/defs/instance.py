@@ -9,7 +9,7 @@ import sqlalchemy as db
 from filelock import FileLock, Timeout
 
 from bess_pipeline.config import Settings
-from bess_pipeline.defs import records
+from bess_pipeline.defs import records, wrong_clock
 from bess_pipeline.lake.ledger import fingerprint
 
 #: The tag of a run that says who launched it, and what it says of those of the command line.
@@ -132,6 +132,7 @@ def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
         with FileLock(settings.dagster_home / "bess-run.lock", timeout=0), _opened(settings) as instance:
             _meet(settings, instance)
             _bury(instance)
+            wrong_clock.set_right(instance)
             yield instance
     except Timeout:
         raise AnotherRunError(f"another `bess run` is at work on {settings.root}: wait for it to end") from None
@@ -146,6 +147,7 @@ def ready(settings: Settings) -> None:
     prepare(settings)
     with _opened(settings) as instance:
         _meet(settings, instance)
+        wrong_clock.set_right(instance)
 
 
 def claim(settings: Settings) -> None:

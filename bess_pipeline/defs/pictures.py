@@ -53,16 +53,15 @@ def picture(table: Table, lake: Lake, part: Slice) -> dict[str, dg.MetadataValue
 
 
 def _rows(table: Table, plot: Plot, lake: Lake, part: Slice) -> pl.DataFrame:
-    scanned = lake.scan(table, part)
+    shown = part
     if table.by_day:
         days = lake.rows_by_day(table, part)
         if not days:
             return pl.DataFrame()
         first = 6 if table.per == "fleet" else 0
-        shown = sorted(days)[-1 - first :]
-        scanned = lake.scan(table, Slice(part.fleet_id, Window.hull(shown)))
+        shown = Slice(part.fleet_id, Window.hull(sorted(days)[-1 - first :]))
     by = [name for name in ("battery_id",) if name in table.columns]
-    return scanned.select(*by, plot.x, plot.y).drop_nulls().sort(*by, plot.x).collect()
+    return lake.ask(table, shown, lambda rows: rows.select(*by, plot.x, plot.y).drop_nulls().sort(*by, plot.x))
 
 
 def _png(rows: pl.DataFrame, plot: Plot) -> bytes:

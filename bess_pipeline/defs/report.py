@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -109,7 +108,7 @@ def _fleet_row(home: Home, fleet_id: str) -> list[str]:
     """Missing: days without a row between the first and the last. Late: whole days since the last."""
     dates = home.landing_days(fleet_id)["date"].unique().sort().to_list()
     stale = sum(map(len, stale_windows(home, fleet_id)))
-    quarantined = home.lake.scan(catalog.QUARANTINE, Slice(fleet_id)).select(pl.len()).collect().item()
+    quarantined = home.lake.count(catalog.QUARANTINE, Slice(fleet_id))
     received = int(home.landing_files(fleet_id)["rows_received"].sum())
     if not dates:
         return [fleet_id, "0", "0", "–", "–", "–", str(stale), f"{received:,}", f"{quarantined:,}"]

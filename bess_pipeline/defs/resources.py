@@ -1,6 +1,6 @@
 """One deployment, as assets see it: its register, its landing zone, its lake, its warehouse."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from bess_pipeline.tables.telemetry import MEASUREMENTS
 
 
 @cache
-def _lake(uri: str) -> Lake:
-    return Lake(uri)
+def _lake(uri: str, patience: timedelta) -> Lake:
+    return Lake(uri, patience)
 
 
 class Home:
@@ -34,7 +34,8 @@ class Home:
     @property
     def lake(self) -> Lake:
         """The Delta tables; one object per address, which knows the tables that it has opened."""
-        return _lake(self.settings.lake)
+        settings = self.settings
+        return _lake(settings.lake, timedelta(seconds=settings.storage_patience_seconds))
 
     @property
     def ledger(self) -> Ledger:

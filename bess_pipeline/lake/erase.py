@@ -8,7 +8,8 @@ import deltalake
 
 from bess_pipeline.lake.disk import LOG, Disk
 from bess_pipeline.lake.search import searched_lake
-from bess_pipeline.lake.store import COMMITS, Lake
+from bess_pipeline.lake.store import Lake
+from bess_pipeline.lake.streaming import COMMITS
 
 #: How long Delta keeps commits and files that were removed, where a table says nothing.
 _KEEPS = {"delta.logRetentionDuration": "interval 30 days", "delta.deletedFileRetentionDuration": "interval 7 days"}

@@ -61,8 +61,9 @@ class Ledger:
 
     def signatures(self, fleet_id: str, step: str) -> dict[date, str]:
         """What each day of a fleet was last made from by a step."""
-        rows = self._lake.scan(catalog.LEDGER, Slice(fleet_id)).filter(pl.col("step") == step)
-        return dict(rows.select("date", "signature").collect().iter_rows())
+        of_step = pl.col("step") == step
+        rows = self._lake.ask(catalog.LEDGER, Slice(fleet_id), lambda all_steps: all_steps.filter(of_step))
+        return dict(rows.select("date", "signature").iter_rows())
 
     def record(self, fleet_id: str, step: str, signatures: dict[date, str], *, run_id: str) -> None:
         """Note that a step has made days of a fleet from these inputs; other steps' notes stay."""
@@ -78,7 +79,7 @@ class Ledger:
                 "run_id": run_id,
             },
         )
-        held = self._lake.scan(catalog.LEDGER, part).collect()
+        held = self._lake.read(catalog.LEDGER, part)
         kept = held.join(fresh, on=["fleet_id", "step", "date"], how="anti")
         self._lake.replace(catalog.LEDGER, pl.concat([kept, fresh]), part)
 

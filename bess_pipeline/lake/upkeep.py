@@ -17,7 +17,8 @@ import polars as pl
 from deltalake.exceptions import CommitFailedError
 
 from bess_pipeline.lake.disk import LOG, Disk, Stored
-from bess_pipeline.lake.store import COMMITS, PARQUET, Lake
+from bess_pipeline.lake.store import Lake
+from bess_pipeline.lake.streaming import COMMITS, PARQUET
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 

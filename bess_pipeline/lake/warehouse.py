@@ -16,7 +16,9 @@ import duckdb
 import polars as pl
 
 from bess_pipeline import logs
-from bess_pipeline.lake.store import Lake, Snapshot, stored_contract
+from bess_pipeline.lake.contracts import stored_contract
+from bess_pipeline.lake.failures import StorageFullError, is_lack_of_room
+from bess_pipeline.lake.store import Lake, Snapshot
 from bess_pipeline.lake.views import VIEWS
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
@@ -97,8 +99,27 @@ class Warehouse:
         return answer
 
     def publish(self, lake: Lake) -> Published:
-        """Write the lake's published tables, each as of now, into a new file and put it in place."""
+        """Write the lake's published tables, each as of now, into a new file and put it in place.
+
+        Raises:
+            StorageFullError: If there is no room for a second one beside the one that is there.
+            DamagedError: If a file of the lake cannot be read.
+        """
         began = time.monotonic()
+        try:
+            rows, size = self._renewed(lake)
+        except (duckdb.Error, OSError) as error:
+            if is_lack_of_room(error):
+                raise StorageFullError(
+                    f"no room in {self.path.parent} for a new warehouse beside the old one, which stays: free some, "
+                    "the next run publishes"
+                ) from None
+            raise
+        count = {"rows": sum(rows.values()), "size_bytes": size, "seconds": round(time.monotonic() - began, 1)}
+        _LOG.info("warehouse published: %d rows, %d bytes", count["rows"], size, extra=count)
+        return Published(rows, size)
+
+    def _renewed(self, lake: Lake) -> tuple[dict[str, int], int]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.discard_unfinished(older_than_seconds=_ABANDONED_SECONDS)
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=_UNFINISHED) as folder:
@@ -108,9 +129,7 @@ class Warehouse:
                 os.fsync(file.fileno())
             size = built.stat().st_size
             built.replace(self.path)
-        count = {"rows": sum(rows.values()), "size_bytes": size, "seconds": round(time.monotonic() - began, 1)}
-        _LOG.info("warehouse published: %d rows, %d bytes", count["rows"], size, extra=count)
-        return Published(rows, size)
+        return rows, size
 
     def discard_unfinished(self, *, older_than_seconds: float = 0) -> None:
         """Remove what publications that were killed have left behind; nobody must be publishing."""
@@ -130,7 +149,7 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
         for table in catalog.PUBLISHED:
             with _at_hand(lake, table, beside=path.parent) as snapshot:
                 versions.append((table.name, snapshot.version))
-                rows[table.name] = _copied(connection, table, snapshot.files, by_path=not lake.is_remote)
+                rows[table.name] = _copied(connection, table, lake, snapshot.files)
         for view in VIEWS:
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
             connection.execute(f"COMMENT ON VIEW {view.name} IS '{_quoted(view.about)}'")
@@ -159,7 +178,7 @@ def _at_hand(lake: Lake, table: Table, *, beside: Path) -> Iterator[Snapshot]:
         yield Snapshot(lake.fetch(table, copy), [str(copy)])
 
 
-def _copied(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str], *, by_path: bool) -> int:
+def _copied(connection: duckdb.DuckDBPyConnection, table: Table, lake: Lake, files: list[str]) -> int:
     """Fill one table from files, whose paths name the fleet and the day where their columns do not; rows in it."""
     columns = stored_contract(table).columns()
     listed = ", ".join(f'"{name}" {_sql_type(column)}' for name, column in columns.items())
@@ -168,12 +187,17 @@ def _copied(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str
         names = ", ".join(f'"{name}"' for name in columns)
         order = ", ".join(["fleet_id", *table.sort])
         kinds = ", 'date': DATE" if table.by_day else ""
-        in_path = f", hive_partitioning = true, hive_types = {{'fleet_id': VARCHAR{kinds}}}" if by_path else ""
-        source = f"read_parquet($files{in_path})"
-        connection.execute(
-            f"INSERT INTO {table.name} SELECT {names} FROM {source} ORDER BY {order}",  # noqa: S608
-            {"files": files},
+        in_path = (
+            f", hive_partitioning = true, hive_types = {{'fleet_id': VARCHAR{kinds}}}" if not lake.is_remote else ""
         )
+        source = f"read_parquet($files{in_path})"
+        try:
+            connection.execute(
+                f"INSERT INTO {table.name} SELECT {names} FROM {source} ORDER BY {order}",  # noqa: S608
+                {"files": files},
+            )
+        except duckdb.Error as error:
+            raise lake.diagnosis(table, None, error) from None
     connection.execute(f"COMMENT ON TABLE {table.name} IS '{_quoted(table.grain)}'")
     for name, column in columns.items():
         connection.execute(f"COMMENT ON COLUMN {table.name}.\"{name}\" IS '{_quoted(_comment(column))}'")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,5 +116,11 @@ def is_untouched(row: dict[str, Any], file: Path) -> bool:
 
 
 def is_awaited(row: dict[str, Any], today: date) -> bool:
-    """Whether a file holds days that had not come when it was read, and have now."""
-    return row["awaits"] is not None and row["awaits"] <= today
+    """Whether a file holds days that had not come when it was read and have now, or the other way round.
+
+    The other way round: the clock was ahead when it was read, so that rows with impossible times passed. A file
+    that was itself written after today tells that it is today's clock that is wrong: it is left alone.
+    """
+    last, written = row["last_timestamp"], datetime.fromtimestamp(row["modified_ns"] / 1e9, UTC).date()
+    is_ahead = last is not None and last.date() > today >= written
+    return is_ahead or (row["awaits"] is not None and row["awaits"] <= today)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bess_pipeline.alerting import outbox
 from bess_pipeline.alerting.outbox import Failure
+from bess_pipeline.lake.contracts import checked
 from bess_pipeline.lake.slices import Slice
-from bess_pipeline.lake.store import checked
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.alerts import Alert, AlertDelivery
 from bess_pipeline_tests.alerting.made_alerts import HOUR, NOW, alerts, occasion

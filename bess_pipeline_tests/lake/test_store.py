@@ -4,8 +4,9 @@ import deltalake
 import polars as pl
 import pytest
 
+from bess_pipeline.lake.contracts import ContractError, stored_schema
 from bess_pipeline.lake.slices import Slice
-from bess_pipeline.lake.store import ContractError, Lake, stored_schema
+from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window
 
@@ -66,7 +67,7 @@ def test_written_twice_is_written_once(lake):
 
 def test_batches_are_written_as_one_commit(lake):
     before = lake.version(catalog.QUARANTINE)
-    batches = (quarantine(rejected(day, number)) for number, day in enumerate(JANUARY))
+    batches = [quarantine(rejected(day, number)) for number, day in enumerate(JANUARY)]
     written = lake.replace(catalog.QUARANTINE, batches, Slice("alpha", JANUARY))
     assert (written.rows, written.version) == (31, before + 1)
 
@@ -95,12 +96,13 @@ def test_a_frame_with_other_columns_is_refused(lake):
 
 
 def test_a_failing_producer_leaves_the_table_as_it_was(lake):
-    def rows():
-        yield quarantine(rejected(date(2026, 1, 1), 1))
-        raise OSError("the disk is gone")
+    class Rows:
+        def __iter__(self):
+            yield quarantine(rejected(date(2026, 1, 1), 1))
+            raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        lake.replace(catalog.QUARANTINE, rows(), Slice("alpha", JANUARY))
+        lake.replace(catalog.QUARANTINE, Rows(), Slice("alpha", JANUARY))
     assert lake.read(catalog.QUARANTINE).is_empty()
 
 

@@ -11,11 +11,12 @@ import pytest
 from deltalake.exceptions import CommitFailedError
 
 from bess_pipeline.lake import upkeep
+from bess_pipeline.lake.contracts import stored_schema
 from bess_pipeline.lake.disk import Disk
 from bess_pipeline.lake.erase import erase
 from bess_pipeline.lake.search import searched_lake, searched_warehouse
 from bess_pipeline.lake.slices import Slice
-from bess_pipeline.lake.store import Lake, stored_schema
+from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window

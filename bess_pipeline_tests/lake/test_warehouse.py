@@ -4,8 +4,8 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pytest
 
+from bess_pipeline.lake.contracts import stored_schema
 from bess_pipeline.lake.slices import Slice
-from bess_pipeline.lake.store import stored_schema
 from bess_pipeline.lake.warehouse import QueryError, Warehouse
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window

@@ -215,6 +215,25 @@ def test_a_day_after_today_is_awaited_and_read_when_it_comes(zone):
     assert not zone.changes()
 
 
+def test_times_that_passed_while_the_clock_was_ahead_are_refused_once_it_is_right(zone):
+    zone.put("a.csv", "2024-05-01T00:00:00Z,b,1", "2027-01-01T00:00:00Z,b,2")
+    zone.today = date(2030, 1, 1)
+    assert zone.index().days["date"].to_list() == [date(2024, 5, 1), date(2027, 1, 1)]
+    zone.today = TODAY
+    assert zone.changes().awaited == ("a.csv",)
+    index = zone.index()
+    assert index.days["date"].to_list() == [date(2024, 5, 1)]
+    assert index.rejected["reason"].to_list() == ["outside_calendar"]
+    assert not zone.changes()
+
+
+def test_a_clock_that_is_behind_takes_nothing_away_that_was_read_before(zone):
+    zone.put("a.csv", "2023-11-01T00:00:00Z,b,1")
+    zone.index()
+    zone.today = date(2021, 1, 1)
+    assert not zone.changes()
+
+
 def test_another_source_section_reads_every_file_anew(zone):
     zone.put("a.csv", "2024-01-01T00:30:00,b,1")
     zone.index()

@@ -1,6 +1,6 @@
 import pytest
 
-from bess_pipeline.lake.store import stored_contract
+from bess_pipeline.lake.contracts import stored_contract
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.columns import SUFFIXES, unit_of
 

@@ -39,7 +39,7 @@ Made = dg.Output[Aside] | dg.Output[pl.DataFrame] | dg.Output[None] | dg.AssetCh
 def received(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[Made]:
     """Read the files that hold these days: each row becomes a sample, a duplicate, or a case for the quarantine."""
     arrivals = Arrivals.of(home, slice_of(list(context.partition_keys)))
-    rows = Aside(arrivals, main=RAW)
+    rows = Aside(arrivals.__iter__, main=RAW)
     yield dg.Output(rows, RAW)
     yield dg.Output(rows.kept(QUARANTINE), QUARANTINE)
     yield dg.Output(rows.kept(ACCOUNTS), ACCOUNTS)
@@ -62,7 +62,7 @@ def condensed(
 ) -> Iterator[dg.Output[Aside] | dg.Output[pl.DataFrame]]:
     """Condense samples to 5 minutes, and keep of each day what the fleet level needs beyond that."""
     batteries = home.batteries(clean_telemetry.part.fleet_id)
-    rows = Aside((_condensed(samples, batteries) for samples in clean_telemetry), main=INTERVALS)
+    rows = Aside(lambda: (_condensed(samples, batteries) for samples in clean_telemetry), main=INTERVALS)
     yield dg.Output(rows, INTERVALS)
     yield dg.Output(rows.kept(CELLS), CELLS)
     yield dg.Output(rows.kept(CAPACITY), CAPACITY)

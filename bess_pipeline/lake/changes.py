@@ -1,0 +1,75 @@
+"""What differs between the rows of a slice as they are and as they shall be, told by fingerprints."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from bess_pipeline.tables import catalog
+from bess_pipeline.tables.catalog import Table
+
+_PROVENANCE = tuple(catalog.Provenance.column_names())
+
+#: Days and what they hold, as a fingerprint.
+VERSIONS = {"date": pl.Date, "version": pl.Int64}
+
+
+def facts_of(names: list[str]) -> list[str]:
+    """Columns that say something, and not when it was written."""
+    return [name for name in names if name not in _PROVENANCE]
+
+
+def on_days(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """A fingerprint of each row for each day that it speaks of; one that grew by a day is the same on those before."""
+    facts = facts_of(rows.columns)
+    if "started_at" not in facts:
+        day = pl.col(table.until).cast(pl.Date) if table.until in facts else pl.lit(None, pl.Date)
+        return rows.with_columns(date=day, version=rows.select(facts).hash_rows(seed=0)).select("date", "version")
+    end = pl.col(table.until).cast(pl.Date)
+    lasting = rows.select(name for name in facts if name not in {table.until, "intervals"})
+    return (
+        rows.select(table.until, date=pl.date_ranges(pl.min_horizontal(pl.col("started_at").cast(pl.Date), end), end))
+        .with_columns(version=lasting.hash_rows(seed=0))
+        .explode("date")
+        .select(
+            "date",
+            version=pl.when(end == pl.col("date")).then(pl.struct("version", table.until).hash()).otherwise("version"),
+        )
+    )
+
+
+def fingerprint_of(frame: pl.DataFrame, facts: list[str]) -> tuple[int, int]:
+    """How many rows there are, and a sum over what they say."""
+    return frame.height, int(frame.select(facts).hash_rows(seed=0).sum() or 0)
+
+
+def changed_days(fresh: pl.DataFrame, held: pl.DataFrame, facts: list[str]) -> list[date]:
+    """Days of which fresh rows say something else than those that are held."""
+
+    def by_day(frame: pl.DataFrame) -> pl.DataFrame:
+        hashed = frame.select("date", fingerprint=frame.select(facts).hash_rows(seed=0))
+        return hashed.group_by("date").agg(pl.col("fingerprint").sum(), rows=pl.len())
+
+    both = by_day(fresh).join(by_day(held), on="date", how="full", coalesce=True, suffix="_held")
+    differs = pl.col("fingerprint").ne_missing(pl.col("fingerprint_held")) | pl.col("rows").ne_missing(
+        pl.col("rows_held")
+    )
+    return both.filter(differs)["date"].sort().to_list()
+
+
+def with_known_provenance(fresh: pl.DataFrame, held: pl.DataFrame, facts: list[str]) -> pl.DataFrame:
+    """Fresh rows, each with the provenance of the held row that says the same, if there is one."""
+    if held.is_empty():
+        return fresh
+    known = (
+        held.select(_PROVENANCE)
+        .with_columns(fingerprint=held.select(facts).hash_rows(seed=0))
+        .unique("fingerprint", keep="first", maintain_order=True)
+    )
+    return (
+        fresh.with_columns(fingerprint=fresh.select(facts).hash_rows(seed=0))
+        .join(known, on="fingerprint", how="left", suffix="_held", maintain_order="left")
+        .with_columns(pl.coalesce(f"{name}_held", name).alias(name) for name in _PROVENANCE)
+        .select(fresh.columns)
+    )

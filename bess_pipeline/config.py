@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Most bytes that one byte of a compressed landing file may stand for; more is taken for a bomb.",
     )
+    late_after_hours: float | None = Field(
+        default=None,
+        ge=0,
+        description="Hours after its end beyond which a day counts as late; later than the fleet's usual if absent.",
+    )
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of Dagster's UI, on loopback.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What the pipeline writes to its log."

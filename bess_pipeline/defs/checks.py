@@ -52,6 +52,11 @@ COVERAGE = _spec(catalog.DATA_QUALITY_DAILY, "coverage", "Each of the newest 30 
 FRESHNESS = _spec(
     catalog.DATA_QUALITY_DAILY, "freshness", "No day is missing up to the newest, and that is not long ago."
 )
+LATENESS = _spec(
+    catalog.ARRIVALS_DAILY,
+    "lateness",
+    "None of the newest 30 days came later than the fleet's days usually do, or than BESS_LATE_AFTER_HOURS allows.",
+)
 UNITS = _spec(catalog.BATTERY_DATA_QUALITY_DAILY, "units", "No value came in another unit than the fleet file says.")
 CURRENT_SIGN = _spec(
     catalog.BATTERY_DATA_QUALITY_DAILY, "current_sign", "No current came with another sign than the fleet file says."
@@ -66,24 +71,28 @@ REPORTED_CHARGE = _spec(
     "reported_charge",
     "On the newest 30 days the reported state of charge follows the charge counted.",
 )
+_JUDGED = (
+    catalog.DATA_QUALITY_DAILY,
+    catalog.ARRIVALS_DAILY,
+    catalog.BATTERY_DATA_QUALITY_DAILY,
+    catalog.REPAIRS,
+)
 
 
 @dg.multi_asset_check(
     name="data_quality_checks",
-    specs=[ACCOUNTING, COVERAGE, FRESHNESS, UNITS, CURRENT_SIGN, VOLTAGE_AND_CELLS, REPORTED_CHARGE],
+    specs=[ACCOUNTING, COVERAGE, FRESHNESS, LATENESS, UNITS, CURRENT_SIGN, VOLTAGE_AND_CELLS, REPORTED_CHARGE],
 )
 def data_quality(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.AssetCheckResult]:
     """Judge a fleet by its quality tables."""
     fleet_id = context.partition_key
-    days, batteries, repairs = (
-        home.lake.read(table, Slice(fleet_id))
-        for table in (catalog.DATA_QUALITY_DAILY, catalog.BATTERY_DATA_QUALITY_DAILY, catalog.REPAIRS)
-    )
+    days, arrivals, batteries, repairs = (home.lake.read(table, Slice(fleet_id)) for table in _JUDGED)
     today = home.today
     waiting = [day for part in stale_ranges(home, fleet_id) for day in part.window]
     yield _result(ACCOUNTING, verdicts.accounting(days, waiting))
     yield _result(COVERAGE, verdicts.coverage(days, batteries, today=today))
     yield _result(FRESHNESS, verdicts.freshness(days, batteries, today=today))
+    yield _result(LATENESS, verdicts.lateness(arrivals, today=today))
     yield _result(UNITS, verdicts.units(repairs, batteries))
     yield _result(CURRENT_SIGN, verdicts.current_sign(repairs))
     yield _result(VOLTAGE_AND_CELLS, verdicts.voltage_and_cells(batteries, today=today))

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
         description="Hours after its end beyond which a day counts as late; later than the fleet's usual if absent.",
     )
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of Dagster's UI, on loopback.")
+    pages_url: str | None = Field(
+        default=None, description="Address of the pages of this deployment, to which Dagster's then link."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What the pipeline writes to its log."
     )

@@ -10,6 +10,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 
 from bess_pipeline.analytics import verdicts
 from bess_pipeline.analytics.verdicts import Verdict
+from bess_pipeline.defs import markdown
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, day_key
 from bess_pipeline.defs.plan import stale_ranges
 from bess_pipeline.defs.resources import Home
@@ -144,24 +145,10 @@ def _result(spec: dg.AssetCheckSpec, verdict: Verdict) -> dg.AssetCheckResult:
 
 
 def _told(verdict: Verdict) -> dict[str, Any]:
-    worst = {} if verdict.worst.is_empty() else {"worst": dg.MetadataValue.md(_table(verdict.worst))}
+    worst = {} if verdict.worst.is_empty() else {"worst": dg.MetadataValue.md(markdown.table(verdict.worst))}
     return {
         "passed": verdict.passed,
         "severity": dg.AssetCheckSeverity.ERROR if verdict.is_error else dg.AssetCheckSeverity.WARN,
         "description": printable(verdict.summary, longest=_LONGEST_SUMMARY),
         "metadata": worst,
     }
-
-
-def _table(rows: pl.DataFrame) -> str:
-    """A table in Markdown; names of batteries are somebody else's, and may hold anything."""
-    lines = [list(rows.columns), ["---"] * rows.width, *(map(_cell, row) for row in rows.iter_rows())]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return printable(str(value), longest=80).replace("|", "\\|")

@@ -4,7 +4,9 @@ import importlib.metadata
 from typing import Any
 
 import dagster as dg
+import dataframely as dy
 
+from bess_pipeline.defs import lineage
 from bess_pipeline.defs.increments import BEFORE, REACH, Reach
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, RANGES
 from bess_pipeline.lake.store import stored_contract, stored_schema
@@ -16,6 +18,8 @@ CODE_VERSION = importlib.metadata.version("bess-pipeline")
 
 LAKE_IO = "lake_io"
 OWNER = "team:bess-analytics"
+#: Layers that Dagster has a badge for.
+_MEDALS = {"bronze", "silver", "gold"}
 
 #: A fleet's tables follow when days of it changed, late days included, once the wave of changes has settled.
 FOLLOW = (
@@ -33,7 +37,7 @@ def column_schema(table: Table) -> dg.TableSchema:
             dg.TableColumn(
                 name=name,
                 type=str(types[name]),
-                description=f"{column.description or ''}{f' [{unit}]' if (unit := unit_of(column)) else ''}",
+                description=_description(table, name, column),
                 constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=False),
             )
             for name, column in stored_contract(table).columns().items()
@@ -41,16 +45,30 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
+def _description(table: Table, name: str, column: dy.Column) -> str:
+    unit = unit_of(column)
+    text = f"{column.description or ''}{f' [{unit}]' if unit else ''}"
+    rest = lineage.rests_on(table, name)
+    return f"{text}{'' if text.endswith('.') or not rest else '.'}{rest}"
+
+
 def _traits(table: Table) -> dict[str, Any]:
     return {
         "group_name": table.layer,
         "description": table.contract.__doc__,
-        "kinds": {"deltalake", "polars"},
+        "kinds": {"deltalake", "polars", *({table.layer} & _MEDALS)},
+        "tags": {"bess/layer": table.layer, "bess/grain": ".".join(_grain(table))},
         "owners": [OWNER],
         "code_version": CODE_VERSION,
-        "metadata": {"dagster/column_schema": column_schema(table)},
+        "metadata": {"dagster/column_schema": column_schema(table), **lineage.column_lineage(table)},
         "automation_condition": FOLLOW if table.per == "fleet" and table.layer != "landing" else None,
     }
+
+
+def _grain(table: Table) -> list[str]:
+    """What tells rows of a fleet apart."""
+    keys = [name for name in table.contract.primary_key() if name != "fleet_id"]
+    return keys or ["fleet_id"]
 
 
 def spec(table: Table, reach: Reach | None = None) -> dict[str, Any]:

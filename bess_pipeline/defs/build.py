@@ -17,7 +17,7 @@ def code_location() -> dg.Definitions:
             *dg.load_assets_from_package_module(assets),
             *remembered(*(table for name, table in catalog.TABLES.items() if name.endswith("_memory"))),
         ],
-        asset_checks=[checks.data_quality],
+        asset_checks=[checks.data_quality, checks.of_models],
         jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH],
         schedules=[automation.nightly],
         sensors=[automation.landing_zone, automation.FOLLOWERS],

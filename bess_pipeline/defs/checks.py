@@ -2,19 +2,20 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import Any
 
 import dagster as dg
 import polars as pl
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
-from bess_pipeline.analytics import verdicts
+from bess_pipeline.analytics import drift, verdicts
 from bess_pipeline.analytics.verdicts import Verdict
 from bess_pipeline.defs import markdown
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, day_key
 from bess_pipeline.defs.plan import stale_ranges
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.slices import Slice, Tail
 from bess_pipeline.sources.opening import printable
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
@@ -72,6 +73,13 @@ REPORTED_CHARGE = _spec(
     "reported_charge",
     "On the newest 30 days the reported state of charge follows the charge counted.",
 )
+INPUTS_OF_MODELS = _spec(
+    catalog.DAILY_FEATURES,
+    "inputs_of_models",
+    "The features that the learned models and the scores rest on are distributed as when the model in force was"
+    " trained: their distance from then is less than four times what is usual between stretches of the training"
+    " window, or less than 0.3 σ, and none is gone.",
+)
 _JUDGED = (
     catalog.DATA_QUALITY_DAILY,
     catalog.ARRIVALS_DAILY,
@@ -98,6 +106,17 @@ def data_quality(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[
     yield _result(CURRENT_SIGN, verdicts.current_sign(repairs))
     yield _result(VOLTAGE_AND_CELLS, verdicts.voltage_and_cells(batteries, today=today))
     yield _result(REPORTED_CHARGE, verdicts.reported_charge(batteries, today=today))
+
+
+@dg.multi_asset_check(name="model_checks", specs=[INPUTS_OF_MODELS])
+def of_models(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.AssetCheckResult]:
+    """Judge what the learned models of a fleet are fed since their last training."""
+    fleet_id = context.partition_key
+    models = home.lake.read(catalog.ANOMALY_MODELS, Slice(fleet_id)).drop("parameters")
+    since = models.filter(pl.col("date") >= pl.col("date").max() - 2 * drift.EPOCH)["trained_from"].min()
+    part = Tail.of(catalog.DAILY_FEATURES, fleet_id, since) if isinstance(since, date) else None
+    features = home.lake.read(catalog.DAILY_FEATURES, part) if part else catalog.DAILY_FEATURES.contract.create_empty()
+    yield _result(INPUTS_OF_MODELS, drift.inputs_of_models(drift.drift(features, models)))
 
 
 def of_days(

@@ -86,7 +86,7 @@ def changed(
     elif kind.is_temporal():
         other = column.dt.offset_by("1d") if kind == pl.Date else column.dt.offset_by("2m")
     elif kind.base_type() == pl.List:
-        other = column.list.eval(pl.element() * 1.07)
+        other = column.list.eval(_other_element(kind.inner))
     else:
         raise TypeError(f"{name} is {kind}: say how to change it")
     shown = column
@@ -95,6 +95,14 @@ def changed(
     if "nothing" in kinds and nullable:
         shown = pl.when(place == 1).then(None).otherwise(shown)
     return frame.with_columns(shown.alias(name))
+
+
+def _other_element(kind: pl.DataType) -> pl.Expr:
+    """Another number; of a structure, other numbers in it."""
+    if not isinstance(kind, pl.Struct):
+        return pl.element() * 1.07
+    numbers = [field.name for field in kind.fields if field.dtype.is_float()]
+    return pl.element().struct.with_fields(*(pl.field(name) * 1.07 for name in numbers))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ OF_A_FLEET = {
     "coverage": catalog.DATA_QUALITY_DAILY,
     "freshness": catalog.DATA_QUALITY_DAILY,
     "lateness": catalog.ARRIVALS_DAILY,
+    "inputs_of_models": catalog.DAILY_FEATURES,
     "units": catalog.BATTERY_DATA_QUALITY_DAILY,
     "current_sign": catalog.BATTERY_DATA_QUALITY_DAILY,
     "voltage_and_cells": catalog.BATTERY_DATA_QUALITY_DAILY,

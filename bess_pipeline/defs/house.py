@@ -18,6 +18,11 @@ CODE_VERSION = importlib.metadata.version("bess-pipeline")
 
 LAKE_IO = "lake_io"
 OWNER = "team:bess-analytics"
+#: Groups of assets, in the order in which data flow: Dagster lists them by name.
+GROUPS = {
+    layer: f"{place}_{layer}"
+    for place, layer in enumerate(("landing", "bronze", "silver", "evidence", "gold", "warehouse"), start=1)
+}
 #: Layers that Dagster has a badge for.
 _MEDALS = {"bronze", "silver", "gold"}
 
@@ -54,7 +59,7 @@ def _description(table: Table, name: str, column: dy.Column) -> str:
 
 def _traits(table: Table) -> dict[str, Any]:
     return {
-        "group_name": table.layer,
+        "group_name": GROUPS[table.layer],
         "description": table.contract.__doc__,
         "kinds": {"deltalake", "polars", *({table.layer} & _MEDALS)},
         "tags": {"bess/layer": table.layer, "bess/grain": ".".join(_grain(table))},
@@ -107,7 +112,7 @@ def remembered(*tables: Table) -> list[dg.AssetSpec]:
         dg.AssetSpec(
             table.name + BEFORE,
             description=f"{table.grain} As of the first day that is made again.",
-            group_name=table.layer,
+            group_name=GROUPS[table.layer],
             partitions_def=FLEETS,
         )
         for table in tables

@@ -18,15 +18,15 @@ _COLUMNS, _TABLES = 3, 4
 
 
 @cache
-def _found() -> dict[str, dict[str, dict[str, list[str]]]]:
+def found() -> dict[str, dict[str, dict[str, list[str]]]]:
     """Table → column → table → columns on which it rests."""
-    found: dict[str, dict[str, dict[str, list[str]]]] = json.loads(Path(__file__).with_suffix(".json").read_text())
-    return found
+    told: dict[str, dict[str, dict[str, list[str]]]] = json.loads(Path(__file__).with_suffix(".json").read_text())
+    return told
 
 
 def column_lineage(table: Table) -> dict[str, dg.TableColumnLineage]:
     """The metadata that tells on which columns those of a table rest; nothing where that is not known."""
-    columns = _found().get(table.name)
+    columns = found().get(table.name)
     if not columns:
         return {}
     deps = {
@@ -38,11 +38,10 @@ def column_lineage(table: Table) -> dict[str, dg.TableColumnLineage]:
 
 def rests_on(table: Table, column: str) -> str:
     """On what a column rests, in words: the first few columns of each table; nothing for keys and what is not known."""
-    sources = _found().get(table.name, {}).get(column, {})
-    others = {name: columns for name, columns in sources.items() if columns != [column] or len(sources) == 1}
-    if not others or table.columns[column].primary_key:
+    sources = found().get(table.name, {}).get(column, {})
+    if not sources or table.columns[column].primary_key:
         return ""
-    named = [f"{name} ({_few(columns, _COLUMNS)})" for name, columns in others.items()]
+    named = [f"{name} ({_few(columns, _COLUMNS)})" for name, columns in sources.items()]
     return f" Rests on {_few(named, _TABLES)}."
 
 

@@ -132,6 +132,11 @@ class Settings(BaseSettings):
     records_kept_days: int = Field(
         default=30, ge=1, description="Days for which upkeep leaves Dagster's records of runs that others superseded."
     )
+    late_after_hours: float | None = Field(
+        default=None,
+        ge=0,
+        description="Hours after its end beyond which a day counts as late; later than the fleet's usual if absent.",
+    )
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of Dagster's UI, on loopback.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What the pipeline writes to its log."

@@ -229,6 +229,33 @@ def freshness(quality: pl.DataFrame, batteries_daily: pl.DataFrame, *, today: da
     return Verdict(not parts, "; ".join(parts) or f"newest day {newest}, none missing before it", cases.head(_SHOWN))
 
 
+def lateness(arrivals: pl.DataFrame, *, today: date) -> Verdict:
+    """Whether one of the newest days that are over came later than the fleet's days usually do.
+
+    Args:
+        arrivals: `ArrivalsDaily` rows of a fleet.
+        today: The current UTC day.
+    """
+    recent = _recent(arrivals, before=today)
+    known = recent.drop_nulls("is_late")
+    cases = (
+        known.filter("is_late")
+        .select("date", "last_delay_hours", "usual_delay_hours", "late_after_hours", "last_seen_at", "status")
+        .sort("last_delay_hours", "date", descending=[True, False])
+    )
+    named = ", ".join(
+        f"{day} ({delay:.0f} h after its end{'' if usual is None else f', usually {usual:.0f} h'})"
+        for day, delay, usual, *_ in cases.head(_SHOWN).iter_rows()
+    )
+    unknown = recent.height - known.height
+    return _verdict(
+        cases,
+        f"{cases.height} of the newest {_counted(recent.height, 'day')} came late: {named}",
+        f"none of the newest {_counted(recent.height, 'day')} came late"
+        + (f"; of {unknown} nobody knows when they came, or what is usual" if unknown else ""),
+    )
+
+
 def units(repairs: pl.DataFrame, batteries_daily: pl.DataFrame) -> Verdict:
     """Whether values came in another unit than the fleet file says: where that was repaired.
 

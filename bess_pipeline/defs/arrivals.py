@@ -37,6 +37,7 @@ def reindex(home: Home, fleet_id: str) -> landing.Index:
         known_repairs=home.clock_repairs(fleet_id),
         first_day=home.settings.first_day,
         today=home.today,
+        now=home.now,
         limits=home.limits,
     )
     timeless = Slice(fleet_id, no_day=True)

@@ -48,9 +48,14 @@ class Home:
         return Warehouse(self.settings.warehouse)
 
     @property
+    def now(self) -> datetime:
+        """The current instant, UTC."""
+        return datetime.now(UTC)
+
+    @property
     def today(self) -> date:
         """The current UTC day: the last that telemetry may have."""
-        return datetime.now(UTC).date()
+        return self.now.date()
 
     def register(self) -> Register:
         """The fleets as their files say now, and the mistakes in them."""

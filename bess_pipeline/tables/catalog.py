@@ -10,6 +10,7 @@ import dataframely as dy
 from bess_pipeline.tables import (
     alerts,
     anomalies,
+    arrivals,
     availability,
     balance,
     bands,
@@ -221,6 +222,7 @@ BATTERY_DATA_QUALITY_DAILY = Table(
     "battery_data_quality_daily", quality.BatteryDataQualityDaily, "gold", "fleet", _BATTERY_DAY
 )
 DATA_QUALITY_DAILY = Table("data_quality_daily", quality.DataQualityDaily, "gold", "fleet", ("date",))
+ARRIVALS_DAILY = Table("arrivals_daily", arrivals.ArrivalsDaily, "gold", "fleet", ("date",))
 
 TABLES: dict[str, Table] = {value.name: value for value in list(globals().values()) if isinstance(value, Table)}
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import dagster as dg
 import polars as pl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
@@ -66,6 +64,9 @@ def _rows(table: Table, plot: Plot, lake: Lake, part: Slice) -> pl.DataFrame:
 
 
 def _png(rows: pl.DataFrame, plot: Plot) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 2.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -4,12 +4,10 @@ import base64
 import io
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
 
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
@@ -17,6 +15,9 @@ from bess_pipeline.sources.opening import printable
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import Window
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def picture(table: Table, lake: Lake, part: Slice) -> dict[str, dg.MetadataValue
     return {} if plot is None else _shown(plot.label, _lines(_rows(table, plot, lake, part), plot))
 
 
-def _shown(label: str, figure: Figure | None) -> dict[str, dg.MetadataValue]:
+def _shown(label: str, figure: "Figure | None") -> dict[str, dg.MetadataValue]:
     if figure is None:
         return {}
     encoded = base64.b64encode(_png(figure)).decode()
@@ -101,7 +102,7 @@ def _rows(table: Table, plot: Plot, lake: Lake, part: Slice) -> pl.DataFrame:
     return lake.ask(table, shown, drawn)
 
 
-def _lines(rows: pl.DataFrame, plot: Plot) -> Figure | None:
+def _lines(rows: pl.DataFrame, plot: Plot) -> "Figure | None":
     if rows.is_empty():
         return None
     figure = _empty()
@@ -124,7 +125,7 @@ def _lines(rows: pl.DataFrame, plot: Plot) -> Figure | None:
     return figure
 
 
-def _events(scanned: pl.LazyFrame) -> Figure | None:
+def _events(scanned: pl.LazyFrame) -> "Figure | None":
     """When which battery was unusual: a bar for each event, up to its end or to the newest detection."""
     columns = ("battery_id", "severity", "started_at", "ended_at", "detected_at")
     rows = scanned.filter(pl.col("severity") != "info").select(columns).sort("battery_id", "started_at").collect()
@@ -148,13 +149,18 @@ def _events(scanned: pl.LazyFrame) -> Figure | None:
 _SEVERITIES = {"warning": "tab:orange", "critical": "tab:red"}
 
 
-def _empty() -> Figure:
+def _empty() -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 2.4), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: "Figure") -> bytes:
+    from PIL import Image
+
     image, drawn = io.BytesIO(), io.BytesIO()
     with warnings.catch_warnings():  # of a letter that the font lacks, and of names that leave no room for lines
         warnings.simplefilter("ignore", UserWarning)

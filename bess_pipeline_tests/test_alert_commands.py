@@ -51,7 +51,7 @@ def test_the_list_tells_what_was_delivered_and_what_waits_and_why(bess, monkeypa
     send_waiting(Home(), channels(Home().settings), clock=lambda: datetime(2026, 5, 4, 13, tzinfo=UTC))
     listed = bess("list").output
     assert "log 05-04 13:00" in listed
-    assert "gone waits until 13:00 after 1 tries: no answer: ConnectionError" in listed
+    assert "gone waits until 05-04 13:00 after 1 try: no answer: ConnectionError" in listed
     assert "2 of 2 alerts; 2 wait" in listed
     assert "SECRET" not in listed
     monkeypatch.setenv("BESS_ALERT_WEBHOOKS", "")

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -113,6 +115,7 @@ def _lines(rows: pl.DataFrame, plot: Plot) -> Figure | None:
         if plot.band is not None:
             low, high = (group[end].to_numpy() * plot.scale for end in plot.band)
             axes.fill_between(across, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    _date(axes)
     axes.set_ylabel(plot.label, fontsize=7)
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.3)
@@ -135,6 +138,7 @@ def _events(scanned: pl.LazyFrame) -> Figure | None:
             until, place = max(ended or newest, detected), names.index(battery)
             axes.plot([begun, until], [place, place], color=_SEVERITIES[severity], linewidth=3, solid_capstyle="butt")
             axes.plot([detected], [place], color="black", marker="|", markersize=6)
+    _date(axes)
     axes.set_yticks(range(len(names)), [printable(name, longest=24) for name in names], fontsize=6)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="x", labelsize=7)
@@ -143,6 +147,13 @@ def _events(scanned: pl.LazyFrame) -> Figure | None:
 
 
 _SEVERITIES = {"warning": "tab:orange", "critical": "tab:red"}
+
+
+def _date(axes: Axes) -> None:
+    """As few dates across as there is room for."""
+    locator = AutoDateLocator(maxticks=8)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def _empty() -> Figure:

@@ -42,13 +42,13 @@ def _newest(rows: pl.DataFrame, day: str = "date") -> pl.DataFrame:
 def _by_health(rows: pl.DataFrame) -> pl.DataFrame:
     names = ("battery_id", "date", "soh_percent", "soh_lower_percent", "soh_upper_percent")
     columns = (*names, "resistance_increase_percent", "observability")
-    return _newest(rows).drop_nulls("soh_percent").sort("soh_percent", "battery_id").select(columns)
+    return _newest(rows).sort("soh_percent", "battery_id", nulls_last=True).select(columns)
 
 
 def _by_efficiency(rows: pl.DataFrame) -> pl.DataFrame:
     lowest = "round_trip_efficiency_30d_percent"
     columns = ("battery_id", "date", lowest, "temperature_max_celsius", "coverage_fraction")
-    return _newest(rows).drop_nulls(lowest).sort(lowest, "battery_id").select(columns)
+    return _newest(rows).sort(lowest, "battery_id", nulls_last=True).select(columns)
 
 
 def _by_status(rows: pl.DataFrame) -> pl.DataFrame:

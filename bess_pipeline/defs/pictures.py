@@ -17,6 +17,7 @@ from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import Window
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -117,6 +118,7 @@ def _lines(rows: pl.DataFrame, plot: Plot) -> "Figure | None":
         if plot.band is not None:
             low, high = (group[end].to_numpy() * plot.scale for end in plot.band)
             axes.fill_between(across, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    _date(axes)
     axes.set_ylabel(plot.label, fontsize=7)
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.3)
@@ -139,6 +141,7 @@ def _events(scanned: pl.LazyFrame) -> "Figure | None":
             until, place = max(ended or newest, detected), names.index(battery)
             axes.plot([begun, until], [place, place], color=_SEVERITIES[severity], linewidth=3, solid_capstyle="butt")
             axes.plot([detected], [place], color="black", marker="|", markersize=6)
+    _date(axes)
     axes.set_yticks(range(len(names)), [printable(name, longest=24) for name in names], fontsize=6)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="x", labelsize=7)
@@ -147,6 +150,15 @@ def _events(scanned: pl.LazyFrame) -> "Figure | None":
 
 
 _SEVERITIES = {"warning": "tab:orange", "critical": "tab:red"}
+
+
+def _date(axes: "Axes") -> None:
+    """As few dates across as there is room for."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(maxticks=8)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def _empty() -> "Figure":

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import deltalake
@@ -36,6 +37,7 @@ from bess_pipeline.lake.contracts import (
     stored_schema,
     unprefixed,
 )
+from bess_pipeline.lake.durable import force
 from bess_pipeline.lake.failures import DamagedError
 from bess_pipeline.lake.slices import Part, Slice
 from bess_pipeline.lake.streaming import PARQUET, UnmadeError, streamed
@@ -359,6 +361,8 @@ class Lake:
                     raise
 
         self._patience.run(f"writing {table.name}", attempt)
+        if "://" not in self.uri:
+            force(Path(self.address(table)), range(before + 1, self.version(table) + 1), mark)
 
     def replace_changed(self, table: Table, frame: pl.DataFrame, part: Part) -> Written:
         """Bring a slice to the rows given, writing only the days in which a row differs.

@@ -192,7 +192,7 @@ class Bench:
         with named_by(place.environment) as home:
             warehouse, lake = Warehouse(home.settings.warehouse), Lake(place.lake)
             for table in catalog.PUBLISHED:
-                shown = warehouse.query(f"SELECT * FROM {table.name}")
+                shown = warehouse.query(f"FROM {table.name}")
                 order = ("fleet_id", *table.sort)
                 if not shown.sort(order).equals(lake.read(table).sort(order)):
                     raise NotRecoveredError(f"{table.name} of the warehouse is not that of the lake")

@@ -11,10 +11,15 @@ from typing import Annotated
 
 import typer
 
+from bess_pipeline import logs
+from bess_pipeline.alert_commands import alert_app
 from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
+from bess_pipeline.fleet_commands import fleet_app
 from bess_pipeline.lake_commands import mend
+from bess_pipeline.record_commands import record_app
 from bess_pipeline.terminal import Commands, err, fail, out, remark
+from bess_pipeline.upkeep_commands import upkeep
 from bess_pipeline.window import Window
 
 app = typer.Typer(
@@ -25,9 +30,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-fleet_app = typer.Typer(help="Fleet files, and the life of a fleet.", no_args_is_help=True)
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(event_app, name="event")
+app.add_typer(record_app, name="records")
+app.command()(upkeep)
+app.add_typer(alert_app, name="alerts")
 app.command()(mend)
 
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
@@ -51,6 +58,14 @@ class Profile(StrEnum):
     reserve = "reserve"
 
 
+@app.callback()
+def _log() -> None:
+    settings = Settings()
+    # At a terminal a bar and a summary tell the same, unless somebody asks for more.
+    quiet = sys.stderr.isatty() and not {"log_level", "log_format"} & settings.model_fields_set
+    logs.configure("WARNING" if quiet else settings.log_level, settings.log_format, settings.secrets)
+
+
 @app.command()
 def run(
     fleet: Fleet = None,
@@ -60,15 +75,15 @@ def run(
 ) -> None:
     """Bring everything up to date: new and changed files, all that follows from them, the warehouse."""
     from bess_pipeline.defs import operate, report
+    from bess_pipeline.defs.instance import AnotherRunError, RecordsError
     from bess_pipeline.defs.resources import Home
-    from bess_pipeline.defs.runs import AnotherRunError
 
     home = Home()
     within = _window(home.settings, first, last)
     try:
         with report.Bar(err) as bar:
             outcome = operate.run(home, bar, fleet_id=fleet, within=within, again=again)
-    except (AnotherRunError, LookupError) as error:
+    except (AnotherRunError, RecordsError, LookupError) as error:
         fail([str(error)])
     out.print(report.summary(outcome, home.settings), soft_wrap=True)
     remark(outcome.remarks)
@@ -153,40 +168,6 @@ def simulate(
     out.print(f"wrote fleet {fleet} to {settings.root}: next, bess run", highlight=False, soft_wrap=True)
 
 
-@fleet_app.command("draft")
-def fleet_draft(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A sample of the fleet's files.")],
-    fleet: Annotated[
-        str | None, typer.Option(help="Name of the fleet; that of the file or its folder if absent.")
-    ] = None,
-    to: Annotated[
-        Path | None, typer.Option("--out", help="Write it there instead; a file that is there stays.")
-    ] = None,
-) -> None:
-    """Look at a sample file and propose a fleet file, for a person to review: the proposal goes to standard output."""
-    from bess_pipeline.sources.draft import draft
-    from bess_pipeline.sources.draft.shown import overview
-    from bess_pipeline.sources.draft.written import fleet_file
-    from bess_pipeline.sources.opening import UnreadableFile
-
-    try:
-        drafted = draft(file, fleet_id=fleet)
-    except UnreadableFile as refused:
-        fail([str(refused)])
-    err.print(overview(drafted, err.width))
-    if to is None:
-        typer.echo(fleet_file(drafted), nl=False)
-        return
-    try:
-        with to.open("x", encoding="utf-8") as written:
-            written.write(fleet_file(drafted))
-    except FileExistsError:
-        fail([f"{to} is there already and stays as it is; name another file, or remove it"])
-    except OSError as error:
-        fail([f"{to} cannot be written: {error.strerror}"])
-    out.print(f"wrote {to}: review it, decide what is TODO, then bess run", highlight=False, soft_wrap=True)
-
-
 @app.command()
 def demo() -> None:
     """Write a small synthetic fleet, run everything on it, and show what came out and where to look."""
@@ -205,19 +186,27 @@ def demo() -> None:
 
 
 @app.command()
+def prepare() -> None:
+    """Make what a deployment starts from: its folders, Dagster's settings, the tables of the lake."""
+    from bess_pipeline.defs.deployment import prepared
+
+    out.print(f"ready: {prepared(Settings())}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def dev() -> None:
     """Dagster's UI and daemon on this home, on loopback."""
-    import dagster as dg
-
-    from bess_pipeline.defs import wrong_clock
-    from bess_pipeline.defs.runs import MODULE, prepare
+    from bess_pipeline.defs.instance import RecordsError, ready
+    from bess_pipeline.defs.runs import MODULE
 
     settings = Settings()
-    prepare(settings)
-    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-        wrong_clock.set_right(instance)
+    try:
+        ready(settings)
+    except RecordsError as error:
+        fail([str(error)])
     port = str(settings.dagster_port)
     command = [sys.executable, "-m", "dagster", "dev", "-m", MODULE, "-h", "127.0.0.1", "-p", port]
+    command += ["--log-format", "json" if settings.log_format == "json" else "colored"]
     out.print(f"Dagster on http://127.0.0.1:{port} for {settings.root} (Ctrl-C ends it)", highlight=False)
     out.file.flush()
     # It takes the place of this process, so that a signal to end this one reaches it and its children.
@@ -234,5 +223,15 @@ def _window(settings: Settings, first: datetime | None, last: datetime | None) -
     return Window.hull([start, end])
 
 
+def main() -> None:
+    """`bess`: what nobody expected is told once, with its traceback, as a line of the log."""
+    try:
+        app()
+    except Exception:
+        log = logs.logger("bess_pipeline.cli")
+        log.exception("bess ended by an error that it did not expect")
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -3,13 +3,80 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self, get_args
+from urllib.parse import unquote, urlsplit
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+#: Shapes that a webhook can take.
+WebhookKind = Literal["slack", "teams", "json"]
+Severity = Literal["info", "warning", "critical"]
+
+
+class Webhook(BaseModel):
+    """One webhook for alerts; whoever knows the address may post to it, so it is a secret."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    kind: WebhookKind
+    url: SecretStr
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # its text would hold the address
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def _webhooks(value: object) -> object:
+    """Webhooks as they are written: ``slack=https://…``, or ``name:slack=https://…``, with blanks in between.
+
+    Raises:
+        ValueError: If one is written otherwise; its address is not in the text.
+    """
+    if not isinstance(value, str):
+        return value
+    read = []
+    for number, word in enumerate(value.split(), start=1):
+        label, _, url = word.partition("=")
+        name, _, kind = label.rpartition(":")
+        if kind not in get_args(WebhookKind) or not _is_address(url):
+            raise ValueError(f"webhook {number} must read kind=URL or name:kind=URL, of slack, teams or json")
+        read.append(Webhook.model_validate({"name": name or kind, "kind": kind, "url": url}))
+    names = [webhook.name for webhook in read]
+    if len(set(names)) < len(names) or {"log", "email"} & set(names):
+        raise ValueError("every webhook needs a name of its own, other than log and email: name:kind=URL")
+    return tuple(read)
+
+
+def _words(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _pairs(value: object) -> object:
+    return dict(word.partition("=")[::2] for word in value.split()) if isinstance(value, str) else value
+
+
+def _page(value: str | None) -> str | None:
+    if value is not None and not _is_address(value):
+        raise ValueError("must be an address that begins with http:// or https://")
+    return None if value is None else value.rstrip("/")
+
+
+Page = Annotated[str | None, AfterValidator(_page)]
+
+#: Variables whose values nobody may read in a log, by name.
+_SECRET = re.compile(
+    r"SECRET|TOKEN|PASSW|WEBHOOK|CREDENTIAL|(^|_)(PWD|SAS|KEY)(_|$)(?!ID$|FILE$|PATH$)|CONNECTION_STRING"
+)
 
 
 class Settings(BaseSettings):
@@ -20,7 +87,10 @@ class Settings(BaseSettings):
         '/srv/bess/landing'
     """
 
-    model_config = SettingsConfigDict(env_prefix="BESS_", frozen=True, extra="ignore")
+    # A setting can be a secret: an error names it and says what is wrong, and never repeats what was written.
+    model_config = SettingsConfigDict(
+        env_prefix="BESS_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     home: Path = Field(default=Path("data"), description="Folder that holds everything of a deployment.")
     lake_uri: str | None = Field(default=None, description="Where the lake is, when not below the home.")
@@ -49,10 +119,83 @@ class Settings(BaseSettings):
         ge=1,
         description="Most bytes that one byte of a compressed landing file may stand for; more is taken for a bomb.",
     )
+    concurrent_runs: int = Field(
+        default=2, ge=1, description="Most runs at once that Dagster's daemon starts; of one fleet it is one."
+    )
+    dagster_storage: SecretStr | None = Field(
+        default=None,
+        description="Where Dagster's records are: `sqlite`, in the home, or postgresql://user:password@host/database.",
+    )
+    old_files_kept_days: int = Field(
+        default=7, ge=1, description="Days for which upkeep leaves files that no current version of a table needs."
+    )
+    records_kept_days: int = Field(
+        default=30, ge=1, description="Days for which upkeep leaves Dagster's records of runs that others superseded."
+    )
+    late_after_hours: float | None = Field(
+        default=None,
+        ge=0,
+        description="Hours after its end beyond which a day counts as late; later than the fleet's usual if absent.",
+    )
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of Dagster's UI, on loopback.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What the pipeline writes to its log."
     )
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="How it writes it: lines for people, or one JSON object a line."
+    )
+    pages_url: Page = Field(default=None, description="Address at which people reach the pages; for links.")
+    dagster_url: Page = Field(
+        default=None, description="Address at which people reach Dagster's UI; that on loopback when not set."
+    )
+    alert_webhooks: Annotated[tuple[Webhook, ...], NoDecode, BeforeValidator(_webhooks)] = Field(
+        default=(), description="Webhooks for alerts: kind=URL or name:kind=URL of slack, teams or json, with blanks."
+    )
+    alert_email_host: str | None = Field(default=None, description="Mail server for alerts; no mail without it.")
+    alert_email_port: int = Field(default=587, ge=1, le=65535, description="Port of the mail server.")
+    alert_email_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls",
+        description="How the way to the mail server is encrypted; a server that cannot gets no mail.",
+    )
+    alert_email_user: str | None = Field(default=None, description="User at the mail server; no login without.")
+    alert_email_password: SecretStr | None = Field(default=None, description="Password of that user.")
+    alert_email_from: str | None = Field(default=None, description="Sender of alerts.")
+    alert_email_to: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default=(), description="Recipients of alerts, with blanks or commas."
+    )
+    alert_least_severity: Annotated[dict[str, Severity], NoDecode, BeforeValidator(_pairs)] = Field(
+        default_factory=dict, description="Least severity that goes to a channel: name=severity, with blanks."
+    )
+    alert_quiet_hours: float = Field(default=24, ge=0, description="The same thing within this time is the same alert.")
+    alert_history_days: int = Field(default=7, ge=1, description="What is older than this when it is found is history.")
+    alert_late_days: int = Field(
+        default=2, ge=0, description="A fleet is late after more whole days than this without data."
+    )
+    alert_single_messages: int = Field(
+        default=5, ge=1, description="Most alerts that a channel gets one by one; more are folded into one message."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.alert_email_host and not (self.alert_email_from and self.alert_email_to):
+            raise ValueError("alert_email_host needs alert_email_from and alert_email_to")
+        if (self.alert_email_user is None) != (self.alert_email_password is None):
+            raise ValueError("alert_email_user and alert_email_password are set together or not at all")
+        if self.alert_email_password is not None and self.alert_email_security == "none":
+            raise ValueError("a password is not sent unencrypted: set alert_email_security to starttls or tls")
+        unknown = self.alert_least_severity.keys() - {
+            "log",
+            "email",
+            *(webhook.name for webhook in self.alert_webhooks),
+        }
+        if unknown:
+            raise ValueError(f"alert_least_severity names {', '.join(sorted(unknown))}, which is no channel")
+        return self
+
+    @property
+    def dagster_pages(self) -> str:
+        """The address of Dagster's UI."""
+        return self.dagster_url or f"http://127.0.0.1:{self.dagster_port}"
 
     @cached_property
     def root(self) -> Path:
@@ -92,3 +235,12 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The environment for a program that is to work on this deployment."""
         return {**os.environ, "BESS_HOME": str(self.root), "DAGSTER_HOME": str(self.dagster_home)}
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must not stand in a log: values of variables whose names say so, and passwords in addresses."""
+        named = [value for name, value in os.environ.items() if _SECRET.search(name.upper()) and value]
+        parts = [part for value in named for part in re.findall(r"https?://[^\s,;\"']+", value)]
+        addresses = [urlsplit(value).password for value in os.environ.values() if "://" in value and "@" in value]
+        passwords = [password for password in addresses if password]
+        return [*named, *parts, *passwords, *map(unquote, passwords)]

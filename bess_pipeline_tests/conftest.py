@@ -12,7 +12,7 @@ _SHARED = Path(os.environ.get("BESS_SHARED_DATA", Path(__file__).parents[2] / "s
 
 
 def pytest_collection_modifyitems(items):
-    """Long runs first, so that no worker is left with them at the end."""
+    """Long runs first, so that no worker is left with them at the end; xdist is told to keep this order."""
     items.sort(key=lambda item: not any(map(item.get_closest_marker, ("real_data", "whole_runs"))))
 
 

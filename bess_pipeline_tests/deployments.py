@@ -14,8 +14,11 @@ from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
 
-#: Columns that say when and by which run a row was written, and what a scan saw of a file on disk.
-_CIRCUMSTANCES = ("run_id", "modified_ns")
+#: Columns that say when and by which run a row was written, what a scan saw of a file on disk, and when.
+_CIRCUMSTANCES = (
+    *("run_id", "modified_ns", "first_seen_at", "last_seen_at", "changed_at"),
+    *("first_delay_hours", "last_delay_hours", "usual_delay_hours", "late_after_hours", "is_late"),
+)
 
 
 class Unwatched:

@@ -30,3 +30,44 @@ def test_programs_started_for_a_deployment_work_on_it(monkeypatch, tmp_path):
     environment = Settings().environment()
     assert environment["BESS_HOME"] == str(tmp_path / "data")
     assert environment["DAGSTER_HOME"] == str(tmp_path / "data" / "dagster_home")
+
+
+HOOK = "https://hooks.example/services/SECRET"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ALERT_WEBHOOKS": f"slak={HOOK}"},
+        {"ALERT_WEBHOOKS": HOOK},
+        {"ALERT_WEBHOOKS": "slack=//SECRET"},
+        {"ALERT_WEBHOOKS": "slack=https://[SECRET"},
+        {"ALERT_WEBHOOKS": f"a!b:slack={HOOK}"},
+        {"ALERT_WEBHOOKS": f"slack={HOOK} slack={HOOK}2"},
+        {"ALERT_WEBHOOKS": f"log:slack={HOOK}"},
+        {"ALERT_EMAIL_HOST": "mail.example", "ALERT_EMAIL_PASSWORD": "SECRET"},
+        {"ALERT_EMAIL_PASSWORD": "SECRET", "ALERT_EMAIL_USER": "bess", "ALERT_EMAIL_SECURITY": "none"},
+        {"ALERT_WEBHOOKS": f"slack={HOOK}", "ALERT_LEAST_SEVERITY": "slak=critical"},
+        {"PAGES_URL": "bess.example/SECRET"},
+    ],
+)
+def test_a_mistake_in_a_setting_is_told_without_the_secret_in_it(monkeypatch, settings):
+    for name, value in settings.items():
+        monkeypatch.setenv(f"BESS_{name}", value)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "SECRET" not in str(refused.value)
+
+
+def test_webhooks_have_names_and_their_addresses_are_not_shown(monkeypatch):
+    monkeypatch.setenv("BESS_ALERT_WEBHOOKS", f"slack={HOOK} ops:json={HOOK}?a=b")
+    settings = Settings()
+    assert [(one.name, one.kind) for one in settings.alert_webhooks] == [("slack", "slack"), ("ops", "json")]
+    assert settings.alert_webhooks[1].url.get_secret_value() == f"{HOOK}?a=b"
+    assert "SECRET" not in repr(settings)
+
+
+def test_a_setting_that_is_empty_is_not_set(monkeypatch):
+    monkeypatch.setenv("BESS_ALERT_EMAIL_PASSWORD", "")
+    monkeypatch.setenv("BESS_PAGES_URL", "")
+    assert (Settings().alert_email_password, Settings().pages_url) == (None, None)

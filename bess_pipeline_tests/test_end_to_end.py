@@ -13,6 +13,8 @@ from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline.window import Window
 from bess_pipeline_tests.deployments import differing, run, run_at, tables
 
+pytestmark = pytest.mark.whole_runs
+
 PLAN = Plan(fleet_id="alpha", batteries=3, days=4, seed=5, interval_seconds=300, start=date(2026, 3, 1))
 
 

@@ -11,6 +11,8 @@ from bess_pipeline.tables import catalog
 from bess_pipeline_tests.fleet_tables import plan_without_clocks, simulated_tables
 from bess_pipeline_tests.growing_lake import GrowingLake
 
+pytestmark = pytest.mark.whole_runs
+
 PLAN = plan_without_clocks(Plan("grown", batteries=2, days=60, seed=77, interval_seconds=300, chemistry="NMC"))
 GIVEN = ("intervals_5min", "cell_evidence", "capacity_evidence", "day_evidence", "batteries", "ocv_curves")
 

@@ -16,6 +16,8 @@ from bess_pipeline.window import Window
 from bess_pipeline_tests.analytics.made_fleets import plates_of
 from bess_pipeline_tests.fleet_tables import fleet_tables
 
+pytestmark = pytest.mark.whole_runs
+
 PLAN = Plan("same", batteries=2, days=12, seed=71, interval_seconds=300, faults=(), data_faults=False)
 WANTED = ("telemetry_5min", "cycles", "cycle_histogram", "battery_daily", "time_in_bands", "availability")
 MEASURED = ("voltage_volt", "current_ampere", "temperature_celsius", "soc_bms_percent")

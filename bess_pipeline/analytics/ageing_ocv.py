@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy.interpolate import PchipInterpolator
 
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.chemistry import CHEMISTRY
@@ -98,6 +97,8 @@ def ageing_curves(batteries: pl.DataFrame, curves: pl.DataFrame) -> AgeingCurves
 
 def _shifted(chemistry: str, points: Floats) -> Floats:
     """One curve over loss and state of charge, and the doubt about it."""
+    from scipy.interpolate import PchipInterpolator
+
     grid = np.linspace(0.0, 1.0, SOC_POINTS)
     soc, volt = points[:, 0] / 100, np.maximum.accumulate(points[:, 1])
     new = PchipInterpolator(soc, volt, extrapolate=False)(np.clip(grid, soc[0], soc[-1]))

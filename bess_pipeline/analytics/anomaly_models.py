@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date, timedelta
+from importlib.metadata import version
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import sklearn
 import xxhash
 from numba import njit
 
@@ -174,7 +174,7 @@ def _learned(rows: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
             "trained_until": _EPOCH + timedelta(days=int(day[trained].max())),
             "training_rows": len(usual),
             "training_version": xxhash.xxh3_128_hexdigest(np.ascontiguousarray(usual).tobytes()),
-            "library": f"scikit-learn {sklearn.__version__}",
+            "library": f"scikit-learn {version('scikit-learn')}",
             "features": json.dumps([_NAMES[place] for place in chosen]),
         }
         today = np.nan_to_num(values[now][:, chosen])

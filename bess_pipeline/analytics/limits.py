@@ -124,7 +124,7 @@ def _episodes(  # noqa: C901, PLR0912 - one state machine, read from top to bott
             continue
         if state[_BEGUN] > 0 and times[i] - state[_LAST_AT] > _SILENCE_US:
             if state[_INSIDE] == 0:
-                _ended(told[found], state, state[_LAST_AT] + INTERVAL_US, times[i])
+                _ended(told[found], state, state[_LAST_AT] + INTERVAL_US, float(times[i]))
                 found += 1
             state[_BEGUN], state[_INSIDE] = 0.0, 1.0
         if outside > 0:
@@ -139,7 +139,7 @@ def _episodes(  # noqa: C901, PLR0912 - one state machine, read from top to bott
         elif state[_INSIDE] > 0:
             state[_BEGUN] = 0.0
         elif outside <= -release:
-            _ended(told[found], state, times[i], times[i])
+            _ended(told[found], state, float(times[i]), float(times[i]))
             found += 1
             state[_BEGUN], state[_INSIDE] = 0.0, 1.0
         state[_LAST_AT] = times[i]

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from sklearn.decomposition import PCA
-from sklearn.ensemble import IsolationForest
 
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.window import EPOCH_DAYS
@@ -46,6 +44,8 @@ class Components:
     @classmethod
     def fitted(cls, rows: Floats) -> Components:
         """Fit to rows of shape (battery-days, features)."""
+        from sklearn.decomposition import PCA
+
         model = PCA(n_components=KEPT_VARIANCE, svd_solver="full").fit(rows)
         kept = model.components_
         beyond = np.eye(rows.shape[1]) - kept.T @ kept
@@ -90,6 +90,8 @@ class Forest:
     @classmethod
     def fitted(cls, rows: Floats) -> Forest:
         """Fit to rows of shape (battery-days, features)."""
+        from sklearn.ensemble import IsolationForest
+
         model = IsolationForest(n_estimators=TREES, max_samples=min(LEAVES, len(rows)), random_state=0).fit(rows)
         roots, cuts, thresholds, depths = [], [], [], []
         first = 0

@@ -109,8 +109,8 @@ def counted(  # type: ignore[no-untyped-def]  # noqa: ANN201
     points = np.empty((top + n + 2, POINT))
     points[:top] = carried[HEADER:].reshape(top, POINT)
     cycles = np.empty((2 * (top + n) + 4, CYCLE))
-    found = next_kept = 0
     kept = [header.copy() for _ in range(0)]
+    found = next_kept = len(kept)  # of a literal 0 each function that it is handed to would be compiled once more
     load = np.empty(LOADS)
     for k in range(n + 1):
         while next_kept < len(keep_at) and keep_at[next_kept] == k:
@@ -119,7 +119,7 @@ def counted(  # type: ignore[no-untyped-def]  # noqa: ANN201
         if k == n:
             break
         if not np.isnan(value[k]):
-            top, found = _gone_on(header, points, top, time_us[k], value[k], cycles, found)
+            top, found = _gone_on(header, points, top, float(time_us[k]), value[k], cycles, found)
         if header[BEGUN] > 0:
             load[WARM] = 0.0 if np.isnan(celsius[k]) else 1.0
             load[RATED] = 0.0 if np.isnan(rate[k]) else 1.0
@@ -136,7 +136,7 @@ def counted(  # type: ignore[no-untyped-def]  # noqa: ANN201
 
 @njit(cache=True)
 def _gone_on(
-    header: Floats, points: Floats, top: int, time_us: int, value: float, cycles: Floats, found: int
+    header: Floats, points: Floats, top: int, time_us: float, value: float, cycles: Floats, found: int
 ) -> tuple[int, int]:
     """Take the next known value; returns open points and cycles found."""
     if header[BEGUN] == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from bess_pipeline.analytics import resistance_filter as following
 from bess_pipeline.analytics.resistance_evidence import straight_steps
@@ -270,5 +270,5 @@ def _slope(xx: Floats, xy: Floats, yy: Floats, count: Floats) -> tuple[Floats, F
         slope = xy / xx
         scatter = np.maximum(yy - slope * xy, 0.0) / (count - 1) / xx
     fine = np.isfinite(slope) & np.isfinite(scatter) & (count > 1)
-    width = student.ppf(0.95, np.maximum(count - 1, 1.0)) * np.sqrt(np.where(fine, scatter, 0.0))
+    width = stdtrit(np.maximum(count - 1, 1.0), 0.95) * np.sqrt(np.where(fine, scatter, 0.0))
     return np.where(fine, slope, np.nan), np.where(fine, width, np.nan)

@@ -185,6 +185,16 @@ def coverage(quality: pl.DataFrame, batteries_daily: pl.DataFrame, *, today: dat
     )
 
 
+def days_late(newest: date, *, today: date) -> int:
+    """Whole UTC days that have gone by since the newest day of which something came.
+
+    Examples:
+        >>> [days_late(date(2026, 3, 1), today=date(2026, 3, day)) for day in (1, 2, 3)]
+        [0, 0, 1]
+    """
+    return max((today - newest).days - 1, 0)
+
+
 def freshness(quality: pl.DataFrame, batteries_daily: pl.DataFrame, *, today: date) -> Verdict:
     """Whether days or batteries are missing up to the newest day, and whether that day is long ago.
 
@@ -207,7 +217,7 @@ def freshness(quality: pl.DataFrame, batteries_daily: pl.DataFrame, *, today: da
         .filter(pl.col("days_behind") > 0)
         .sort("days_behind", "battery_id", descending=[True, False])
     )
-    late = max((today - newest).days - 1, 0)
+    late = days_late(newest, today=today)
     parts = []
     if late > LATE_DAYS:
         parts.append(f"nothing came since {newest}, {late} days ago")
@@ -217,6 +227,33 @@ def freshness(quality: pl.DataFrame, batteries_daily: pl.DataFrame, *, today: da
         named = ", ".join(f"{name} (since {day})" for name, day, _ in cases.head(_SHOWN).iter_rows())
         parts.append(f"silent before the fleet's newest day: {named}")
     return Verdict(not parts, "; ".join(parts) or f"newest day {newest}, none missing before it", cases.head(_SHOWN))
+
+
+def lateness(arrivals: pl.DataFrame, *, today: date) -> Verdict:
+    """Whether one of the newest days that are over came later than the fleet's days usually do.
+
+    Args:
+        arrivals: `ArrivalsDaily` rows of a fleet.
+        today: The current UTC day.
+    """
+    recent = _recent(arrivals, before=today)
+    known = recent.drop_nulls("is_late")
+    cases = (
+        known.filter("is_late")
+        .select("date", "last_delay_hours", "usual_delay_hours", "late_after_hours", "last_seen_at", "status")
+        .sort("last_delay_hours", "date", descending=[True, False])
+    )
+    named = ", ".join(
+        f"{day} ({delay:.0f} h after its end{'' if usual is None else f', usually {usual:.0f} h'})"
+        for day, delay, usual, *_ in cases.head(_SHOWN).iter_rows()
+    )
+    unknown = recent.height - known.height
+    return _verdict(
+        cases,
+        f"{cases.height} of the newest {_counted(recent.height, 'day')} came late: {named}",
+        f"none of the newest {_counted(recent.height, 'day')} came late"
+        + (f"; of {unknown} nobody knows when they came, or what is usual" if unknown else ""),
+    )
 
 
 def units(repairs: pl.DataFrame, batteries_daily: pl.DataFrame) -> Verdict:

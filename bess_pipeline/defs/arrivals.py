@@ -6,14 +6,18 @@ from datetime import date
 
 import polars as pl
 
+from bess_pipeline import logs
 from bess_pipeline.analytics import quality, telemetry
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.ledger import WHOLE_FLEET
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources import conflicts, landing
+from bess_pipeline.sources.opening import printable
 from bess_pipeline.sources.register import Fleet
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window, batched
+
+_LOG = logs.logger(__name__)
 
 
 def reindex(home: Home, fleet_id: str) -> landing.Index:
@@ -33,6 +37,7 @@ def reindex(home: Home, fleet_id: str) -> landing.Index:
         known_repairs=home.clock_repairs(fleet_id),
         first_day=home.settings.first_day,
         today=home.today,
+        now=home.now,
         limits=home.limits,
     )
     timeless = Slice(fleet_id, no_day=True)
@@ -42,7 +47,21 @@ def reindex(home: Home, fleet_id: str) -> landing.Index:
         home.lake.replace(catalog.QUARANTINE, rejected, timeless)
     accounts = quality.row_accounts(raw=home.lake.read(catalog.RAW_TELEMETRY, timeless), rejected=rejected)
     home.lake.replace(catalog.ROW_ACCOUNTS, accounts, Slice(fleet_id, Window.of_day(WHOLE_FLEET)))
+    _tell(fleet_id, index)
     return index
+
+
+def _tell(fleet_id: str, index: landing.Index) -> None:
+    read = index.files.filter(pl.col("path").is_in(index.reread))
+    bad = read.filter(pl.col("status") == "unreadable")
+    for path, error in bad.select("path", "error").iter_rows():
+        _LOG.warning("%s/%s cannot be read: %s", fleet_id, printable(path), printable(str(error)))
+    count = {
+        "files_read": read.height,
+        "files_unreadable": bad.height,
+        "rows_received": int(read["rows_received"].sum()),
+    }
+    _LOG.info("landing folder of %s indexed: %d files read", fleet_id, read.height, extra=count)
 
 
 def remarks(fleet: Fleet, index: landing.Index) -> dict[str, str | int]:
@@ -83,11 +102,19 @@ class Arrivals:
         for window in batched(self.part.window, rows, budget=self.home.rows_per_batch(self.part.fleet_id)):
             yield self._batch(window)
 
-    def record(self, run_id: str) -> None:
-        """Note in the ledger what the days were made from."""
+    def record(self, run_id: str, accounts: pl.DataFrame) -> None:
+        """Note in the ledger what the days were made from, and tell how many rows came.
+
+        Args:
+            run_id: The run that read them.
+            accounts: `RowAccount` rows of the days.
+        """
         assert self.part.window is not None  # noqa: S101
         made = {day: self.signatures.get(day, "") for day in self.part.window}
         self.home.ledger.record(self.part.fleet_id, catalog.RAW_TELEMETRY.name, made, run_id=run_id)
+        received, accepted = (int(rows["rows"].sum()) for rows in (accounts, accounts.filter(outcome="accepted")))
+        count = {"days": len(made), "rows_received": received, "rows_accepted": accepted}
+        _LOG.info("%s read: %d of %d rows accepted", self.part, accepted, received, extra=count)
 
     def _batch(self, window: Window) -> dict[str, pl.DataFrame]:
         home, fleet = self.home, self.home.fleet(self.part.fleet_id)

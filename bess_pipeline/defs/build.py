@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from bess_pipeline.defs import assets, automation, checks, jobs
+from bess_pipeline.defs import alerts, assets, automation, checks, jobs, logs, upkeep
 from bess_pipeline.defs.house import LAKE_IO, remembered
 from bess_pipeline.defs.io import LakeIOManager
 from bess_pipeline.defs.liveness import living_executor
@@ -13,15 +13,17 @@ from bess_pipeline.tables import catalog
 def code_location() -> dg.Definitions:
     """Every definition of the pipeline, bound to the deployment that the environment names."""
     home = Home()
+    logs.configure(home.settings)
     return dg.Definitions(
         assets=[
             *dg.load_assets_from_package_module(assets),
+            *upkeep.ASSETS,
             *remembered(*(table for name, table in catalog.TABLES.items() if name.endswith("_memory"))),
         ],
-        asset_checks=[checks.data_quality],
-        jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH, jobs.CHECKS],
-        schedules=[automation.nightly, automation.daily_checks],
-        sensors=[automation.up_to_date],
+        asset_checks=[checks.data_quality, checks.of_models],
+        jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH, jobs.CHECKS, upkeep.UPKEEP],
+        schedules=[automation.nightly, automation.daily_checks, upkeep.WEEKLY],
+        sensors=[automation.up_to_date, alerts.alerts_raised, alerts.alerts_sent],
         resources={"home": home, LAKE_IO: LakeIOManager(home)},
         executor=living_executor,
     )

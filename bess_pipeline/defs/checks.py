@@ -2,18 +2,20 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import Any
 
 import dagster as dg
 import polars as pl
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
-from bess_pipeline.analytics import verdicts
+from bess_pipeline.analytics import drift, verdicts
 from bess_pipeline.analytics.verdicts import Verdict
+from bess_pipeline.defs import markdown
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, day_key
 from bess_pipeline.defs.plan import stale_windows
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.slices import Slice, Tail
 from bess_pipeline.sources.opening import printable
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
@@ -53,6 +55,11 @@ COVERAGE = _spec(catalog.DATA_QUALITY_DAILY, "coverage", "Each of the newest 30 
 FRESHNESS = _spec(
     catalog.DATA_QUALITY_DAILY, "freshness", "No day is missing up to the newest, and that is not long ago."
 )
+LATENESS = _spec(
+    catalog.ARRIVALS_DAILY,
+    "lateness",
+    "None of the newest 30 days came later than the fleet's days usually do, or than BESS_LATE_AFTER_HOURS allows.",
+)
 UNITS = _spec(catalog.BATTERY_DATA_QUALITY_DAILY, "units", "No value came in another unit than the fleet file says.")
 CURRENT_SIGN = _spec(
     catalog.BATTERY_DATA_QUALITY_DAILY, "current_sign", "No current came with another sign than the fleet file says."
@@ -67,28 +74,50 @@ REPORTED_CHARGE = _spec(
     "reported_charge",
     "On the newest 30 days the reported state of charge follows the charge counted.",
 )
+INPUTS_OF_MODELS = _spec(
+    catalog.DAILY_FEATURES,
+    "inputs_of_models",
+    "The features that the learned models and the scores rest on are distributed as when the model in force was"
+    " trained: their distance from then is less than four times what is usual between stretches of the training"
+    " window, or less than 0.3 σ, and none is gone.",
+)
+_JUDGED = (
+    catalog.DATA_QUALITY_DAILY,
+    catalog.ARRIVALS_DAILY,
+    catalog.BATTERY_DATA_QUALITY_DAILY,
+    catalog.REPAIRS,
+)
 
 
 @dg.multi_asset_check(
     name="data_quality_checks",
-    specs=[ACCOUNTING, COVERAGE, FRESHNESS, UNITS, CURRENT_SIGN, VOLTAGE_AND_CELLS, REPORTED_CHARGE],
+    specs=[ACCOUNTING, COVERAGE, FRESHNESS, LATENESS, UNITS, CURRENT_SIGN, VOLTAGE_AND_CELLS, REPORTED_CHARGE],
 )
 def data_quality(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.AssetCheckResult]:
     """Judge a fleet by its quality tables."""
     fleet_id = context.partition_key
-    days, batteries, repairs = (
-        home.lake.read(table, Slice(fleet_id))
-        for table in (catalog.DATA_QUALITY_DAILY, catalog.BATTERY_DATA_QUALITY_DAILY, catalog.REPAIRS)
-    )
+    days, arrivals, batteries, repairs = (home.lake.read(table, Slice(fleet_id)) for table in _JUDGED)
     today = home.today
     waiting = [day for window in stale_windows(home, fleet_id) for day in window]
     yield _result(ACCOUNTING, verdicts.accounting(days, waiting))
     yield _result(COVERAGE, verdicts.coverage(days, batteries, today=today))
     yield _result(FRESHNESS, verdicts.freshness(days, batteries, today=today))
+    yield _result(LATENESS, verdicts.lateness(arrivals, today=today))
     yield _result(UNITS, verdicts.units(repairs, batteries))
     yield _result(CURRENT_SIGN, verdicts.current_sign(repairs))
     yield _result(VOLTAGE_AND_CELLS, verdicts.voltage_and_cells(batteries, today=today))
     yield _result(REPORTED_CHARGE, verdicts.reported_charge(batteries, today=today))
+
+
+@dg.multi_asset_check(name="model_checks", specs=[INPUTS_OF_MODELS])
+def of_models(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.AssetCheckResult]:
+    """Judge what the learned models of a fleet are fed since their last training."""
+    fleet_id = context.partition_key
+    models = home.lake.read(catalog.ANOMALY_MODELS, Slice(fleet_id)).drop("parameters")
+    since = models.filter(pl.col("date") >= pl.col("date").max() - 2 * drift.EPOCH)["trained_from"].min()
+    part = Tail.of(catalog.DAILY_FEATURES, fleet_id, since) if isinstance(since, date) else None
+    features = home.lake.read(catalog.DAILY_FEATURES, part) if part else catalog.DAILY_FEATURES.contract.create_empty()
+    yield _result(INPUTS_OF_MODELS, drift.inputs_of_models(drift.drift(features, models)))
 
 
 def of_days(
@@ -136,24 +165,10 @@ def _result(spec: dg.AssetCheckSpec, verdict: Verdict) -> dg.AssetCheckResult:
 
 
 def _told(verdict: Verdict) -> dict[str, Any]:
-    worst = {} if verdict.worst.is_empty() else {"worst": dg.MetadataValue.md(_table(verdict.worst))}
+    worst = {} if verdict.worst.is_empty() else {"worst": dg.MetadataValue.md(markdown.table(verdict.worst))}
     return {
         "passed": verdict.passed,
         "severity": dg.AssetCheckSeverity.ERROR if verdict.is_error else dg.AssetCheckSeverity.WARN,
         "description": printable(verdict.summary, longest=_LONGEST_SUMMARY),
         "metadata": worst,
     }
-
-
-def _table(rows: pl.DataFrame) -> str:
-    """A table in Markdown; names of batteries are somebody else's, and may hold anything."""
-    lines = [list(rows.columns), ["---"] * rows.width, *(map(_cell, row) for row in rows.iter_rows())]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return printable(str(value), longest=80).replace("|", "\\|")

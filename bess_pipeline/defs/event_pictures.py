@@ -6,12 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import polars as pl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.figure import Figure
 
 from bess_pipeline.analytics.cell_patterns import LOOKS
 from bess_pipeline.analytics.lanes import CELLS, SAFETY, THRESHOLDS
@@ -21,6 +18,9 @@ from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: How much is drawn before an event was raised, and after it has ended.
 BEFORE, AFTER = timedelta(days=120), timedelta(days=30)
@@ -104,6 +104,10 @@ def figure(home: Home, event: Mapping[str, object]) -> Figure:
     Raises:
         LookupError: If the lake holds no values of it.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
     found = drawn(home, event)
     if found.rows["value"].count() == 0:
         raise LookupError(f"the lake holds no values behind event {event['event_id']}")

@@ -4,7 +4,9 @@ import importlib.metadata
 from typing import Any
 
 import dagster as dg
+import dataframely as dy
 
+from bess_pipeline.defs import lineage
 from bess_pipeline.defs.increments import BEFORE, REACH, Reach
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, RANGES
 from bess_pipeline.lake.contracts import stored_contract, stored_schema
@@ -16,6 +18,13 @@ CODE_VERSION = importlib.metadata.version("bess-pipeline")
 
 LAKE_IO = "lake_io"
 OWNER = "team:bess-analytics"
+#: Groups of assets, in the order in which data flow: Dagster lists them by name.
+GROUPS = {
+    layer: f"{place}_{layer}"
+    for place, layer in enumerate(("landing", "bronze", "silver", "evidence", "gold", "warehouse"), start=1)
+}
+#: Layers that Dagster has a badge for.
+_MEDALS = {"bronze", "silver", "gold"}
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -26,7 +35,7 @@ def column_schema(table: Table) -> dg.TableSchema:
             dg.TableColumn(
                 name=name,
                 type=str(types[name]),
-                description=f"{column.description or ''}{f' [{unit}]' if (unit := unit_of(column)) else ''}",
+                description=_description(table, name, column),
                 constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=False),
             )
             for name, column in stored_contract(table).columns().items()
@@ -34,15 +43,29 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
+def _description(table: Table, name: str, column: dy.Column) -> str:
+    unit = unit_of(column)
+    text = f"{column.description or ''}{f' [{unit}]' if unit else ''}"
+    rest = lineage.rests_on(table, name)
+    return f"{text}{'' if text.endswith('.') or not rest else '.'}{rest}"
+
+
 def _traits(table: Table) -> dict[str, Any]:
     return {
-        "group_name": table.layer,
+        "group_name": GROUPS[table.layer],
         "description": table.contract.__doc__,
-        "kinds": {"deltalake", "polars"},
+        "kinds": {"deltalake", "polars", *({table.layer} & _MEDALS)},
+        "tags": {"bess/layer": table.layer, "bess/grain": ".".join(_grain(table))},
         "owners": [OWNER],
         "code_version": CODE_VERSION,
-        "metadata": {"dagster/column_schema": column_schema(table)},
+        "metadata": {"dagster/column_schema": column_schema(table), **lineage.column_lineage(table)},
     }
+
+
+def _grain(table: Table) -> list[str]:
+    """What tells rows of a fleet apart."""
+    keys = [name for name in table.contract.primary_key() if name != "fleet_id"]
+    return keys or ["fleet_id"]
 
 
 def spec(table: Table, reach: Reach | None = None) -> dict[str, Any]:
@@ -81,7 +104,7 @@ def remembered(*tables: Table) -> list[dg.AssetSpec]:
         dg.AssetSpec(
             table.name + BEFORE,
             description=f"{table.grain} As of the first day that is made again.",
-            group_name=table.layer,
+            group_name=GROUPS[table.layer],
             partitions_def=FLEETS,
         )
         for table in tables

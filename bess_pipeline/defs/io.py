@@ -1,10 +1,13 @@
 """How assets read and write the lake: whole slices, and nothing of it in the assets."""
 
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from bess_pipeline import logs
+from bess_pipeline.defs import glances
 from bess_pipeline.defs.batches import Aside, Batches
 from bess_pipeline.defs.house import CODE_VERSION
 from bess_pipeline.defs.increments import BEFORE, REACH, WHOLE, Increment, Reach, increment
@@ -15,6 +18,8 @@ from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Written
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
+
+_LOG = logs.logger(__name__)
 
 #: The step of a day after which the next can say what it was made from.
 _MADE_FROM = {catalog.CLEAN_TELEMETRY.name: catalog.RAW_TELEMETRY.name}
@@ -76,25 +81,34 @@ class LakeIOManager(dg.IOManager):
         table = catalog.TABLES[context.asset_key.path[-1]]
         part = slice_of(list(context.asset_partition_keys))
         written = self._written(context, table, part, obj)
-        self._count(context, table, part)
+        _LOG.debug("%s: %s is version %d", table.name, part, written.version)
         context.add_output_metadata(
-            {
-                "slice": str(part),
-                "version": written.version,
-                "dagster/uri": self._home.lake.address(table),
-                **picture(table, self._home.lake, part),
-            }
+            {"slice": str(part), "version": written.version, "dagster/uri": self._home.lake.address(table)}
         )
-
-    def _count(self, context: dg.OutputContext, table: Table, part: Slice) -> None:
-        """Tell how many rows there are, of each partition its own."""
         if table.per == "fleet":
-            context.add_output_metadata({"dagster/row_count": self._home.lake.count(table, part)})
-            return
-        days = self._home.lake.rows_by_day(table, part)
+            context.add_output_metadata(self._of_fleet(table, part, obj))
+        else:
+            self._tell_of_days(context, table, part, obj)
+
+    def _of_fleet(self, table: Table, part: Slice, obj: object) -> dict[str, Any]:
+        """What is to be seen of a fleet's table: how many rows, a picture, the worst batteries."""
+        home = self._home
+        return {
+            "dagster/row_count": home.lake.count(table, part),
+            **picture(table, home.lake, part),
+            **glances.of_fleet(table, obj, part, home.settings),
+        }
+
+    def _tell_of_days(self, context: dg.OutputContext, table: Table, part: Slice, obj: object) -> None:
+        """Tell of each day how many rows it has and how much came; a picture of the newest that has any."""
+        counts, told = self._home.lake.rows_by_day(table, part), glances.of_days(table, obj)
+        newest = max((day for day, rows in counts.items() if rows), default=None)
         for key in context.asset_partition_keys:
-            rows = days.get(day_of(key), 0)
-            context.step_context.add_asset_metadata({"dagster/row_count": rows}, context.asset_key, key)
+            day = day_of(key)
+            seen: dict[str, Any] = {"dagster/row_count": counts.get(day, 0), **told.get(day, {})}
+            if day == newest:
+                seen |= picture(table, self._home.lake, part)
+            context.step_context.add_asset_metadata(seen, context.asset_key, key)
 
     def _written(
         self, context: dg.OutputContext, table: Table, part: Slice, obj: Batches | Aside | pl.DataFrame

@@ -14,7 +14,12 @@ UP_TO_DATE = "fleet_up_to_date"
 FLEET_ASSETS = [*FLEET_TABLES, UP_TO_DATE]
 
 #: Tables of a fleet that are judged.
-CHECKED = [catalog.DATA_QUALITY_DAILY, catalog.BATTERY_DATA_QUALITY_DAILY]
+CHECKED = [
+    catalog.DATA_QUALITY_DAILY,
+    catalog.BATTERY_DATA_QUALITY_DAILY,
+    catalog.ARRIVALS_DAILY,
+    catalog.DAILY_FEATURES,
+]
 
 LANDING = dg.define_asset_job("landing", selection=INDEX_TABLES, description="Look at a fleet's landing folder.")
 TELEMETRY = dg.define_asset_job(

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bess_pipeline.defs import jobs
+from bess_pipeline.defs.instance import instance_of
 from bess_pipeline.defs.plan import Work, indexing, making_days, making_fleet, publishing
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.defs.runs import Launcher, instance_of
+from bess_pipeline.defs.runs import Launcher
 from bess_pipeline.sources.opening import printable
 from bess_pipeline.window import Window
 

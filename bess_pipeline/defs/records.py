@@ -23,14 +23,20 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
+#: Dagster's storages, and what stands in for them: module and class, loaded where it is needed.
+_KEPT_OPEN = {
+    DagsterSqliteStorage.__name__: (__name__, "OpenRecords"),
+    "DagsterPostgresStorage": ("bess_pipeline.defs.postgres_records", "PostgresRecords"),
+}
+
 
 def ref_of(home: Path) -> InstanceRef:
-    """Dagster's settings of a folder, with these records in the place of Dagster's own where those are SQLite's."""
+    """Dagster's settings of a folder, with records that stay open in the place of Dagster's own."""
     ref = InstanceRef.from_dir(str(home))
     own = ref.storage_data
-    if own is None or own.class_name != DagsterSqliteStorage.__name__:
+    if own is None or own.class_name not in _KEPT_OPEN:
         return ref
-    return ref._replace(storage_data=ConfigurableClassData(__name__, OpenRecords.__name__, own.config_yaml))
+    return ref._replace(storage_data=ConfigurableClassData(*_KEPT_OPEN[own.class_name], own.config_yaml))
 
 
 def _engine(address: str) -> db.Engine:

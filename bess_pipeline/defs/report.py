@@ -12,11 +12,12 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from bess_pipeline.config import Settings
+from bess_pipeline.defs.instance import last_run
 from bess_pipeline.defs.operate import Outcome, unreadable_files
 from bess_pipeline.defs.plan import stale_windows
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.defs.runs import last_run
 from bess_pipeline.lake.slices import Slice
+from bess_pipeline.sources.retired import retired_fleets
 from bess_pipeline.tables import catalog
 
 
@@ -96,9 +97,11 @@ def status(home: Home) -> RenderableType:
     mistakes = [Text(line, style="red") for lines in known.mistakes.values() for line in lines]
     unreadable = [Text(line, style="red") for fleet_id in known.fleets for line in unreadable_files(home, fleet_id)]
     nothing = [] if known.fleets else [Text(f"no fleets in {home.settings.fleets}: put <fleet_id>.yaml there")]
+    aside = retired_fleets(home.settings.fleets)
+    gone = [Text(f"retired: {', '.join(aside)}")] if aside else []
     current = home.warehouse.is_current(home.lake)
     warehouse = f"{home.settings.warehouse}: {'up to date' if current else 'behind the lake, run `bess run`'}"
-    return Group(grid, *mistakes, *unreadable, *nothing, Text(warehouse), Text(last_run(home.settings)))
+    return Group(grid, *mistakes, *unreadable, *nothing, *gone, Text(warehouse), Text(last_run(home.settings)))
 
 
 def _fleet_row(home: Home, fleet_id: str) -> list[str]:

@@ -11,7 +11,7 @@ from bess_pipeline.lake.ledger import Ledger, day_signatures
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
-from bess_pipeline.sources import landing, register
+from bess_pipeline.sources import landing, register, retired
 from bess_pipeline.sources.opening import Limits
 from bess_pipeline.sources.register import Fleet, Register
 from bess_pipeline.tables import catalog
@@ -48,9 +48,14 @@ class Home:
         return Warehouse(self.settings.warehouse)
 
     @property
+    def now(self) -> datetime:
+        """The current instant, UTC."""
+        return datetime.now(UTC)
+
+    @property
     def today(self) -> date:
         """The current UTC day: the last that telemetry may have."""
-        return datetime.now(UTC).date()
+        return self.now.date()
 
     def register(self) -> Register:
         """The fleets as their files say now, and the mistakes in them."""
@@ -65,8 +70,15 @@ class Home:
         known = self.register()
         if fleet_id in known.fleets:
             return known.fleets[fleet_id]
-        mistakes = known.mistakes.get(f"{fleet_id}.yaml", [f"there is no {self.settings.fleets / fleet_id}.yaml"])
+        missing = [f"there is no {self.settings.fleets / fleet_id}.yaml"]
+        if fleet_id in retired.retired_fleets(self.settings.fleets):
+            missing = [f"is retired: `bess fleet restore {fleet_id}` brings it back"]
+        mistakes = known.mistakes.get(f"{fleet_id}.yaml", missing)
         raise LookupError(f"fleet {fleet_id}: {'; '.join(mistakes)}")
+
+    def known_fleets(self) -> frozenset[str]:
+        """Every fleet that has a file, be it mistaken or put aside."""
+        return retired.known_fleets(self.settings.fleets)
 
     @property
     def limits(self) -> Limits:

@@ -1,10 +1,8 @@
 """Runs launched from the command line: real Dagster runs, in this process, that the UI shows and can repeat."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
@@ -16,32 +14,13 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from filelock import FileLock, Timeout
 
-from bess_pipeline.config import Settings
-from bess_pipeline.defs import attempts, records, wrong_clock
+from bess_pipeline.defs import attempts
+from bess_pipeline.defs.instance import COMMAND, LAUNCHED_BY
 from bess_pipeline.defs.partitions import FLEETS
 
 MODULE = "bess_pipeline.definitions"
-_LAUNCHED_BY = "bess/launched_by"
 _CONSOLE_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-_INSTANCE_SETTINGS = """\
-# Dagster's own settings for this deployment; yours to edit, see the Dagster documentation.
-telemetry:
-  enabled: false
-nux:
-  enabled: false
-run_monitoring:
-  enabled: true
-compute_logs:
-  module: dagster._core.storage.noop_compute_log_manager
-  class: NoOpComputeLogManager
-"""
-
-
-class AnotherRunError(RuntimeError):
-    """Another `bess run` is at work on the same deployment."""
 
 
 @dataclass(frozen=True)
@@ -57,54 +36,6 @@ class RunResult:
     run_id: str
     failures: tuple[str, ...]
     remarks: tuple[str, ...]
-
-
-def prepare(settings: Settings) -> None:
-    """Make Dagster's folder, with settings that suit a deployment of one machine, unless it is there."""
-    settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    file = settings.dagster_home / "dagster.yaml"
-    if not file.exists():
-        file.write_text(_INSTANCE_SETTINGS)
-
-
-@contextmanager
-def instance_of(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Dagster's records of a deployment, for one launcher at a time.
-
-    Runs that an earlier launcher left unfinished when it died are marked as failed.
-
-    Raises:
-        AnotherRunError: If another launcher is at work.
-    """
-    prepare(settings)
-    try:
-        with FileLock(settings.dagster_home / "bess-run.lock", timeout=0):
-            instance = dg.DagsterInstance.from_ref(records.ref_of(settings.dagster_home))
-            with instance:
-                _bury(instance)
-                wrong_clock.set_right(instance)
-                yield instance
-    except Timeout:
-        raise AnotherRunError(f"another `bess run` is at work on {settings.root}: wait for it to end") from None
-
-
-def last_run(settings: Settings) -> str:
-    """When the last run of any kind ended, and how, in a few words."""
-    if not (settings.dagster_home / "dagster.yaml").exists():
-        return "nothing has been run yet"
-    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-        records = instance.get_run_records(limit=1)
-    if not records:
-        return "nothing has been run yet"
-    run, ended = records[0].dagster_run, records[0].end_time
-    when = f" at {datetime.fromtimestamp(ended, UTC):%Y-%m-%d %H:%M} UTC" if ended else ""
-    return f"last run: {run.job_name}, {run.status.value.lower()}{when} ({run.run_id})"
-
-
-def _bury(instance: dg.DagsterInstance) -> None:
-    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    for run in instance.get_runs(dg.RunsFilter(tags={_LAUNCHED_BY: "bess run"}, statuses=unfinished)):
-        instance.report_run_failed(run, message="The process that worked on this run died. Its days are done again.")
 
 
 class Launcher:
@@ -146,7 +77,7 @@ class Launcher:
         run = self._instance.create_run_for_job(
             job_def=recon.get_definition(),
             run_config=_CONSOLE_QUIET,
-            tags={**tags, _LAUNCHED_BY: "bess run"},
+            tags={**tags, LAUNCHED_BY: COMMAND},
             remote_job_origin=RemoteJobOrigin(self._origin, job),
             job_code_origin=recon.get_python_origin(),
         )

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
+from bess_pipeline.lake import commits
 from bess_pipeline.lake.changes import (
     VERSIONS,
     changed_days,
@@ -40,7 +41,7 @@ from bess_pipeline.lake.contracts import (
 from bess_pipeline.lake.durable import force
 from bess_pipeline.lake.failures import DamagedError
 from bess_pipeline.lake.slices import Part, Slice
-from bess_pipeline.lake.streaming import PARQUET, UnmadeError, streamed
+from bess_pipeline.lake.streaming import MOST_COMMITS, PARQUET, UnmadeError, streamed
 from bess_pipeline.lake.transient import FAILURES, OPTIONS, SCAN_OPTIONS, USUAL, Patience, said
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
@@ -48,8 +49,6 @@ from bess_pipeline.window import contiguous
 
 _log = logging.getLogger(__name__)
 
-#: A lost race for the same slice is an error; disjoint slices commit after at most this many tries.
-_MOST_COMMITS = 50
 #: What a commit carries, so that whoever made it knows it again when the answer was lost.
 _MARK = "bess_write"
 
@@ -64,7 +63,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One version of a table, and the addresses of its Parquet files."""
+    """The version of a table that last changed its rows, and the addresses of its Parquet files."""
 
     version: int
     files: list[str]
@@ -160,7 +159,8 @@ class Lake:
         )
         self._open.pop(table.name, None)
 
-    def _delta(self, table: Table) -> deltalake.DeltaTable:
+    def delta(self, table: Table) -> deltalake.DeltaTable:
+        """The Delta table, as of now."""
         known = self._open.get(table.name)
         if known is not None:
             self._patience.run(f"opening {table.name}", known.update_incremental)
@@ -168,25 +168,36 @@ class Lake:
         found = self._patience.run(f"opening {table.name}", lambda: self._found(table))
         if found is None:
             self.create()
-            return self._delta(table)
+            return self.delta(table)
         self._open[table.name] = found
         return found
 
     def files(self, table: Table) -> pl.DataFrame:
         """The Parquet files of a table as it is now: `path` below its address, and what its log says of each."""
-        delta = self._delta(table)
+        delta = self.delta(table)
         return self._patience.run(
             f"listing {table.name}", lambda: pl.DataFrame(delta.get_add_actions(flatten=True)).rename(unprefixed)
         )
 
     def version(self, table: Table) -> int:
         """The number of the table's last commit."""
-        return self._delta(table).version()
+        return self.delta(table).version()
+
+    def rows_version(self, table: Table) -> int:
+        """The number of the last commit that changed rows; upkeep, which stores the same rows another way, is none."""
+        delta = self.delta(table)
+        return self._patience.run(f"listing {table.name}", lambda: commits.rows_version(delta))
 
     def snapshot(self, table: Table) -> Snapshot:
-        """The table's current version, and the Parquet files that make it up."""
-        delta = self._delta(table)
-        return self._patience.run(f"listing {table.name}", lambda: Snapshot(delta.version(), delta.file_uris()))
+        """What the table holds now: see `rows_version`, and the Parquet files that make it up."""
+        version, delta = self.rows_version(table), self.delta(table)
+        return self._patience.run(f"listing {table.name}", lambda: Snapshot(version, delta.file_uris()))
+
+    def fetch(self, table: Table, to: Path) -> int:
+        """Copy the rows of a table as of now into one file of this machine, as a stream; see `rows_version`."""
+        version = self.rows_version(table)
+        self._patience.run(f"reading {table.name}", lambda: self.scan(table).sink_parquet(to))
+        return version
 
     def scan(self, table: Table, part: Part | None = None) -> pl.LazyFrame:
         """The rows of a slice, or of the whole table, lazily, as of now.
@@ -197,7 +208,7 @@ class Lake:
             Columns as stored; order within the slice is that of the files: sort if it matters.
         """
         options = SCAN_OPTIONS if self.is_remote else None
-        frame = pl.scan_delta(self._delta(table), storage_options=options).select(stored_schema(table).names())
+        frame = pl.scan_delta(self.delta(table), storage_options=options).select(stored_schema(table).names())
         if table.layer in RECEIVED:
             frame = frame.with_columns(filled(table))
         return frame if part is None else frame.filter(part.rows())
@@ -284,6 +295,9 @@ class Lake:
     def replace(self, table: Table, frames: pl.DataFrame | Iterable[pl.DataFrame], part: Part) -> Written:
         """Replace a slice of a table, atomically, by the rows given.
 
+        Where upkeep has stored the slice's rows another way in the meantime, rows that
+        were given whole are written again; batches meet no upkeep, which leaves days alone.
+
         Args:
             table: The table.
             frames: The new rows, whole or batch by batch; only one batch is held at a time. Gone through
@@ -307,15 +321,20 @@ class Lake:
             nonlocal written
             written = streamed(delta, table, batches, part, commit)
 
-        try:
-            self._committed(table, write)
-        except UnmadeError as unmade:
-            raise unmade.reason from None
-        except CommitFailedError:
-            raise
-        except FAILURES as error:
-            raise self.diagnosis(table, part, error) from None
-        return Written(written, self.version(table))
+        while True:
+            before = self.version(table)
+            try:
+                self._committed(table, write)
+            except UnmadeError as unmade:
+                raise unmade.reason from None
+            except CommitFailedError:
+                stored_anew = commits.only_stored_anew(self.delta(table), part.fleet_id, before)
+                if not (isinstance(frames, pl.DataFrame) and stored_anew):
+                    raise
+            except FAILURES as error:
+                raise self.diagnosis(table, part, error) from None
+            else:
+                return Written(written, self.version(table))
 
     def append(self, table: Table, frame: pl.DataFrame, part: Part) -> Written:
         """Add rows to a part of a table; two that do so at once both succeed.
@@ -342,11 +361,11 @@ class Lake:
     ) -> None:
         """Write once, however often it has to be tried: a commit whose answer was lost is found by its mark."""
         mark, before = uuid.uuid4().hex, self.version(table)
-        commit = deltalake.CommitProperties(custom_metadata={_MARK: mark}, max_commit_retries=_MOST_COMMITS)
+        commit = deltalake.CommitProperties(custom_metadata={_MARK: mark}, max_commit_retries=MOST_COMMITS)
         is_begun = False
 
         def is_there() -> bool:
-            delta = self._delta(table)
+            delta = self.delta(table)
             return any(told.get(_MARK) == mark for told in delta.history(max(1, delta.version() - before)))
 
         def attempt() -> None:
@@ -355,7 +374,7 @@ class Lake:
                 return
             is_begun = True
             try:
-                write(self._delta(table), commit)
+                write(self.delta(table), commit)
             except CommitFailedError:  # another write was quicker, unless it was this one and its answer was lost
                 if not is_there():
                     raise

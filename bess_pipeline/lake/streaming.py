@@ -14,6 +14,9 @@ from bess_pipeline.lake.slices import Part
 from bess_pipeline.lake.transient import FAILURES, is_transient
 from bess_pipeline.tables.catalog import Table
 
+#: A lost race for the same slice is an error; disjoint slices commit after at most this many tries.
+MOST_COMMITS = 50
+COMMITS = deltalake.CommitProperties(max_commit_retries=MOST_COMMITS)
 #: Instants and row numbers are told by their differences: half of the bytes of a sample otherwise.
 _ASCENDING = deltalake.ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
 #: How the Parquet files of the lake are written.

@@ -15,14 +15,16 @@ import dataframely as dy
 import duckdb
 import polars as pl
 
+from bess_pipeline import logs
 from bess_pipeline.lake.contracts import stored_contract
 from bess_pipeline.lake.failures import StorageFullError, is_lack_of_room
-from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake, Snapshot
 from bess_pipeline.lake.views import VIEWS
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.tables.columns import unit_of
+
+_LOG = logs.logger(__name__)
 
 #: A file format that every client from DuckDB 1.0 on can open.
 _STORAGE_VERSION = "v1.0.0"
@@ -56,15 +58,18 @@ class Warehouse:
         self.path = path
 
     def versions(self) -> dict[str, int]:
-        """Table → version of the lake's table that the file was published from; empty before the first."""
+        """Table → version that last changed the rows that were published; empty before the first."""
         if not self.path.exists():
             return {}
         with self.connection() as connection:
             return dict(connection.execute(f"SELECT table_name, version FROM {_PUBLICATION}").fetchall())  # noqa: S608
 
     def is_current(self, lake: Lake) -> bool:
-        """Whether the file holds what the lake holds."""
-        return self.versions() == {table.name: lake.version(table) for table in catalog.PUBLISHED}
+        """Whether the file holds what the lake holds, apart from what is only published along."""
+        held = self.versions()
+        return held.keys() == {table.name for table in catalog.PUBLISHED} and all(
+            held[table.name] == lake.rows_version(table) for table in catalog.PUBLISHED if table not in catalog.ALONG
+        )
 
     @contextmanager
     def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -100,16 +105,9 @@ class Warehouse:
             StorageFullError: If there is no room for a second one beside the one that is there.
             DamagedError: If a file of the lake cannot be read.
         """
+        began = time.monotonic()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=_UNFINISHED) as folder:
-                built = Path(folder) / self.path.name
-                rows = _built(built, lake)
-                with built.open("rb") as file:
-                    os.fsync(file.fileno())
-                size = built.stat().st_size
-                built.replace(self.path)
+            rows, size = self._renewed(lake)
         except (duckdb.Error, OSError) as error:
             if is_lack_of_room(error):
                 raise StorageFullError(
@@ -117,12 +115,27 @@ class Warehouse:
                     "the next run publishes"
                 ) from None
             raise
+        count = {"rows": sum(rows.values()), "size_bytes": size, "seconds": round(time.monotonic() - began, 1)}
+        _LOG.info("warehouse published: %d rows, %d bytes", count["rows"], size, extra=count)
         return Published(rows, size)
 
-    def _sweep(self) -> None:
-        """Remove what publications that were killed have left behind."""
+    def _renewed(self, lake: Lake) -> tuple[dict[str, int], int]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.discard_unfinished(older_than_seconds=_ABANDONED_SECONDS)
+        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=_UNFINISHED) as folder:
+            built = Path(folder) / self.path.name
+            rows = _built(built, lake)
+            with built.open("rb") as file:
+                os.fsync(file.fileno())
+            size = built.stat().st_size
+            built.replace(self.path)
+        return rows, size
+
+    def discard_unfinished(self, *, older_than_seconds: float = 0) -> None:
+        """Remove what publications that were killed have left behind; nobody must be publishing."""
         for folder in self.path.parent.glob(f"{_UNFINISHED}*"):
-            if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+            if time.time() - folder.stat().st_mtime >= older_than_seconds:
+                _LOG.warning("%s is left of a publication that died: removed", folder)
                 shutil.rmtree(folder)
 
 
@@ -134,9 +147,9 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
         connection.execute(f"ATTACH '{_quoted(path)}' AS built (STORAGE_VERSION '{_STORAGE_VERSION}')")
         connection.execute("USE built")
         for table in catalog.PUBLISHED:
-            snapshot = lake.snapshot(table)
-            versions.append((table.name, snapshot.version))
-            rows[table.name] = _copied(connection, table, lake, snapshot)
+            with _at_hand(lake, table, beside=path.parent) as snapshot:
+                versions.append((table.name, snapshot.version))
+                rows[table.name] = _copied(connection, table, lake, snapshot.files)
         for view in VIEWS:
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
             connection.execute(f"COMMENT ON VIEW {view.name} IS '{_quoted(view.about)}'")
@@ -151,27 +164,37 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
     return rows
 
 
-def _copied(connection: duckdb.DuckDBPyConnection, table: Table, lake: Lake, snapshot: Snapshot) -> int:
+@contextmanager
+def _at_hand(lake: Lake, table: Table, *, beside: Path) -> Iterator[Snapshot]:
+    """A version of a table with its files on this machine, in a folder beside the warehouse if they lie elsewhere.
+
+    DuckDB reads object stores by an extension that it would have to download.
+    """
+    if not lake.is_remote:
+        yield lake.snapshot(table)
+        return
+    with tempfile.TemporaryDirectory(dir=beside, prefix=table.name) as folder:
+        copy = Path(folder) / "rows.parquet"
+        yield Snapshot(lake.fetch(table, copy), [str(copy)])
+
+
+def _copied(connection: duckdb.DuckDBPyConnection, table: Table, lake: Lake, files: list[str]) -> int:
+    """Fill one table from files, whose paths name the fleet and the day where their columns do not; rows in it."""
     columns = stored_contract(table).columns()
     listed = ", ".join(f'"{name}" {_sql_type(column)}' for name, column in columns.items())
     connection.execute(f"CREATE TABLE {table.name} ({listed})")
-    if snapshot.files and lake.is_remote:
-        # DuckDB reads object stores by an extension that it would have to fetch; Polars does by itself.
-        for fleet_id in lake.files(table)["fleet_id"].unique().sort():
-            rows = lake.read(table, Slice(fleet_id)).select(*columns)
-            connection.register("rows_of_fleet", rows.to_arrow())
-            connection.execute(f"INSERT INTO {table.name} FROM rows_of_fleet")
-            connection.unregister("rows_of_fleet")
-    elif snapshot.files:
+    if files:
         names = ", ".join(f'"{name}"' for name in columns)
         order = ", ".join(["fleet_id", *table.sort])
-        source = "read_parquet($files, hive_partitioning = true, hive_types = {'fleet_id': VARCHAR, 'date': DATE})"
-        if not table.by_day:
-            source = "read_parquet($files, hive_partitioning = true, hive_types = {'fleet_id': VARCHAR})"
+        kinds = ", 'date': DATE" if table.by_day else ""
+        in_path = (
+            f", hive_partitioning = true, hive_types = {{'fleet_id': VARCHAR{kinds}}}" if not lake.is_remote else ""
+        )
+        source = f"read_parquet($files{in_path})"
         try:
             connection.execute(
                 f"INSERT INTO {table.name} SELECT {names} FROM {source} ORDER BY {order}",  # noqa: S608
-                {"files": snapshot.files},
+                {"files": files},
             )
         except duckdb.Error as error:
             raise lake.diagnosis(table, None, error) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ import polars as pl
 import xxhash
 
 from bess_pipeline.sources import files as landed
+from bess_pipeline.sources import seen as times
 from bess_pipeline.sources.clock_repairs import Zone, astray, clock_repairs, clock_versions
 from bess_pipeline.sources.files import UnreadableFile
 from bess_pipeline.sources.folder import UNKNOWN, by_path, is_awaited, is_untouched, sayable, telemetry_files
@@ -32,6 +33,7 @@ _LIMITS = Limits()
 
 _FILE = LandingFile.create_empty().schema
 _DAY = LandingDay.create_empty().schema
+_COUNTED = pl.Schema({name: kind for name, kind in _DAY.items() if name not in ("first_seen_at", "changed_at")})
 _RUN = LandingRun.create_empty().schema
 _QUARANTINED = QuarantinedRow.create_empty().schema
 _RAW = pl.Schema({name: dtype for name, dtype in RawTelemetry.create_empty().schema.items() if name != "verdict"})
@@ -85,6 +87,7 @@ def indexed(  # noqa: PLR0913 - the index and the folder meet here
     known_repairs: pl.DataFrame,
     first_day: date,
     today: date,
+    now: datetime | None = None,
     limits: Limits = _LIMITS,
     progress: Callable[[str], None] | None = None,
 ) -> Index:
@@ -103,6 +106,7 @@ def indexed(  # noqa: PLR0913 - the index and the folder meet here
         known_repairs: `ClockRepair` rows of the fleet so far.
         first_day: First UTC day that telemetry may have.
         today: Last UTC day that telemetry may have.
+        now: When the scan is made, to be noted where something came; none if nobody knows.
         limits: How much a file may hold.
         progress: Called with the path of each file before it is read.
     """
@@ -135,6 +139,7 @@ def indexed(  # noqa: PLR0913 - the index and the folder meet here
             "path": path,
             "first_seen": scan if row is None else row["first_seen"],
             "source_version": fleet.source_version,
+            **times.of_file(row, checksum, now),
         }
         looked[path] = _surveyed(zone, file, before=row)
         rows[path] = {**seen, **own, **looked[path].file}
@@ -153,9 +158,10 @@ def indexed(  # noqa: PLR0913 - the index and the folder meet here
             counted[path] = versions.get(path, "")
     days = {path: look.days.with_columns(clock_version=pl.lit(counted.get(path, ""))) for path, look in looked.items()}
     rejected = [_quarantined(look.rejected, fleet.fleet_id, path) for path, look in looked.items()]
+    files = _files(rows)
     return Index(
-        files=_files(rows),
-        days=_told(_DAY, known_days, days, rows).sort("path", "date", "battery_id"),
+        files=files,
+        days=times.of_days(_told(_COUNTED, known_days, days, rows), known_days.select(_DAY.names()), files),
         runs=runs,
         repairs=repairs,
         rejected=pl.concat([_QUARANTINED.to_frame(), *rejected]),

@@ -8,7 +8,9 @@ from typing import Literal
 import dataframely as dy
 
 from bess_pipeline.tables import (
+    alerts,
     anomalies,
+    arrivals,
     availability,
     balance,
     bands,
@@ -99,6 +101,9 @@ MADE_FROM = Table("made_from", landing.MadeFrom, "landing", "fleet_day", ("name"
 EVENT_FEEDBACK = Table(
     "event_feedback", anomalies.EventFeedback, "landing", "fleet", ("battery_id", "given_at", "feedback_id")
 )
+
+ALERTS = Table("alerts", alerts.Alert, "landing", "fleet", ("raised_at", "alert_id"))
+ALERT_DELIVERIES = Table("alert_deliveries", alerts.AlertDelivery, "landing", "fleet", ("alert_id", "channel"))
 
 RAW_TELEMETRY = Table(
     "raw_telemetry",
@@ -217,19 +222,20 @@ BATTERY_DATA_QUALITY_DAILY = Table(
     "battery_data_quality_daily", quality.BatteryDataQualityDaily, "gold", "fleet", _BATTERY_DAY
 )
 DATA_QUALITY_DAILY = Table("data_quality_daily", quality.DataQualityDaily, "gold", "fleet", ("date",))
+ARRIVALS_DAILY = Table("arrivals_daily", arrivals.ArrivalsDaily, "gold", "fleet", ("date",))
 
 TABLES: dict[str, Table] = {value.name: value for value in list(globals().values()) if isinstance(value, Table)}
 
 #: What no asset makes: the pipeline's notes of its own work, and what people say.
-NOTES: tuple[Table, ...] = (LEDGER, MADE_FROM, EVENT_FEEDBACK)
+NOTES: tuple[Table, ...] = (LEDGER, MADE_FROM, EVENT_FEEDBACK, ALERTS, ALERT_DELIVERIES)
 
 
 def shape(*layers: Layer) -> str:
-    """A text that is another when a table of these layers gets, loses or changes a column."""
+    """A text that is another when a table of these layers that is made gets, loses or changes a column."""
     return "; ".join(
         f"{table.name}({', '.join(f'{name} {column.dtype}' for name, column in table.columns.items())})"
         for table in TABLES.values()
-        if table.layer in layers
+        if table.layer in layers and table not in NOTES
     )
 
 
@@ -241,4 +247,10 @@ PUBLISHED: tuple[Table, ...] = (
     CLOCK_REPAIRS,
     LANDING_FILES,
     EVENT_FEEDBACK,
+    ALERTS,
+    ALERT_DELIVERIES,
 )
+
+#: What is published along with the rest, and does not by itself make the warehouse be behind: an alert that a
+#: publication failed would be a reason for the next one.
+ALONG: tuple[Table, ...] = (ALERTS, ALERT_DELIVERIES)

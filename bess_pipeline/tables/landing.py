@@ -14,6 +14,10 @@ class LandingFile(dy.Schema):
     modified_ns = count("Modification time of the file, nanoseconds since 1970")
     checksum = label("XXH3-128 of the file's bytes")
     first_seen = count("Number of the landing scan that first saw this path; earlier files lose conflicts")
+    first_seen_at = instant(
+        "When that scan was made, by the clock of the machine; null if nobody noted it", nullable=True
+    )
+    changed_at = instant("When a scan first saw the file's bytes as they are now, likewise", nullable=True)
     source_version = label("Fingerprint of the fleet file's source section the file was read with")
     rows_received = count("Rows in the file")
     rows_without_day = count("Rows whose time is unreadable, or outside the days that telemetry may have")
@@ -39,6 +43,10 @@ class LandingDay(dy.Schema):
     checksum = label("Version of the file that was counted")
     clock_version = label("Fingerprint of the clock repairs that the rows were counted with; empty without any")
     rows = count("Rows of that day and battery in the file")
+    first_seen_at = instant(
+        "When a landing scan first saw rows of that day and battery in the file; null if nobody noted it", nullable=True
+    )
+    changed_at = instant("When their number last changed, or is first known to be what it is", nullable=True)
 
 
 class LandingRun(dy.Schema):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -64,6 +65,12 @@ def of(features):
     return found
 
 
+@cache
+def of_made(**features):
+    """What is learned of made features, once."""
+    return of(made_features(**features))
+
+
 def raised_in(found, lane=MODELS):
     return found.signals.filter(pl.col("lane") == lane, pl.col("raised_at").is_not_null())
 
@@ -75,7 +82,7 @@ def first_day_of(battery_days):
 @pytest.mark.parametrize("seed", range(3))
 def test_healthy_fleets_keep_the_budget(seed):
     """Known: 12 batteries for the 240 days after the first model: 8 years, 2 alarms at the budget."""
-    raised = raised_in(of(made_features(seed=seed)))
+    raised = raised_in(of_made(seed=seed))
     runs = raised.sort("battery_id", "date").with_columns(pause=pl.col("date").diff().over("battery_id"))
     assert runs.filter(pl.col("pause").is_null() | (pl.col("pause") > timedelta(days=21))).height <= 4
 
@@ -131,8 +138,7 @@ def test_a_fault_in_the_past_does_not_teach_what_is_ordinary():
 
 
 def test_a_model_says_what_it_was_trained_on_and_scores_again_from_its_artifact():
-    features = made_features(moved=("cell_low",), shift=1.5)
-    found = of(features)
+    found = of_made(moved=("cell_low",), shift=1.5)
     assert found.models["model"].unique().sort().to_list() == sorted([FOREST_NAME, PCA_NAME])
     for row in found.models.iter_rows(named=True):
         assert row["trained_until"] < row["date"]
@@ -143,12 +149,12 @@ def test_a_model_says_what_it_was_trained_on_and_scores_again_from_its_artifact(
         assert row["library"].startswith("scikit-learn ")
     versions = found.models.group_by("date").agg(pl.col("training_version").n_unique())
     assert versions["training_version"].to_list() == [1] * versions.height
-    other = of(made_features(moved=("cell_low",), shift=1.5, seed=1))
+    other = of_made(seed=1)
     assert set(found.models["training_version"]).isdisjoint(other.models["training_version"])
 
 
 def test_models_begin_with_the_first_epoch_that_has_enough_before_it():
-    begins = of(made_features()).models["date"].min()
+    begins = of_made(seed=0).models["date"].min()
     assert begins == epoch_start(begins)
     ready = FIRST + FEWEST_TRAINED
     assert ready <= begins <= ready + timedelta(days=2 * EPOCH_DAYS)
@@ -187,9 +193,9 @@ def test_little_is_told_below_an_alarm():
 def test_a_day_rests_on_so_many_days_before_and_on_no_order(cut):
     """What an increment reads gives the same rows to the last digit; the days are those that Delta would give."""
     features = made_features(moved=("cell_low",), shift=1.2, seed=4)
-    whole = of(features.sample(fraction=1.0, shuffle=True, seed=cut))
+    whole = of_made(moved=("cell_low",), shift=1.2, seed=4)
     day = FIRST + timedelta(days=cut)
-    part = of(features.filter(pl.col("date") >= day - BEFORE))
+    part = of(features.filter(pl.col("date") >= day - BEFORE).sample(fraction=1.0, shuffle=True, seed=cut))
     for mine, theirs in zip(part, whole, strict=True):
         assert mine.filter(pl.col("date") >= day).equals(theirs.filter(pl.col("date") >= day))
     assert part.signals.filter(pl.col("date") >= day).height > 0
@@ -205,12 +211,13 @@ def test_fleets_do_not_meet():
     one = made_features(moved=("cell_low",), shift=1.5)
     other = made_features(seed=1).with_columns(fleet_id=pl.lit("g"))
     both = of(pl.concat([one, other]))
-    assert both.signals.filter(fleet_id="f").equals(of(one).signals)
-    assert both.models.filter(fleet_id="g").equals(of(other).models)
+    alone = of_made(seed=1).models.with_columns(fleet_id=pl.lit("g"))
+    assert both.signals.filter(fleet_id="f").equals(of_made(moved=("cell_low",), shift=1.5).signals)
+    assert both.models.filter(fleet_id="g").equals(alone)
 
 
 def test_alarms_are_known_with_the_days_last_sample():
-    raised = raised_in(of(made_features(moved=("cell_low",), shift=2.0))).row(0, named=True)
+    raised = raised_in(of_made(moved=("cell_low",), shift=1.5)).row(0, named=True)
     midnight = datetime.combine(raised["date"], datetime.min.time(), UTC)
     assert raised["raised_at"] == midnight + timedelta(hours=23)
     assert raised["started_at"] == midnight - WINDOW + timedelta(days=1)

@@ -29,7 +29,8 @@ LATER = DAY + timedelta(days=10)
 def landing_days(*rows):
     schema = LandingDay.create_empty().schema
     named = [
-        dict.fromkeys(schema, "") | {"fleet_id": "f", "path": f"{k}", "date": day, "battery_id": battery, "rows": count}
+        {name: "" if kind == pl.String else None for name, kind in schema.items()}
+        | {"fleet_id": "f", "path": f"{k}", "date": day, "battery_id": battery, "rows": count}
         for k, (day, battery, count) in enumerate(rows)
     ]
     return pl.DataFrame(named, schema=schema)

@@ -7,6 +7,7 @@ import pytest
 
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline_tests.deployments import run_at
+from bess_pipeline_tests.postgres_server import CARELESS, postgres_server
 
 PLAN = Plan(
     fleet_id="alpha", batteries=1, days=2, seed=2, interval_seconds=300, start=date(2026, 3, 1), data_faults=False
@@ -35,3 +36,10 @@ def ran(ran_once, home):
     """A copy of that deployment."""
     shutil.copytree(ran_once, home.root, dirs_exist_ok=True)
     return home
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server."""
+    with postgres_server(*CARELESS) as server:
+        yield server

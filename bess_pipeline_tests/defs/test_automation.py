@@ -12,10 +12,11 @@ import pytest
 from bess_pipeline.definitions import defs
 from bess_pipeline.defs import automation, jobs, liveness, plan
 from bess_pipeline.defs.automation import Memory
+from bess_pipeline.defs.instance import instance_of
 from bess_pipeline.defs.partitions import FLEETS
 from bess_pipeline.defs.plan import FLEET_TAG, WORK_TAG
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.defs.runs import Launcher, instance_of
+from bess_pipeline.defs.runs import Launcher
 from bess_pipeline_tests.defs.conftest import PLAN
 
 

@@ -23,7 +23,17 @@ from bess_pipeline_tests.deployments import run
 
 START = date(2026, 3, 1)
 PLAN = Plan(fleet_id="alpha", batteries=2, days=3, seed=2, interval_seconds=300, start=START, data_faults=False)
-OF_A_FLEET = {"accounting", "coverage", "freshness", "units", "current_sign", "voltage_and_cells", "reported_charge"}
+OF_A_FLEET = {
+    "accounting": catalog.DATA_QUALITY_DAILY,
+    "coverage": catalog.DATA_QUALITY_DAILY,
+    "freshness": catalog.DATA_QUALITY_DAILY,
+    "lateness": catalog.ARRIVALS_DAILY,
+    "inputs_of_models": catalog.DAILY_FEATURES,
+    "units": catalog.BATTERY_DATA_QUALITY_DAILY,
+    "current_sign": catalog.BATTERY_DATA_QUALITY_DAILY,
+    "voltage_and_cells": catalog.BATTERY_DATA_QUALITY_DAILY,
+    "reported_charge": catalog.BATTERY_DATA_QUALITY_DAILY,
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +78,7 @@ def deliver_last_day_anew(home, *, suffix=""):
 
 def test_every_check_of_a_table_is_in_the_job_that_makes_it():
     assert checks_of(jobs.TELEMETRY) == {"rows"}
-    assert checks_of(jobs.FLEET) == checks_of(jobs.CHECKS) == OF_A_FLEET
+    assert checks_of(jobs.FLEET) == checks_of(jobs.CHECKS) == set(OF_A_FLEET)
 
 
 def test_every_check_says_what_it_asks_and_has_the_partitions_of_its_table():
@@ -85,12 +95,7 @@ def test_each_day_and_each_fleet_has_its_own_answers(made):
         (verdict,) = evaluations(home, catalog.ROW_ACCOUNTS, "rows", day_key("alpha", day))
         assert verdict.passed, (day, verdict.description)
         assert verdict.target_materialization_data is not None, "the page would show the day as never checked"
-    for check in OF_A_FLEET:
-        table = (
-            catalog.DATA_QUALITY_DAILY
-            if check in {"accounting", "coverage", "freshness"}
-            else catalog.BATTERY_DATA_QUALITY_DAILY
-        )
+    for check, table in OF_A_FLEET.items():
         assert len(evaluations(home, table, check, "alpha")) == 1, check
 
 

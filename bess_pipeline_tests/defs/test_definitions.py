@@ -6,7 +6,7 @@ import pytest
 
 import bess_pipeline
 from bess_pipeline.definitions import defs
-from bess_pipeline.defs import assets, jobs
+from bess_pipeline.defs import assets, jobs, lineage
 from bess_pipeline.defs.increments import BEFORE
 from bess_pipeline.tables import catalog
 
@@ -31,7 +31,8 @@ def test_every_table_but_the_notes_is_an_asset_and_what_is_remembered_comes_in_f
     before = {name for name in names if not graph.get(dg.AssetKey(name)).is_materializable}
     assert before == {name + BEFORE for name in names if name.endswith("_memory")}
     names -= before
-    assert names == set(catalog.TABLES) - {table.name for table in catalog.NOTES} | {"warehouse", jobs.UP_TO_DATE}
+    others = {"warehouse", jobs.UP_TO_DATE, "lake_upkeep", "record_upkeep"}
+    assert names == set(catalog.TABLES) - {table.name for table in catalog.NOTES} | others
 
 
 def test_days_depend_on_no_other_day_and_fleets_on_whole_fleets(graph):
@@ -51,6 +52,40 @@ def test_every_asset_tells_its_columns_and_its_meaning(graph):
         columns = node.metadata["dagster/column_schema"].columns
         assert [column.name for column in columns] == list(table.columns)
         assert all(column.description for column in columns)
+
+
+def test_groups_come_in_the_order_in_which_data_flow_and_every_asset_says_its_layer_and_grain(graph):
+    layers = ["landing", "bronze", "silver", "evidence", "gold", "warehouse"]
+    groups = sorted({graph.get(key).group_name for key in graph.get_all_asset_keys()})
+    assert groups == [f"{place}_{layer}" for place, layer in enumerate(layers, start=1)]
+    for table in catalog.TABLES.values():
+        if table not in catalog.NOTES:
+            tags = graph.get(dg.AssetKey(table.name)).tags
+            assert tags["bess/layer"] == table.layer
+            assert set(tags["bess/grain"].split(".")) <= set(table.columns)
+
+
+def test_the_lineage_of_columns_speaks_of_columns_that_are_there_and_of_what_is_read(graph):
+    """What it says was found by changing columns; names can go stale, and then it has to be made again."""
+    told = 0
+    for name, columns in lineage.found().items():
+        table, reads = catalog.TABLES[name], {key.path[-1] for key in graph.get_ancestor_asset_keys(dg.AssetKey(name))}
+        assert set(columns) <= set(table.columns), name
+        for sources in columns.values():
+            assert sources.keys() <= reads | {"batteries"}, name
+            for source, names in sources.items():
+                assert set(names) <= set(catalog.TABLES[source].columns), (name, source)
+                told += len(names)
+        assert graph.get(dg.AssetKey(name)).metadata["dagster/column_lineage"].deps_by_column.keys() == columns.keys()
+    assert told > 1000
+
+
+def test_a_column_says_on_what_it_rests(graph):
+    columns = {
+        column.name: column
+        for column in graph.get(dg.AssetKey("fleet_daily")).metadata["dagster/column_schema"].columns
+    }
+    assert "Rests on battery_daily (charging_energy_wh)." in columns["charging_energy_wh"].description
 
 
 @pytest.mark.parametrize("function", list(asset_functions()))

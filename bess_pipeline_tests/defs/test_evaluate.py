@@ -22,6 +22,8 @@ from bess_pipeline.tables import catalog
 from bess_pipeline_tests.deployments import run
 from bess_pipeline_tests.fleet_tables import plan_without_clocks, simulated_tables
 
+pytestmark = pytest.mark.whole_runs
+
 PLAN = plan_without_clocks(
     Plan("omega", batteries=3, days=4, seed=8, interval_seconds=300, start=date(2026, 3, 1), faults=("cooling",))
 )

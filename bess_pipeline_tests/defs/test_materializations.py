@@ -6,8 +6,8 @@ from datetime import date
 import dagster as dg
 import pytest
 
+from bess_pipeline.defs.instance import AnotherRunError, instance_of
 from bess_pipeline.defs.partitions import day_key
-from bess_pipeline.defs.runs import AnotherRunError, instance_of
 
 
 @pytest.fixture
@@ -16,15 +16,29 @@ def instance(ran):
         yield opened
 
 
-def test_every_partition_tells_its_own_rows_and_shows_a_picture(instance):
+def told(instance, asset, partition):
+    """Metadata of the newest materialization of a partition."""
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[partition])
+    (record,) = instance.fetch_materializations(wanted, limit=1).records
+    return {name: value.value for name, value in record.asset_materialization.metadata.items()}
+
+
+def test_every_day_tells_its_own_rows_and_how_much_came_and_the_newest_shows_a_picture(instance):
     for day in (date(2026, 3, 1), date(2026, 3, 2)):
-        (record,) = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=dg.AssetKey("intervals_5min"), asset_partitions=[day_key("alpha", day)]),
-            limit=1,
-        ).records
-        metadata = record.asset_materialization.metadata
-        assert metadata["dagster/row_count"].value == 288
-        assert metadata["plot"].value.startswith("![Power")
+        metadata = told(instance, "intervals_5min", day_key("alpha", day))
+        assert metadata["dagster/row_count"] == 288
+        assert ("plot" in metadata) == (day == date(2026, 3, 2))
+        came = told(instance, "row_accounts", day_key("alpha", day))
+        assert (came["rows_accepted"], came["rows_quarantined"], came["batteries"]) == (288, 0, 1)
+        assert told(instance, "day_evidence", day_key("alpha", day))["coverage_fraction"] == 1.0
+
+
+def test_a_fleet_table_names_its_worst_batteries_and_shows_a_small_picture(instance):
+    metadata = told(instance, "battery_daily", "alpha")
+    assert "ALPHA-R00" in metadata["worst"]
+    assert metadata["plot"].startswith("![Equivalent full cycles")
+    assert len(metadata["plot"]) < 12_000
+    assert "page" not in metadata
 
 
 def test_columns_that_nobody_reads_are_listed_and_the_sampling_is_said(instance):

@@ -7,8 +7,8 @@ import pytest
 from dagster._core.instance.ref import InstanceRef
 
 from bess_pipeline.defs import records
+from bess_pipeline.defs.instance import instance_of, prepare
 from bess_pipeline.defs.partitions import day_key
-from bess_pipeline.defs.runs import instance_of, prepare
 from bess_pipeline_tests.deployments import run
 
 PLAN_DAYS = (date(2026, 3, 1), date(2026, 3, 2))

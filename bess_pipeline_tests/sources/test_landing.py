@@ -1,5 +1,5 @@
 import os
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -330,3 +330,22 @@ def test_the_order_in_which_files_come_does_not_change_the_rows(zone, tmp_path):
             place.put(path, line(power=ord(path[0])), line(2))
         place.index()
     assert zone.received().rows.equals(other.received().rows)
+
+
+def test_a_day_came_when_its_rows_did_however_often_a_growing_file_brings_them_again(zone):
+    """The file of a month grows by a day a night; then a row of the first day is added, and the fleet file changes."""
+    nights = [datetime(2024, 1, night, 1, tzinfo=UTC) for night in (2, 3, 9, 10)]
+    grown = [line(1)], [line(1), line(2)], [line(1), line(2), line(1, time="01:00:00")]
+    for night, lines in zip(nights, grown, strict=False):
+        zone.put("january.csv", *lines)
+        zone.index(now=night)
+    seen = {row["date"].day: (row["first_seen_at"], row["changed_at"]) for row in zone.days.to_dicts()}
+    assert seen == {1: (nights[0], nights[2]), 2: (nights[1], nights[1])}
+    assert (zone.file("january.csv")["first_seen_at"], zone.file("january.csv")["changed_at"]) == (nights[0], nights[2])
+    before = zone.files, zone.days
+    zone.touch("january.csv")
+    zone.index(now=nights[3])
+    zone.fleet = fleet(timezone="Europe/Berlin")
+    zone.index(now=nights[3])
+    assert zone.days.equals(before[1])
+    assert zone.files.drop("modified_ns", "source_version").equals(before[0].drop("modified_ns", "source_version"))

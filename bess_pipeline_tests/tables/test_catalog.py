@@ -45,6 +45,11 @@ def test_the_order_of_a_table_is_total(table):
     assert keys <= {"fleet_id", *table.sort}
 
 
+def test_a_table_that_no_asset_makes_is_no_reason_to_make_others_again():
+    assert catalog.LANDING_FILES.name in catalog.shape("landing")
+    assert [table.name for table in catalog.NOTES if f"{table.name}(" in catalog.shape(table.layer)] == []
+
+
 def test_gold_rows_say_where_they_come_from():
     for table in catalog.TABLES.values():
         signed = {"run_id", "code_version", "register_version"} <= set(table.columns)

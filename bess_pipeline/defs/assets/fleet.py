@@ -3,7 +3,7 @@
 import dagster as dg
 
 from bess_pipeline.defs import jobs, plan
-from bess_pipeline.defs.house import CODE_VERSION, OWNER
+from bess_pipeline.defs.house import CODE_VERSION, GROUPS, OWNER
 from bess_pipeline.defs.partitions import FLEETS
 from bess_pipeline.defs.resources import Home
 
@@ -12,7 +12,7 @@ from bess_pipeline.defs.resources import Home
     name=jobs.UP_TO_DATE,
     deps=jobs.FLEET_TABLES,
     partitions_def=FLEETS,
-    group_name="gold",
+    group_name=GROUPS["gold"],
     kinds={"deltalake"},
     owners=[OWNER],
     code_version=CODE_VERSION,

@@ -43,7 +43,7 @@ def received(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) ->
     yield dg.Output(rows, RAW)
     yield dg.Output(rows.kept(QUARANTINE), QUARANTINE)
     yield dg.Output(rows.kept(ACCOUNTS), ACCOUNTS)
-    arrivals.record(context.run.run_id)
+    arrivals.record(context.run.run_id, rows.kept(ACCOUNTS))
     yield from checks.of_days(context, home, arrivals.part, rows.kept(ACCOUNTS))
 
 

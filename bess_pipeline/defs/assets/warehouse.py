@@ -2,16 +2,17 @@
 
 import dagster as dg
 
-from bess_pipeline.defs.house import CODE_VERSION, OWNER
+from bess_pipeline.defs.house import CODE_VERSION, GROUPS, OWNER
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.tables import catalog
 
 
 @dg.asset(
     deps=[table.name for table in catalog.PUBLISHED if table not in catalog.NOTES],
-    group_name="warehouse",
+    group_name=GROUPS["warehouse"],
     kinds={"duckdb"},
     owners=[OWNER],
+    tags={"bess/layer": "warehouse"},
     code_version=CODE_VERSION,
 )
 def warehouse(home: dg.ResourceParam[Home]) -> dg.MaterializeResult[None]:

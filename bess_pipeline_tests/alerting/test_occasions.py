@@ -1,0 +1,139 @@
+"""What is worth an alert."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+
+from bess_pipeline.alerting.occasions import (
+    FailedCheck,
+    Pages,
+    StepError,
+    of_check,
+    of_events,
+    of_missing_data,
+    of_run,
+)
+from bess_pipeline.lake.views import EVENT_VERDICTS, answered
+from bess_pipeline.tables.alerts import NO_FLEET
+from bess_pipeline.tables.anomalies import AnomalyEvent, EventFeedback
+from bess_pipeline_tests.alerting.made_alerts import HOUR, NOW
+from bess_pipeline_tests.lake.test_views import DAY, START, happened, said
+
+PAGES = Pages("https://dagster.example", "https://bess.example")
+RANGE = {
+    "bess/fleet": "alpha",
+    "dagster/asset_partition_range_start": "2026-03-01|alpha",
+    "dagster/asset_partition_range_end": "2026-03-30|alpha",
+}
+UNREADABLE = StepError("raw_telemetry", "OSError", "disk is full")
+
+
+def failed(run_id="r1", tags=RANGE, errors=(UNREADABLE,)):
+    return of_run(run_id, "telemetry", tags, errors, ended_at=NOW, pages=PAGES)
+
+
+def test_a_failed_run_tells_the_job_the_days_the_step_and_the_reason():
+    told = failed()
+    assert (told.fleet_id, told.severity, told.subject) == ("alpha", "critical", "run of telemetry failed")
+    assert told.message == "2026-03-01 to 2026-03-30: raw_telemetry: OSError: disk is full"
+    assert told.link == "https://dagster.example/runs/r1"
+
+
+def test_a_run_of_no_fleet_whose_process_died_says_so():
+    told = failed(tags={}, errors=())
+    assert (told.fleet_id, told.message) == (NO_FLEET, "no step failed: its process ended early")
+
+
+def test_the_same_failure_of_another_run_is_another_time_of_the_same():
+    assert failed("r1").about_id == failed("r2").about_id
+    assert failed("r1").alert_id != failed("r2").alert_id
+    assert failed("r1").alert_id == failed("r1").alert_id
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"tags": {**RANGE, "bess/fleet": "beta"}},
+        {"errors": [replace(UNREADABLE, step="clean_telemetry")]},
+        {"errors": [replace(UNREADABLE, error="ContractError")]},
+        {"errors": ()},
+    ],
+)
+def test_another_fleet_step_or_error_is_about_something_else(other):
+    assert failed(**other).about_id != failed().about_id
+
+
+CHECK = FailedCheck("data_quality_daily", "coverage", "alpha", None, False, "little was seen", NOW, "17")
+ROWS = replace(CHECK, asset="row_accounts", check="rows", day=date(2026, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("check", "severity", "subject"),
+    [
+        (CHECK, "warning", "check coverage warns"),
+        (replace(CHECK, is_error=True), "critical", "check coverage failed"),
+        (replace(ROWS, is_error=True), "critical", "check rows of 2026-03-01 failed"),
+    ],
+)
+def test_a_failed_check_matters_more_as_an_error_than_as_a_warning(check, severity, subject):
+    told = of_check(check, pages=PAGES)
+    assert (told.severity, told.subject, told.message) == (severity, subject, "little was seen")
+    assert told.link == f"https://dagster.example/assets/{check.asset}?view=checks&checkDetail={check.check}"
+
+
+def test_a_warning_of_a_single_day_is_left_to_the_checks_of_its_fleet():
+    assert of_check(ROWS, pages=PAGES) is None
+
+
+def test_a_check_that_goes_on_failing_is_one_alert_and_one_that_fails_again_another():
+    later = replace(CHECK, evaluated_at=NOW + 9 * HOUR, summary="still little")
+    first, still, again = (of_check(each, pages=PAGES) for each in (CHECK, later, replace(later, since="18")))
+    assert first.alert_id == still.alert_id != again.alert_id
+    assert first.about_id == again.about_id
+
+
+def test_missing_data_are_one_alert_for_each_newest_day():
+    first, still, again = (
+        of_missing_data("alpha", date(2026, 5, day), 3, now=now, pages=PAGES)
+        for day, now in ((1, NOW), (1, NOW + 50 * HOUR), (2, NOW + 50 * HOUR))
+    )
+    assert first.alert_id == still.alert_id != again.alert_id
+    assert first.message.startswith("Nothing came since 2026-05-01.")
+    assert first.link == "https://bess.example/fleets/alpha"
+
+
+def events(*rows, feedback=()):
+    tables = {
+        "anomaly_events": pl.DataFrame(rows, schema=AnomalyEvent.create_empty().schema),
+        "event_feedback": pl.DataFrame(list(feedback), schema=EventFeedback.create_empty().schema),
+    }
+    return of_events(answered(EVENT_VERDICTS, tables), since=START + 11 * DAY, pages=PAGES)
+
+
+def test_an_event_tells_what_where_and_what_to_do():
+    (told,) = events(happened(component="V_3"))
+    assert (told.fleet_id, told.battery_id, told.severity, told.subject) == ("f", "b", "warning", "cell: low_cell")
+    assert told.message == (
+        "Began 2026-01-11 00:00 UTC, seen by the lane statistics at 2026-01-13 00:00 UTC, in V_3. look"
+        " (bess event show e1)"
+    )
+    assert (told.occurred_at, told.link) == (START + 12 * DAY, "https://bess.example/events/e1")
+
+
+def test_info_dismissed_muted_and_old_events_are_worth_no_alert():
+    muted = happened("e2", detected_at=START + 30 * DAY, started_at=START + 29 * DAY, ended_at=None)
+    dismissal = said("dismissed", mute_until=START + 50 * DAY)
+    assert events(happened(), muted, feedback=[dismissal]) == []
+    assert events(happened(severity="info")) == []
+    assert events(happened(detected_at=START + 11 * DAY - timedelta(microseconds=1))) == []
+
+
+def test_a_dismissed_event_that_became_critical_is_worth_one():
+    (told,) = events(happened(severity="critical"), feedback=[said("dismissed")])
+    assert told.severity == "critical"
+
+
+def test_without_pages_there_is_no_link_to_them():
+    assert Pages("https://dagster.example").event("e1") is None

@@ -1,0 +1,123 @@
+"""Dagster's settings of a deployment: what is written, what stays, and where the records are."""
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.run_request import InstigatorType
+
+from bess_pipeline.config import Settings
+from bess_pipeline.defs.instance import RecordsError, instance_of, last_run, prepare
+
+URL = "postgresql://bess:s3cret@127.0.0.1:1/bess"
+
+OF_AN_OLDER_VERSION = """\
+# Dagster's own settings for this deployment; yours to edit, see the Dagster documentation.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+run_monitoring:
+  enabled: true
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
+
+
+@pytest.fixture
+def file(home):
+    return home.dagster_home / "dagster.yaml"
+
+
+def test_dagster_takes_every_setting_as_it_is_meant(home):
+    prepare(home)
+    with dg.DagsterInstance.from_config(str(home.dagster_home)) as instance:
+        assert not instance.telemetry_enabled
+        assert not instance.nux_enabled
+        assert instance.run_monitoring_enabled
+        assert instance.run_monitoring_start_timeout_seconds == 300
+        assert instance.run_monitoring_cancel_timeout_seconds == 120
+        assert instance.run_monitoring_poll_interval_seconds == 60
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue.max_concurrent_runs == 2
+        assert queue.tag_concurrency_limits == [
+            {"key": "bess/fleet", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+        ]
+        assert (queue.max_user_code_failure_retries, queue.user_code_failure_retry_delay) == (3, 60)
+        for kind in (InstigatorType.SENSOR, InstigatorType.SCHEDULE):
+            days = {status.value: kept for status, kept in instance.get_tick_retention_settings(kind).items()}
+            assert (days["SKIPPED"], days["SUCCESS"], days["FAILURE"]) == (2, 7, 30)
+
+
+def test_as_many_runs_at_once_as_the_environment_says(home, file, monkeypatch):
+    prepare(home)
+    monkeypatch.setenv("BESS_CONCURRENT_RUNS", "5")
+    prepare(Settings())
+    with dg.DagsterInstance.from_config(str(home.dagster_home)) as instance:
+        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 5
+
+
+@pytest.mark.parametrize("line_ends", ["\n", "\r\n"])
+def test_a_file_that_was_edited_is_never_written_again(home, file, monkeypatch, line_ends):
+    prepare(home)
+    edited = file.read_text().replace("max_concurrent_runs: 2", "max_concurrent_runs: 1").replace("\n", line_ends)
+    file.write_bytes(edited.encode())
+    monkeypatch.setenv("BESS_CONCURRENT_RUNS", "5")
+    prepare(Settings())
+    assert file.read_bytes() == edited.encode()
+
+
+def test_a_file_of_an_older_version_is_brought_up_to_date_unless_it_was_edited(home, file):
+    prepare(home)
+    wanted = file.read_text()
+    file.write_text(OF_AN_OLDER_VERSION)
+    prepare(home)
+    assert file.read_text() == wanted
+    own = OF_AN_OLDER_VERSION + "sensors: {use_threads: true}\n"
+    file.write_text(own)
+    prepare(home)
+    assert file.read_text() == own
+
+
+def test_the_password_stays_in_the_environment(home, file, monkeypatch):
+    monkeypatch.setenv("BESS_DAGSTER_STORAGE", URL)
+    settings = Settings()
+    prepare(settings)
+    assert "s3cret" not in file.read_text()
+    assert "s3cret" not in repr(settings)
+
+
+def test_a_variable_that_is_forgotten_begins_no_second_history(home, file, monkeypatch):
+    monkeypatch.setenv("BESS_DAGSTER_STORAGE", URL)
+    prepare(Settings())
+    in_postgres = file.read_text()
+    monkeypatch.delenv("BESS_DAGSTER_STORAGE")
+    with pytest.raises(RecordsError, match="BESS_DAGSTER_STORAGE is not set"):
+        prepare(Settings())
+    assert "BESS_DAGSTER_STORAGE is not set" in last_run(Settings())
+    assert file.read_text() == in_postgres
+    monkeypatch.setenv("BESS_DAGSTER_STORAGE", "sqlite")
+    prepare(Settings())
+    with instance_of(Settings()) as instance:
+        assert instance.get_runs() == []
+
+
+def test_an_edited_file_and_the_environment_have_to_agree(home, file, monkeypatch):
+    prepare(home)
+    own = file.read_text() + "sensors: {use_threads: true}\n"
+    file.write_text(own)
+    monkeypatch.setenv("BESS_DAGSTER_STORAGE", URL)
+    with pytest.raises(RecordsError, match="was edited") as refused:
+        prepare(Settings())
+    file.write_text(own + str(refused.value).split("add to it:\n")[1])
+    prepare(Settings())
+    monkeypatch.setenv("BESS_DAGSTER_STORAGE", "sqlite")
+    with pytest.raises(RecordsError, match="take its `storage` out"):
+        prepare(Settings())
+
+
+@pytest.mark.parametrize("said", ["mysql://bess:s3cret@host/bess", "postgres://bess:s3cret@host/bess", "s3cret"])
+def test_another_kind_of_records_is_refused_without_telling_the_password(home, monkeypatch, said):
+    monkeypatch.setenv("BESS_DAGSTER_STORAGE", said)
+    with pytest.raises(RecordsError, match="has to be `sqlite` or postgresql://") as refused:
+        prepare(Settings())
+    assert "s3cret" not in str(refused.value)

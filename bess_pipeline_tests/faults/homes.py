@@ -129,7 +129,8 @@ class Place:
 def ended(process: subprocess.Popen[str], within: float = 900) -> tuple[int, str]:
     """Wait for a `bess` command; its exit code, and the errors that it told."""
     _, told = process.communicate(timeout=within)
-    return process.returncode, "\n".join(line for line in told.splitlines() if line.startswith("error"))
+    lines = [line for line in told.splitlines() if line.startswith("error")]
+    return process.returncode, "\n".join(lines or told.strip().splitlines()[-1:])
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def scenario(name: str) -> Callable[[Scenario], Scenario]:
 
 def _said(told: str) -> str:
     """The last error of a command, fit for a cell of a table."""
-    lines = [line for line in told.splitlines() if line.startswith("error")]
-    return lines[-1].removeprefix("error").strip().replace("|", "/")[:260] if lines else "no error"
+    lines = told.splitlines()
+    return lines[0].removeprefix("error").strip().replace("|", "/")[:260] if lines else "no error"
 
 
 def _run_until_well(place: Place, attempts: int = 1) -> float:

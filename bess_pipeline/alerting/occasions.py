@@ -213,6 +213,29 @@ def of_missing_data(fleet_id: str, newest: date, late_days: int, *, now: datetim
     )
 
 
+def of_register(file: str, mistakes: Sequence[str], *, now: datetime, pages: Pages) -> Occasion:
+    """A file of the fleet register that cannot be used: nothing starts for its fleet.
+
+    Args:
+        file: Name of the file.
+        mistakes: What is wrong with it, a line each.
+        now: The present.
+        pages: Addresses.
+    """
+    said = one_line("; ".join(mistakes), longest=1000)
+    return Occasion(
+        kind="register_mistake",
+        severity="warning",
+        fleet_id=NO_FLEET,
+        about=(file,),
+        episode=_digest(*mistakes),
+        subject=f"{file} cannot be used",
+        message=f"{said}. Until it is mended nothing starts for this fleet; its data stay.",
+        occurred_at=now,
+        link=pages.dagster,
+    )
+
+
 def of_events(events: pl.DataFrame, *, since: datetime, pages: Pages) -> list[Occasion]:
     """Events that matter now.
 

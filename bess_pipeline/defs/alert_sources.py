@@ -19,6 +19,7 @@ from bess_pipeline.alerting.occasions import (
     of_check,
     of_events,
     of_missing_data,
+    of_register,
     of_run,
     one_line,
 )
@@ -213,6 +214,12 @@ def missing_data(home: Home, *, now: datetime) -> list[Occasion]:
         if late > home.settings.alert_late_days:
             found.append(of_missing_data(fleet_id, day, late, now=now, pages=pages_of(home)))
     return found
+
+
+def register_mistakes(home: Home, *, now: datetime) -> list[Occasion]:
+    """Files of the fleet register that cannot be used."""
+    mistakes = home.register().mistakes
+    return [of_register(file, lines, now=now, pages=pages_of(home)) for file, lines in mistakes.items()]
 
 
 def anomaly_events(home: Home, *, now: datetime) -> list[Occasion]:

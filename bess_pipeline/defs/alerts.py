@@ -16,13 +16,14 @@ from bess_pipeline.alerting import outbox
 from bess_pipeline.alerting.channels import Channel, channels, least_severities
 from bess_pipeline.alerting.messages import told
 from bess_pipeline.alerting.occasions import Occasion
+from bess_pipeline.config import Settings
 from bess_pipeline.defs import alert_sources
 from bess_pipeline.defs.alert_sources import Seen
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.tables import catalog
 
-_EVERY_SECONDS = 30
+_EVERY_SECONDS = Settings().look_every_seconds
 #: No message is begun later than this in a tick, which Dagster gives up on after 60 s [s].
 _LONGEST_SECONDS = 30.0
 
@@ -97,8 +98,9 @@ def look(
     runs = attempts.at(partial(alert_sources.failed_runs, home, instance, seen, now=now))
     answers = attempts.at(partial(alert_sources.failed_checks, home, instance, checks, seen, now=now))
     late = attempts.at(partial(alert_sources.missing_data, home, now=now)) or []
+    mistaken = attempts.at(partial(alert_sources.register_mistakes, home, now=now)) or []
     of_records = [occasion for found in (runs, answers) if found for occasion in found.occasions]
-    new = put_down(home, [*events, *of_records, *late], now=now)
+    new = put_down(home, [*events, *of_records, *late, *mistaken], now=now)
     attempts.settle("some sources of alerts cannot be read")
     runs_until = runs.seen.runs_until if runs else seen.runs_until
     return Looked(new, Seen(runs_until, answers.seen.checks_until if answers else seen.checks_until))

@@ -21,7 +21,7 @@ OWNER = "team:bess-analytics"
 #: Groups of assets, in the order in which data flow: Dagster lists them by name.
 GROUPS = {
     layer: f"{place}_{layer}"
-    for place, layer in enumerate(("landing", "bronze", "silver", "evidence", "gold", "warehouse"), start=1)
+    for place, layer in enumerate(("landing", "bronze", "silver", "evidence", "gold", "warehouse", "upkeep"), start=1)
 }
 #: Layers that Dagster has a badge for.
 _MEDALS = {"bronze", "silver", "gold"}

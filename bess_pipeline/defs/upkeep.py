@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from bess_pipeline.defs import old_records
-from bess_pipeline.defs.house import OWNER
+from bess_pipeline.defs.house import GROUPS, OWNER
 from bess_pipeline.defs.instance import instance_of
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.defs.runs import Launcher
@@ -15,7 +15,7 @@ from bess_pipeline.lake import upkeep
 from bess_pipeline.lake.upkeep import Room, Tidied
 from bess_pipeline.tables import catalog
 
-_GROUP = "upkeep"
+_GROUP = GROUPS["upkeep"]
 _TOLD = ("files", "files on disk", "bytes on disk", "files of the log", "bytes of the log")
 
 

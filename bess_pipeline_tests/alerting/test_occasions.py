@@ -13,6 +13,7 @@ from bess_pipeline.alerting.occasions import (
     of_check,
     of_events,
     of_missing_data,
+    of_register,
     of_run,
 )
 from bess_pipeline.lake.views import EVENT_VERDICTS, answered
@@ -92,6 +93,15 @@ def test_a_check_that_goes_on_failing_is_one_alert_and_one_that_fails_again_anot
     first, still, again = (of_check(each, pages=PAGES) for each in (CHECK, later, replace(later, since="18")))
     assert first.alert_id == still.alert_id != again.alert_id
     assert first.about_id == again.about_id
+
+
+def test_a_fleet_file_that_is_wrong_is_one_alert_until_it_is_wrong_otherwise():
+    first, same, other = (
+        of_register("alpha.yaml", [f"alpha.yaml: {what}"], now=NOW, pages=PAGES)
+        for what in ("battery is missing", "battery is missing", "source is missing")
+    )
+    assert first.alert_id == same.alert_id != other.alert_id
+    assert "battery is missing" in first.message
 
 
 def test_missing_data_are_one_alert_for_each_newest_day():

@@ -55,7 +55,7 @@ def test_every_asset_tells_its_columns_and_its_meaning(graph):
 
 
 def test_groups_come_in_the_order_in_which_data_flow_and_every_asset_says_its_layer_and_grain(graph):
-    layers = ["landing", "bronze", "silver", "evidence", "gold", "warehouse"]
+    layers = ["landing", "bronze", "silver", "evidence", "gold", "warehouse", "upkeep"]
     groups = sorted({graph.get(key).group_name for key in graph.get_all_asset_keys()})
     assert groups == [f"{place}_{layer}" for place, layer in enumerate(layers, start=1)]
     for table in catalog.TABLES.values():

@@ -12,8 +12,9 @@ from datetime import date
 from pathlib import Path
 
 from bess_pipeline.defs import jobs, plan
+from bess_pipeline.defs.instance import instance_of
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.defs.runs import Launcher, instance_of
+from bess_pipeline.defs.runs import Launcher
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 
 RANGES = (5, 30)

@@ -97,7 +97,7 @@ def test_secrets_of_the_environment_are_known(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "aws-secret")
     monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sas-token")
     monkeypatch.setenv("BESS_DAGSTER_STORAGE", "postgresql://bess:p%40ss-word@db/dagster")
-    monkeypatch.setenv("BESS_ALERT_WEBHOOKS", "chat=https://chat.example/abc, ops=https://ops.example/def")
+    monkeypatch.setenv("BESS_ALERT_WEBHOOKS", "chat:json=https://chat.example/abc ops:json=https://ops.example/def")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "public-name")
     monkeypatch.setenv("BESS_LOG_LEVEL", "ERROR")
     known = set(Settings().secrets)

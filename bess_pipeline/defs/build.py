@@ -20,7 +20,7 @@ def code_location() -> dg.Definitions:
             *upkeep.ASSETS,
             *remembered(*(table for name, table in catalog.TABLES.items() if name.endswith("_memory"))),
         ],
-        asset_checks=[checks.data_quality, checks.of_models],
+        asset_checks=[checks.of_accounts, checks.data_quality, checks.of_models],
         jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH, jobs.CHECKS, upkeep.UPKEEP],
         schedules=[automation.nightly, automation.daily_checks, upkeep.WEEKLY],
         sensors=[automation.up_to_date, alerts.alerts_raised, alerts.alerts_sent],

@@ -91,15 +91,13 @@ _JUDGED = (
 
 @dg.multi_asset_check(
     name="data_quality_checks",
-    specs=[ACCOUNTING, COVERAGE, FRESHNESS, LATENESS, UNITS, CURRENT_SIGN, VOLTAGE_AND_CELLS, REPORTED_CHARGE],
+    specs=[COVERAGE, FRESHNESS, LATENESS, UNITS, CURRENT_SIGN, VOLTAGE_AND_CELLS, REPORTED_CHARGE],
 )
 def data_quality(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.AssetCheckResult]:
     """Judge a fleet by its quality tables."""
     fleet_id = context.partition_key
     days, arrivals, batteries, repairs = (home.lake.read(table, Slice(fleet_id)) for table in _JUDGED)
     today = home.today
-    waiting = [day for window in stale_windows(home, fleet_id) for day in window]
-    yield _result(ACCOUNTING, verdicts.accounting(days, waiting))
     yield _result(COVERAGE, verdicts.coverage(days, batteries, today=today))
     yield _result(FRESHNESS, verdicts.freshness(days, batteries, today=today))
     yield _result(LATENESS, verdicts.lateness(arrivals, today=today))
@@ -107,6 +105,15 @@ def data_quality(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[
     yield _result(CURRENT_SIGN, verdicts.current_sign(repairs))
     yield _result(VOLTAGE_AND_CELLS, verdicts.voltage_and_cells(batteries, today=today))
     yield _result(REPORTED_CHARGE, verdicts.reported_charge(batteries, today=today))
+
+
+@dg.multi_asset_check(name="account_checks", specs=[ACCOUNTING])
+def of_accounts(context: dg.AssetCheckExecutionContext, home: dg.ResourceParam[Home]) -> Iterator[dg.AssetCheckResult]:
+    """Hold the rows of a fleet that were received against what became of them, in a step that stops others."""
+    fleet_id = context.partition_key
+    waiting = [day for window in stale_windows(home, fleet_id) for day in window]
+    days = home.lake.read(catalog.DATA_QUALITY_DAILY, Slice(fleet_id))
+    yield _result(ACCOUNTING, verdicts.accounting(days, waiting))
 
 
 @dg.multi_asset_check(name="model_checks", specs=[INPUTS_OF_MODELS])

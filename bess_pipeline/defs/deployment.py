@@ -1,7 +1,7 @@
 """What a deployment starts from, before anything works on it."""
 
 from bess_pipeline.config import Settings
-from bess_pipeline.defs.instance import prepare
+from bess_pipeline.defs.instance import ready
 from bess_pipeline.defs.resources import Home
 
 
@@ -16,6 +16,6 @@ def prepared(settings: Settings) -> str:
     """
     for folder in (settings.fleets, settings.landing, settings.warehouse.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    prepare(settings)
+    ready(settings)
     Home().lake.create()
     return f"{settings.root}, lake {settings.lake}"

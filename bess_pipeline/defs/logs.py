@@ -41,8 +41,8 @@ def configure(settings: Settings) -> None:
         for other in list(logging.getLogger(name).handlers):
             logging.getLogger(name).removeHandler(other)
     # Dagster has no setting for them.
-    _loggers.create_console_logger = console  # type: ignore[attr-defined]
-    instigation_logger.create_console_logger = console  # type: ignore[attr-defined]
+    for module in (_loggers, instigation_logger):
+        setattr(module, "create_console_logger", console)  # noqa: B010 - the name is not one that they export
 
 
 def console(name: str, level: str | int) -> logging.Logger:

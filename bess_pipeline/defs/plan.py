@@ -7,6 +7,7 @@ and the daemon ask the same questions, and an answer that was lost is given agai
 from dataclasses import dataclass, field, replace
 from datetime import date
 
+from bess_pipeline import logs
 from bess_pipeline.defs import jobs
 from bess_pipeline.defs.house import CODE_VERSION
 from bess_pipeline.defs.increments import WHOLE
@@ -16,6 +17,8 @@ from bess_pipeline.lake.ledger import WHOLE_FLEET, fingerprint, stale_days
 from bess_pipeline.sources import folder
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window, contiguous
+
+_LOG = logs.logger(__name__)
 
 #: The last step of a day, and the step under which a whole fleet is recorded.
 LAST_OF_DAY = catalog.DAY_EVIDENCE.name
@@ -153,6 +156,7 @@ def is_fleet_stale(home: Home, fleet_id: str) -> bool:
 def record_fleet(home: Home, fleet_id: str, signature: str, *, run_id: str) -> None:
     """Note that a fleet's tables have been made from the inputs with this fingerprint."""
     home.ledger.record(fleet_id, MADE, {WHOLE_FLEET: signature}, run_id=run_id)
+    _LOG.info("tables of fleet %s are made", fleet_id, extra={"fleet": fleet_id})
 
 
 def range_tags(fleet_id: str, window: Window) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from bess_pipeline.config import Settings
+from bess_pipeline.config import Settings, settings_now
 from bess_pipeline.lake.ledger import Ledger, day_signatures
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
@@ -29,7 +29,7 @@ class Home:
     @property
     def settings(self) -> Settings:
         """Where the deployment lives and how it behaves."""
-        return Settings()
+        return settings_now()
 
     @property
     def lake(self) -> Lake:

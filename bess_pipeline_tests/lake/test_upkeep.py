@@ -129,17 +129,14 @@ class Disturbed(Lake):
     def __init__(self, uri, happens):
         super().__init__(uri)
         self._happens = [happens]
-        self._writes = False
 
-    def _replaced(self, table, batches, part):
-        self._writes = True
-        return super()._replaced(table, batches, part)
+    def _committed(self, table, write):
+        def disturbed(delta, commit):
+            if self._happens:
+                self._happens.pop()(Lake(self.uri))
+            write(delta, commit)
 
-    def delta(self, table):
-        seen = super().delta(table)
-        if self._writes and self._happens:
-            self._happens.pop()(Lake(self.uri))
-        return seen
+        super()._committed(table, disturbed)
 
 
 LAST = Slice("alpha")

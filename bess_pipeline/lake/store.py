@@ -38,6 +38,7 @@ from bess_pipeline.lake.contracts import (
     stored_schema,
     unprefixed,
 )
+from bess_pipeline.lake.durable import force
 from bess_pipeline.lake.failures import DamagedError
 from bess_pipeline.lake.slices import Part, Slice
 from bess_pipeline.lake.streaming import MOST_COMMITS, PARQUET, UnmadeError, streamed
@@ -379,6 +380,8 @@ class Lake:
                     raise
 
         self._patience.run(f"writing {table.name}", attempt)
+        if "://" not in self.uri:
+            force(Path(self.address(table)), range(before + 1, self.version(table) + 1), mark)
 
     def replace_changed(self, table: Table, frame: pl.DataFrame, part: Part) -> Written:
         """Bring a slice to the rows given, writing only the days in which a row differs.

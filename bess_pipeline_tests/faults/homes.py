@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 
-from bess_pipeline.defs import attempts, plan, runs
+from bess_pipeline.defs import attempts, plan
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
@@ -93,7 +94,7 @@ class Place:
                 works += [plan.indexing(home, fleet_id), *plan.making_days(home, fleet_id)]
                 works += [plan.making_fleet(home, fleet_id)]
             works.append(plan.publishing(home))
-            with runs.dg.DagsterInstance.from_config(str(home.settings.dagster_home)) as instance:
+            with dg.DagsterInstance.from_config(str(home.settings.dagster_home)) as instance:
                 at_work = sorted(attempts.unfinished(instance))
         return [work.what for work in works if work is not None] + [f"at work: {job}" for job in at_work]
 
@@ -129,7 +130,8 @@ class Place:
 def ended(process: subprocess.Popen[str], within: float = 900) -> tuple[int, str]:
     """Wait for a `bess` command; its exit code, and the errors that it told."""
     _, told = process.communicate(timeout=within)
-    return process.returncode, "\n".join(line for line in told.splitlines() if line.startswith("error"))
+    lines = [line for line in told.splitlines() if line.startswith("error")]
+    return process.returncode, "\n".join(lines or told.strip().splitlines()[-1:])
 
 
 @dataclass(frozen=True)

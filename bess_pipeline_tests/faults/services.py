@@ -15,7 +15,8 @@ from pathlib import Path
 from urllib.error import URLError
 
 from bess_pipeline.config import Settings
-from bess_pipeline.defs.runs import MODULE, prepare
+from bess_pipeline.defs.instance import prepare
+from bess_pipeline.defs.runs import MODULE
 from bess_pipeline_tests.faults.homes import NotRecoveredError, Place
 from bess_pipeline_tests.faults.storage import free_port
 

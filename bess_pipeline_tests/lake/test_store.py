@@ -1,10 +1,12 @@
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import deltalake
 import polars as pl
 import pytest
 
 from bess_pipeline.lake.contracts import ContractError, stored_schema
+from bess_pipeline.lake.durable import force
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
@@ -184,3 +186,18 @@ class TestALakeOfAnEarlierVersion:
         before = lake.version(catalog.CYCLES)
         lake.create()
         assert lake.version(catalog.CYCLES) == before
+
+
+def test_a_write_is_on_the_disk_before_the_next_begins(lake, monkeypatch):
+    forced = []
+
+    def remember(*known):
+        forced.append(force(*known))
+
+    monkeypatch.setattr("bess_pipeline.lake.store.force", remember)
+    lake.replace(catalog.QUARANTINE, quarantine(rejected(date(2026, 1, 1), 1)), Slice("alpha"))
+    address = Path(lake.address(catalog.QUARANTINE))
+    (paths,) = forced
+    day = address / "fleet_id=alpha" / "date=2026-01-01"
+    assert [*day.glob("*.parquet"), address / "_delta_log" / f"{1:020}.json"] == paths[:2]
+    assert {day, address, address / "_delta_log"} == set(paths[2:])

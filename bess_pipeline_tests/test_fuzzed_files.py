@@ -158,7 +158,7 @@ def of_honest_files():
     for table in (catalog.LANDING_DAYS, catalog.RAW_TELEMETRY, catalog.CLEAN_TELEMETRY, catalog.INTERVALS_5MIN):
         rows = Home().lake.read(table)
         ours = rows.filter(pl.col("battery_id").str.starts_with("honest"))
-        made[table.name] = ours.drop("run_id", "first_seen", strict=False)
+        made[table.name] = ours.drop("run_id", "first_seen", "first_seen_at", "changed_at", strict=False)
     return made
 
 

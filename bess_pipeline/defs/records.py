@@ -26,6 +26,7 @@ from dagster._serdes import ConfigurableClassData
 #: Dagster's storages, and what stands in for them: module and class, loaded where it is needed.
 _KEPT_OPEN = {
     DagsterSqliteStorage.__name__: (__name__, "OpenRecords"),
+    "OpenRecords": (__name__, "OpenRecords"),
     "DagsterPostgresStorage": ("bess_pipeline.defs.postgres_records", "PostgresRecords"),
 }
 

@@ -1,5 +1,7 @@
 """Dagster's settings of a deployment: what is written, what stays, and where the records are."""
 
+import shutil
+
 import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
@@ -108,10 +110,25 @@ def test_an_edited_file_and_the_environment_have_to_agree(home, file, monkeypatc
     monkeypatch.setenv("BESS_DAGSTER_STORAGE", URL)
     with pytest.raises(RecordsError, match="was edited") as refused:
         prepare(Settings())
-    file.write_text(own + str(refused.value).split("add to it:\n")[1])
+    own = own[: own.index("# Records in SQLite")] + str(refused.value).split("`storage`:\n")[1]
+    file.write_text(own)
     prepare(Settings())
     monkeypatch.setenv("BESS_DAGSTER_STORAGE", "sqlite")
     with pytest.raises(RecordsError, match="take its `storage` out"):
+        prepare(Settings())
+
+
+def test_a_deployment_that_has_moved_does_not_go_on_with_the_records_of_another_folder(
+    home, file, tmp_path, monkeypatch
+):
+    prepare(home)
+    moved = tmp_path / "moved"
+    shutil.copytree(home.root, moved)
+    monkeypatch.setenv("BESS_HOME", str(moved))
+    prepare(Settings())
+    assert str(moved) in (moved / "dagster_home" / "dagster.yaml").read_text()
+    (moved / "dagster_home" / "dagster.yaml").write_text(file.read_text() + "sensors: {use_threads: true}\n")
+    with pytest.raises(RecordsError, match="has moved since: set its `base_dir`"):
         prepare(Settings())
 
 

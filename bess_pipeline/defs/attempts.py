@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from bess_pipeline.defs.liveness import WORKING, is_held
 from bess_pipeline.defs.plan import FLEET_TAG, WORK_TAG
 
 UNFINISHED = [
@@ -15,6 +16,8 @@ UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
+#: A daemon that was not heard of for so long is taken for gone [s].
+DAEMON_SILENT_SECONDS = 120.0
 #: Wait after the first failure [s]; it doubles with each further one, up to the longest.
 FIRST_WAIT_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 6 * 3600.0
@@ -93,6 +96,20 @@ def of(instance: dg.DagsterInstance, key: str) -> Attempts:
         records[0].update_timestamp.timestamp() if ended is None else ended,
         len(records) if len(records) < _MOST else instance.get_runs_count(wanted),
     )
+
+
+def at_work(instance: dg.DagsterInstance, fleet_id: str, *, now: float) -> set[str]:
+    """Names of the jobs of a fleet on which somebody works, or which a daemon that lives is going to start.
+
+    Args:
+        instance: Dagster's records.
+        fleet_id: The fleet.
+        now: The current time [s since 1970].
+    """
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED, tags={FLEET_TAG: fleet_id}))
+    beats = instance.get_daemon_heartbeats().values()
+    is_served = any(0 <= now - beat.timestamp < DAEMON_SILENT_SECONDS for beat in beats)
+    return {run.job_name for run in runs if is_held(run.run_id) or (is_served and run.status not in WORKING)}
 
 
 def unfinished(instance: dg.DagsterInstance, fleet_id: str | None = None) -> set[str]:

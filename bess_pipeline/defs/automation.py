@@ -62,6 +62,8 @@ def daily_checks(context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[H
     """Six o'clock UTC: judge every fleet as of today, also those of which nothing came."""
     morning = context.scheduled_execution_time.date()
     for fleet_id in _joined(context.instance, home):
+        if not home.ledger.signatures(fleet_id, plan.MADE):
+            continue
         yield dg.RunRequest(run_key=f"{fleet_id}/{morning}", partition_key=fleet_id, tags={FLEET_TAG: fleet_id})
 
 

@@ -15,7 +15,8 @@ from bess_pipeline.config import Settings
 
 #: A look at a lock takes a moment: a run waits so long for it at most [s].
 _LOOK_SECONDS = 30
-_WORKING = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+#: How a run stands that a process works on.
+WORKING = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _DIED = "The process that worked on this run died. What it was to do is done again."
 
 
@@ -53,7 +54,8 @@ def living_executor(_: dg.InitExecutorContext) -> LivingExecutor:
     return LivingExecutor(retries=RetryMode.ENABLED)
 
 
-def _is_held(run_id: str) -> bool:
+def is_held(run_id: str) -> bool:
+    """Whether a process of this machine works on a run."""
     _folder().mkdir(parents=True, exist_ok=True)
     lock = _lock(run_id)
     try:
@@ -78,8 +80,8 @@ def bury(instance: dg.DagsterInstance, suspected: Collection[str]) -> list[str]:
         Run ids that nobody holds and that are not marked yet.
     """
     found = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=_WORKING)):
-        if _is_held(run.run_id):
+    for run in instance.get_runs(dg.RunsFilter(statuses=WORKING)):
+        if is_held(run.run_id):
             continue
         if run.run_id in suspected:
             instance.report_run_failed(run, message=_DIED)

@@ -1,6 +1,7 @@
 """Runs launched from the command line: real Dagster runs, in this process, that the UI shows and can repeat."""
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,8 +61,8 @@ class Launcher:
         self._instance.add_dynamic_partitions(str(FLEETS.name), [fleet_id])
 
     def at_work(self, fleet_id: str) -> str:
-        """The jobs of a fleet that others have started and that have not ended, or nothing."""
-        return ", ".join(sorted(attempts.unfinished(self._instance, fleet_id)))
+        """The jobs of a fleet on which others are at work, or nothing."""
+        return ", ".join(sorted(attempts.at_work(self._instance, fleet_id, now=time.time())))
 
     def run(self, job: str, tags: dict[str, str]) -> RunResult:
         """Run one job to its end.

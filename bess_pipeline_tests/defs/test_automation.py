@@ -8,9 +8,10 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 import pytest
+from dagster._daemon.types import DaemonHeartbeat
 
 from bess_pipeline.definitions import defs
-from bess_pipeline.defs import automation, jobs, liveness, plan
+from bess_pipeline.defs import attempts, automation, jobs, liveness, plan
 from bess_pipeline.defs.automation import Memory
 from bess_pipeline.defs.instance import instance_of
 from bess_pipeline.defs.partitions import FLEETS
@@ -18,6 +19,7 @@ from bess_pipeline.defs.plan import FLEET_TAG, WORK_TAG
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.defs.runs import Launcher
 from bess_pipeline_tests.defs.conftest import PLAN
+from bess_pipeline_tests.deployments import run
 
 
 @pytest.fixture
@@ -157,6 +159,23 @@ def test_a_run_that_is_held_is_never_marked(fleet, instance):
     with liveness._alive(living.run_id):
         assert liveness.bury(instance, [living.run_id]) == []
     assert instance.get_run_by_id(living.run_id).status == dg.DagsterRunStatus.STARTED
+
+
+def test_bess_run_leaves_a_fleet_to_the_daemon_that_is_at_work_on_it_but_not_to_one_that_is_dead(fleet):
+    with instance_of(fleet) as instance:
+        (request,) = look(instance).run_requests
+        living = started(instance, request)
+    with liveness._alive(living.run_id):
+        outcome = run()
+    assert outcome.remarks == ["alpha: left to the daemon, which is at work on it: landing"]
+    assert outcome.days == {}
+    with instance_of(fleet) as instance:
+        assert attempts.at_work(instance, "alpha", now=time.time()) == set()
+        queued = started(instance, request, dg.DagsterRunStatus.NOT_STARTED)
+        assert attempts.at_work(instance, "alpha", now=time.time()) == set()
+        beat = DaemonHeartbeat(time.time(), "QUEUED_RUN_COORDINATOR", "1", None)
+        instance.add_daemon_heartbeat(beat)
+        assert attempts.at_work(instance, "alpha", now=time.time()) == {queued.job_name}
 
 
 def test_every_night_each_fleet_is_looked_at_once(ran, instance):

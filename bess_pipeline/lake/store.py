@@ -14,7 +14,7 @@ from typing import Literal
 import deltalake
 import polars as pl
 import pyarrow as pa
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from bess_pipeline.lake import commits
 from bess_pipeline.lake.changes import (
@@ -163,8 +163,13 @@ class Lake:
         """The Delta table, as of now."""
         known = self._open.get(table.name)
         if known is not None:
-            self._patience.run(f"opening {table.name}", known.update_incremental)
-            return known
+            try:
+                self._patience.run(f"opening {table.name}", known.update_incremental)
+            except DeltaError as error:
+                _log.info("%s is opened anew, as after a backup was put back: %s", table.name, said(error))
+                self._open.pop(table.name, None)
+            else:
+                return known
         found = self._patience.run(f"opening {table.name}", lambda: self._found(table))
         if found is None:
             self.create()

@@ -19,7 +19,7 @@ _HEAD = "| fault | what happened | what a person has to do | recovered after | t
 
 def row(bench: Bench, name: str) -> str:
     """Inject one fault; what became of it, as a row of a table."""
-    place = bench.place("disturbed")
+    place = bench.place(f"disturbed-{list(SCENARIOS).index(name)}")
     try:
         told = SCENARIOS[name](bench, place)
         if "BESS_LAKE_URI" not in place.more:

@@ -20,7 +20,10 @@ def away_lake(place: Place) -> Iterator[Storage]:
             if file.is_file():
                 key = urllib.parse.quote(f"lake/{file.relative_to(folder).as_posix()}")
                 asked = urllib.request.Request(  # noqa: S310 - loopback
-                    f"{storage.endpoint}/{BUCKET}/{key}", data=file.read_bytes(), method="PUT"
+                    f"{storage.endpoint}/{BUCKET}/{key}",
+                    data=file.read_bytes(),
+                    method="PUT",
+                    headers={"Content-Type": "application/octet-stream"},
                 )
                 urllib.request.urlopen(asked, timeout=30).close()  # noqa: S310
         place.more.update(storage.environment, BESS_LAKE_URI=f"s3://{BUCKET}/lake")

@@ -139,14 +139,11 @@ def two_writers(bench: Bench, place: Place) -> Told:
 @contextmanager
 def _small_disk(folder: Path, spare: int) -> Iterator[None]:
     """A disk of its own under a folder, with so much room left [B]."""
-    used = int(subprocess.run(["du", "-sb", folder], capture_output=True, text=True, check=True).stdout.split()[0])
     aside = folder.with_name(f"{folder.name}.aside")
     folder.rename(aside)
     folder.mkdir()
-    blocks = sum(1 + file.stat().st_size // 4096 for file in aside.rglob("*"))
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={max(used, 4096 * blocks) + spare}", "tmpfs", folder], check=True
-    )
+    pages = sum(-(-file.stat().st_size // 4096) for file in aside.rglob("*") if file.is_file())
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={4096 * pages + spare}", "tmpfs", folder], check=True)
     try:
         subprocess.run(["cp", "-a", f"{aside}/.", folder], check=True)
         yield

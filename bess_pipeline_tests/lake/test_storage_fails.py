@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import threading
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -139,6 +140,15 @@ def test_a_damaged_file_of_a_fleet_is_written_over_when_its_table_is_made_again(
     assert Ledger(lake).signatures("alpha", "fleet") == {}
     lake.replace_changed(catalog.OCV_CURVES, points, Slice("alpha"))
     assert lake.read(catalog.OCV_CURVES).equals(points)
+
+
+def test_a_table_that_was_put_back_from_a_backup_is_opened_anew(lake, tmp_path):
+    lake.replace(catalog.QUARANTINE, rejected(1), PART)
+    shutil.copytree(lake.address(catalog.QUARANTINE), tmp_path / "backup")
+    lake.replace(catalog.QUARANTINE, rejected(2), PART)
+    shutil.rmtree(lake.address(catalog.QUARANTINE))
+    shutil.copytree(tmp_path / "backup", lake.address(catalog.QUARANTINE))
+    assert lake.read(catalog.QUARANTINE)["row_number"].to_list() == [1]
 
 
 def test_what_cannot_be_made_again_is_not_thrown_away(lake):

@@ -43,7 +43,7 @@ nux:
 # A run that does not begin, or does not end when told to, is marked as failed and does not hold its place for ever.
 run_monitoring:
   enabled: true
-  start_timeout_seconds: 300
+  start_timeout_seconds: 120
   cancel_timeout_seconds: 120
   poll_interval_seconds: 60
 

@@ -37,7 +37,7 @@ def test_dagster_takes_every_setting_as_it_is_meant(home):
         assert not instance.telemetry_enabled
         assert not instance.nux_enabled
         assert instance.run_monitoring_enabled
-        assert instance.run_monitoring_start_timeout_seconds == 300
+        assert instance.run_monitoring_start_timeout_seconds == 120
         assert instance.run_monitoring_cancel_timeout_seconds == 120
         assert instance.run_monitoring_poll_interval_seconds == 60
         queue = instance.get_concurrency_config().run_queue_config

@@ -127,6 +127,7 @@ class _Look:
     memory: Memory
     log: logging.Logger
     now: float
+    #: Fleets of which something is at work, or soon tried again: what ends during the look may make more of them due.
     awaited: set[str] = field(default_factory=set)
 
     def requests(self) -> Iterator[dg.RunRequest]:
@@ -185,6 +186,7 @@ class _Look:
             else:
                 self.memory.unsettled[fleet_id] = since
         if at_work:
+            self.awaited.add(fleet_id)
             return
         days = plan.making_days(self.home, fleet_id)
         is_backfill = sum(len(work.days or ()) for work in days) > self.home.settings.days_per_run

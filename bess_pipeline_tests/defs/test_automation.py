@@ -102,6 +102,19 @@ def test_work_is_not_requested_while_it_is_at_work_and_waits_after_it_failed(fle
     assert again.run_key != request.run_key
 
 
+def test_a_fleet_of_which_something_was_at_work_at_the_look_holds_back_the_warehouse_though_it_has_ended(ran, instance):
+    """The run ends between the look at the fleet and that at the warehouse: what follows from it comes first."""
+    ran.warehouse.unlink()
+    run = instance.add_run(dg.DagsterRun(job_name="telemetry", run_id=str(uuid.uuid4()), tags={FLEET_TAG: "alpha"}))
+    seen = automation._Look(Home(), instance, Memory(), _log(), time.time() + 31)
+    assert seen._due("alpha") == []
+    instance.report_run_failed(run)
+    assert seen.awaited == {"alpha"}
+    assert list(seen.requests()) == []
+    (publication,) = automation._Look(Home(), instance, Memory(), _log(), time.time() + 31).requests()
+    assert publication.job_name == jobs.PUBLISH.name
+
+
 def test_a_file_that_is_still_written_to_is_left_alone_but_not_for_ever(fleet, instance):
     (path, *_) = sorted((fleet.landing / "alpha").iterdir())
     os.utime(path)

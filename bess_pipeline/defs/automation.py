@@ -135,6 +135,8 @@ class _Look:
         for name, lines in self.home.register().mistakes.items():
             self.log.error("%s: %s", name, "; ".join(lines))
         fleets = _joined(self.instance, self.home)
+        for gone in self.memory.unsettled.keys() - set(fleets):
+            del self.memory.unsettled[gone]
         requested = 0
         is_whole = True
         failed: list[Exception] = []
@@ -175,9 +177,13 @@ class _Look:
     def _waves(self, fleet_id: str) -> Iterator[tuple[list[Work], str]]:
         """Index, days, fleet tables: what is due of each, with its priority, as long as the fleet is at rest."""
         at_work = attempts.unfinished(self.instance, fleet_id)
+        since = self.memory.unsettled.pop(fleet_id, self.now)
         index = plan.indexing(self.home, fleet_id)
-        if index is not None and jobs.LANDING.name not in at_work and self._is_settled(index):
-            yield [index], INDEX
+        if index is not None and jobs.LANDING.name not in at_work:
+            if self._is_settled(index, since):
+                yield [index], INDEX
+            else:
+                self.memory.unsettled[fleet_id] = since
         if at_work:
             return
         days = plan.making_days(self.home, fleet_id)
@@ -187,14 +193,10 @@ class _Look:
         if made is not None:
             yield [made], FLEET
 
-    def _is_settled(self, index: Work) -> bool:
-        """Whether no changed file of a fleet was written to a moment ago, or has been for long."""
-        fleet_id = str(index.fleet_id)
-        if self.now - index.written_at >= self.home.settings.settle_seconds:
-            self.memory.unsettled.pop(fleet_id, None)
-            return True
-        since = self.memory.unsettled.setdefault(fleet_id, self.now)
-        return not 0 <= self.now - since < _LONGEST_WAIT_SECONDS
+    def _is_settled(self, index: Work, since: float) -> bool:
+        """Whether no changed file of a fleet was written to a moment ago, or one has been for long."""
+        is_at_rest = self.now - index.written_at >= self.home.settings.settle_seconds
+        return is_at_rest or not 0 <= self.now - since < _LONGEST_WAIT_SECONDS
 
     def _publication(self, at_work: set[str], *, is_at_rest: bool) -> list[dg.RunRequest]:
         """The warehouse, once per wave of changes: when all fleets are at rest, or have not been for long."""

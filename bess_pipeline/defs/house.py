@@ -112,7 +112,7 @@ def remembered(*tables: Table) -> list[dg.AssetSpec]:
 
 
 def partitioning(table: Table) -> dict[str, Any]:
-    """How the asset of a table is cut into partitions."""
+    """How the asset of a table is cut into partitions; runs that write tables of days can be limited by table."""
     if table.per == "fleet_day":
-        return {"partitions_def": FLEET_DAYS, "backfill_policy": RANGES}
+        return {"partitions_def": FLEET_DAYS, "backfill_policy": RANGES, "pool": table.name}
     return {"partitions_def": FLEETS}

@@ -56,6 +56,9 @@ concurrency:
         value:
           applyLimitPerUniqueValue: true
         limit: 1
+  # Of one table: `dagster instance concurrency set raw_telemetry 1`, or in the UI.
+  pools:
+    granularity: run
 
 # A run that is due while the code location restarts is tried again.
 run_queue:

@@ -112,6 +112,19 @@ def test_a_file_that_is_still_written_to_is_left_alone_but_not_for_ever(fleet, i
     os.utime(path, (now + 600, now + 600))
     (index,) = automation._Look(Home(), instance, memory, _log(), now + 601).requests()
     assert index.job_name == jobs.LANDING.name
+    assert memory.unsettled == {}
+
+
+def test_files_that_are_taken_away_while_they_are_written_hold_nothing_up(ran, instance):
+    new = ran.landing / "alpha" / "new.parquet"
+    new.write_bytes(b"half of a file")
+    ran.warehouse.unlink()
+    memory = Memory(unsettled={"gone": 1.0})
+    assert list(automation._Look(Home(), instance, memory, _log(), time.time()).requests()) == []
+    assert memory.unsettled.keys() == {"alpha"}
+    new.unlink()
+    (publication,) = automation._Look(Home(), instance, memory, _log(), time.time() + 31).requests()
+    assert (publication.job_name, memory.unsettled) == (jobs.PUBLISH.name, {})
 
 
 def test_a_fleet_file_with_a_mistake_keeps_no_other_fleet_from_going_on(fleet, instance):

@@ -54,6 +54,11 @@ def test_every_asset_tells_its_columns_and_its_meaning(graph):
         assert all(column.description for column in columns)
 
 
+def test_runs_that_write_tables_of_days_or_the_warehouse_can_be_limited_by_table(graph):
+    pools = {pool for key in graph.get_all_asset_keys() for pool in graph.get(key).pools or ()}
+    assert pools == {"raw_telemetry", "clean_telemetry", "intervals_5min", "warehouse"}
+
+
 def test_groups_come_in_the_order_in_which_data_flow_and_every_asset_says_its_layer_and_grain(graph):
     layers = ["landing", "bronze", "silver", "evidence", "gold", "warehouse", "upkeep"]
     groups = sorted({graph.get(key).group_name for key in graph.get_all_asset_keys()})

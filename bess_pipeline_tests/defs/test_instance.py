@@ -5,6 +5,7 @@ import shutil
 import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.instance.config import PoolGranularity
 
 from bess_pipeline.config import Settings
 from bess_pipeline.defs.instance import RecordsError, instance_of, last_run, prepare
@@ -44,6 +45,7 @@ def test_dagster_takes_every_setting_as_it_is_meant(home):
         assert queue.tag_concurrency_limits == [
             {"key": "bess/fleet", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
         ]
+        assert instance.get_concurrency_config().pool_config.pool_granularity == PoolGranularity.RUN
         assert (queue.max_user_code_failure_retries, queue.user_code_failure_retry_delay) == (3, 60)
         for kind in (InstigatorType.SENSOR, InstigatorType.SCHEDULE):
             days = {status.value: kept for status, kept in instance.get_tick_retention_settings(kind).items()}

@@ -13,6 +13,7 @@ from bess_pipeline.tables import catalog
     kinds={"duckdb"},
     owners=[OWNER],
     tags={"bess/layer": "warehouse"},
+    pool="warehouse",
     code_version=CODE_VERSION,
 )
 def warehouse(home: dg.ResourceParam[Home]) -> dg.MaterializeResult[None]:

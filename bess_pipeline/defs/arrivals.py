@@ -25,7 +25,15 @@ def reindex(home: Home, fleet_id: str) -> landing.Index:
 
     The index itself is returned, to be written last: a run that dies before that is
     done again from the start.
+
+    Raises:
+        ValueError: If the clock says a day before the first that telemetry may have.
     """
+    if home.today < home.settings.first_day:
+        raise ValueError(
+            f"the clock says {home.today}, which is before {home.settings.first_day}, the first day that telemetry may "
+            "have (BESS_FIRST_DAY): set it right; nothing was changed"
+        )
     fleet = home.fleet(fleet_id)
     known = home.landing_files(fleet_id)
     index = landing.indexed(

@@ -172,7 +172,7 @@ class Patience:
             made = trying(operation)
         except FAILURES as error:
             self._is_used_up = is_transient(error)
-            meant = explained(error, self.address, limit)
+            meant = explained(error, self.address, self.limit)
             if meant is None:
                 raise
             raise meant from None

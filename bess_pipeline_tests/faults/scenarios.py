@@ -357,7 +357,7 @@ def _with_daemon(bench: Bench, place: Place, befall: Callable[[object], str], op
             time.sleep(1)
         place.deliver(bench)
         happened = befall(services)
-        seconds = place.settle(within=400)
+        seconds = place.settle(within=600)
     return Told(happened, operator, seconds)
 
 
@@ -368,7 +368,7 @@ SUPERVISED = "nothing, if a supervisor starts it again"
 def killed_worker(bench: Bench, place: Place) -> Told:
     def befall(services):
         for _ in range(3):
-            pid = services.worker(within=200)
+            pid = services.worker(within=400)
             time.sleep(_CHANCE.uniform(0, 8))
             if Path(f"/proc/{pid}").exists():
                 subprocess.run(["kill", "-9", str(pid)], check=False)
@@ -379,7 +379,7 @@ def killed_worker(bench: Bench, place: Place) -> Told:
 
 def _service_killed(bench: Bench, place: Place, name: str) -> Told:
     def befall(services):
-        services.worker(within=200)
+        services.worker(within=400)
         for _ in range(2):
             time.sleep(_CHANCE.uniform(0, 8))
             services.kill(name)
@@ -409,7 +409,7 @@ def killed_web_server(bench: Bench, place: Place) -> Told:
 def killed_all(bench: Bench, place: Place) -> Told:
     def befall(services):
         for _ in range(2):
-            services.worker(within=200)
+            services.worker(within=400)
             time.sleep(_CHANCE.uniform(0, 8))
             services.stop()
             services.start()
@@ -434,7 +434,7 @@ def slow_file(bench: Bench, place: Place) -> Told:
 @scenario("daemon: SQLite of Dagster locked for 20 s")
 def locked_daemon(bench: Bench, place: Place) -> Told:
     def befall(services):
-        services.worker(within=200)
+        services.worker(within=400)
         locks = []
         for file in (place.root / "dagster_home").rglob("*.db"):
             connection = sqlite3.connect(file, timeout=60, isolation_level=None)
@@ -452,7 +452,7 @@ def locked_daemon(bench: Bench, place: Place) -> Told:
 @scenario("daemon: `bess run` beside it")
 def run_beside(bench: Bench, place: Place) -> Told:
     def befall(services):
-        services.worker(within=200)
+        services.worker(within=400)
         code, told = place.bess("run")
         return f"exit {code}: {_said(told)}"
 

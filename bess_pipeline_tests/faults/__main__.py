@@ -11,6 +11,7 @@ import time
 import traceback
 from pathlib import Path
 
+from bess_pipeline_tests.faults import daemon_scenarios  # noqa: F401 - enters its faults in the list
 from bess_pipeline_tests.faults.homes import Bench
 from bess_pipeline_tests.faults.scenarios import SCENARIOS
 

@@ -19,7 +19,6 @@ from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.tables import catalog
 from bess_pipeline_tests.faults.homes import Bench, NotRecoveredError, Place, ended
 from bess_pipeline_tests.faults.lakes import away_lake
-from bess_pipeline_tests.faults.services import running
 from bess_pipeline_tests.faults.storage import Fault
 
 
@@ -40,7 +39,7 @@ class Told:
 
 Scenario = Callable[[Bench, Place], Told]
 SCENARIOS: dict[str, Scenario] = {}
-_CHANCE = random.Random(4)
+CHANCE = random.Random(4)
 NOTHING = "nothing"
 
 
@@ -54,7 +53,7 @@ def scenario(name: str) -> Callable[[Scenario], Scenario]:
     return enter
 
 
-def _said(told: str) -> str:
+def said(told: str) -> str:
     """The last error of a command, fit for a cell of a table."""
     lines = told.splitlines()
     return lines[0].removeprefix("error").strip().replace("|", "/")[:260] if lines else "no error"
@@ -75,7 +74,7 @@ def _stopped_at_random(bench: Bench, place: Place, how: signal.Signals, times: i
     moments = []
     while len(moments) < times:
         process = place.begin("run")
-        moment = _CHANCE.uniform(0.25, 0.95) * bench.seconds
+        moment = CHANCE.uniform(0.25, 0.95) * bench.seconds
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
@@ -108,7 +107,7 @@ def two_runs(bench: Bench, place: Place) -> Told:
     code, _ = ended(first)
     if code:
         raise NotRecoveredError("the first run failed")
-    return Told(f"the second: {_said(told)}", NOTHING, 0.0)
+    return Told(f"the second: {said(told)}", NOTHING, 0.0)
 
 
 @scenario("two writers of one slice")
@@ -162,7 +161,7 @@ def _full(bench: Bench, place: Place, folder: str, spare: int) -> Told:
         code, told = place.bess("run")
         if code == 0:
             raise NotRecoveredError("the disk was not full")
-    return Told(_said(told), "free some; `bess run` again", _run_until_well(place))
+    return Told(said(told), "free some; `bess run` again", _run_until_well(place))
 
 
 @scenario("disk of the lake full")
@@ -189,7 +188,7 @@ def _broken_file(bench: Bench, place: Place, damage: Callable[[bytes], bytes]) -
     if "beta" in told:
         raise NotRecoveredError(f"another fleet is befallen: {told}")
     victim.write_bytes(good)
-    return Told(_said(told), "deliver the file again; `bess run` again", _run_until_well(place))
+    return Told(said(told), "deliver the file again; `bess run` again", _run_until_well(place))
 
 
 @scenario("a file cut short, delivered whole later")
@@ -214,7 +213,7 @@ def failing_device(bench: Bench, place: Place) -> Told:
         raise NotRecoveredError(f"another fleet is befallen: {told}")
     victim.unlink()
     victim.write_bytes(good)
-    return Told(_said(told), "deliver the file again; `bess run` again", _run_until_well(place))
+    return Told(said(told), "deliver the file again; `bess run` again", _run_until_well(place))
 
 
 @scenario("a fleet file with a mistake, mended later")
@@ -228,7 +227,7 @@ def broken_fleet_file(bench: Bench, place: Place) -> Told:
     if any("beta" in what for what in made):
         raise NotRecoveredError(f"another fleet is befallen: {made}")
     file.write_text(good)
-    return Told(_said(told), "mend the file; `bess run` again", _run_until_well(place))
+    return Told(said(told), "mend the file; `bess run` again", _run_until_well(place))
 
 
 @scenario("SQLite of Dagster locked for 20 s")
@@ -248,7 +247,7 @@ def locked_records(bench: Bench, place: Place) -> Told:
     begun = time.monotonic()
     code, told = ended(process)
     if code:
-        return Told(_said(told), "`bess run` again", _run_until_well(place))
+        return Told(said(told), "`bess run` again", _run_until_well(place))
     return Told(f"the run waited ({len(locks)} files locked)", NOTHING, time.monotonic() - begun)
 
 
@@ -274,7 +273,7 @@ def damaged_day(bench: Bench, place: Place) -> Told:
     begun = time.monotonic()
     place.bess("mend")
     _run_until_well(place)
-    return Told(_said(told), "`bess mend`; `bess run`", time.monotonic() - begun)
+    return Told(said(told), "`bess mend`; `bess run`", time.monotonic() - begun)
 
 
 @scenario("a damaged file of a fleet's table in the lake")
@@ -287,13 +286,13 @@ def damaged_table(bench: Bench, place: Place) -> Told:
     begun = time.monotonic()
     place.bess("mend")
     _run_until_well(place)
-    return Told(_said(told), "`bess mend`; `bess run`", time.monotonic() - begun)
+    return Told(said(told), "`bess mend`; `bess run`", time.monotonic() - begun)
 
 
 def _wrong_clock(bench: Bench, place: Place, shift: str) -> Told:
     place.deliver(bench)
     code, told = place.bess("run", wrapped_by=("faketime", "-f", shift))
-    return Told(f"exit {code}: {_said(told)}", "`bess run` again, once the clock is right", _run_until_well(place))
+    return Told(f"exit {code}: {said(told)}", "`bess run` again, once the clock is right", _run_until_well(place))
 
 
 @scenario("clock four years ahead during a run")
@@ -317,7 +316,7 @@ def _away(bench: Bench, place: Place, fault: Fault, seconds: float, times: int) 
                     time.sleep(seconds)
         begun = time.monotonic()
         code, told = ended(process)
-        happened = "the run waited" if code == 0 else _said(told)
+        happened = "the run waited" if code == 0 else said(told)
         if code:
             _run_until_well(place)
         taken = time.monotonic() - begun
@@ -349,123 +348,3 @@ def slow(bench: Bench, place: Place) -> Told:
 def long_away(bench: Bench, place: Place) -> Told:
     place.more["BESS_STORAGE_PATIENCE_SECONDS"] = "5"
     return _away(bench, place, Fault("503"), 30, 1)
-
-
-def _with_daemon(bench: Bench, place: Place, befall: Callable[[object], str], operator: str) -> Told:
-    with running(place) as services:
-        while not services.answers():
-            time.sleep(1)
-        place.deliver(bench)
-        happened = befall(services)
-        seconds = place.settle(within=600)
-    return Told(happened, operator, seconds)
-
-
-SUPERVISED = "nothing, if a supervisor starts it again"
-
-
-@scenario("daemon: worker of a run killed, three times")
-def killed_worker(bench: Bench, place: Place) -> Told:
-    def befall(services):
-        for _ in range(3):
-            pid = services.worker(within=400)
-            time.sleep(_CHANCE.uniform(0, 8))
-            if Path(f"/proc/{pid}").exists():
-                subprocess.run(["kill", "-9", str(pid)], check=False)
-        return "the runs are marked as failed, their work is done again"
-
-    return _with_daemon(bench, place, befall, NOTHING)
-
-
-def _service_killed(bench: Bench, place: Place, name: str) -> Told:
-    def befall(services):
-        services.worker(within=400)
-        for _ in range(2):
-            time.sleep(_CHANCE.uniform(0, 8))
-            services.kill(name)
-            time.sleep(3)
-            services.start(name)
-        return "started again 3 s later"
-
-    return _with_daemon(bench, place, befall, SUPERVISED)
-
-
-@scenario("daemon: the daemon killed, twice")
-def killed_daemon(bench: Bench, place: Place) -> Told:
-    return _service_killed(bench, place, "daemon")
-
-
-@scenario("daemon: the code server killed, twice")
-def killed_code_server(bench: Bench, place: Place) -> Told:
-    return _service_killed(bench, place, "code server")
-
-
-@scenario("daemon: the web server killed, twice")
-def killed_web_server(bench: Bench, place: Place) -> Told:
-    return _service_killed(bench, place, "web server")
-
-
-@scenario("daemon: everything killed at once, twice")
-def killed_all(bench: Bench, place: Place) -> Told:
-    def befall(services):
-        for _ in range(2):
-            services.worker(within=400)
-            time.sleep(_CHANCE.uniform(0, 8))
-            services.stop()
-            services.start()
-        return "started again at once"
-
-    return _with_daemon(bench, place, befall, "start it again")
-
-
-@scenario("daemon: a file that is written for half a minute")
-def slow_file(bench: Bench, place: Place) -> Told:
-    def befall(services):
-        victim = sorted((place.root / "landing" / "alpha").glob("*"))[1]
-        good = victim.read_bytes()
-        for part in range(1, 11):
-            victim.write_bytes(good[: len(good) * part // 10])
-            time.sleep(3)
-        return "read once it is whole, or again"
-
-    return _with_daemon(bench, place, befall, NOTHING)
-
-
-@scenario("daemon: SQLite of Dagster locked for 20 s")
-def locked_daemon(bench: Bench, place: Place) -> Told:
-    def befall(services):
-        services.worker(within=400)
-        locks = []
-        for file in (place.root / "dagster_home").rglob("*.db"):
-            connection = sqlite3.connect(file, timeout=60, isolation_level=None)
-            connection.execute("BEGIN IMMEDIATE")
-            locks.append(connection)
-        time.sleep(20)
-        for connection in locks:
-            connection.rollback()
-            connection.close()
-        return f"{len(locks)} files locked"
-
-    return _with_daemon(bench, place, befall, NOTHING)
-
-
-@scenario("daemon: `bess run` beside it")
-def run_beside(bench: Bench, place: Place) -> Told:
-    def befall(services):
-        services.worker(within=400)
-        code, told = place.bess("run")
-        return f"exit {code}: {_said(told)}"
-
-    return _with_daemon(bench, place, befall, NOTHING)
-
-
-@scenario("daemon: clock four years ahead for a minute")
-def daemon_ahead(bench: Bench, place: Place) -> Told:
-    with running(place, wrapped_by=("faketime", "-f", "+4y")) as services:
-        while not services.answers():
-            time.sleep(1)
-        time.sleep(60)
-    code, told = place.bess("run", "--fleet", "beta")
-    if code:
-        raise NotRecoveredError(told)
-    return _with_daemon(bench, place, lambda _: "sensors noted the year to come", "restart; `bess run` once")

@@ -232,6 +232,11 @@ class Settings(BaseSettings):
         """Dagster's own records: runs, events, schedules."""
         return self.root / "dagster_home"
 
+    @property
+    def records(self) -> Path:
+        """Where a program of Dagster that is at work has its records: its own folder, as its environment says."""
+        return Path(os.environ.get("DAGSTER_HOME") or self.dagster_home)
+
     def environment(self) -> dict[str, str]:
         """The environment for a program that is to work on this deployment."""
         return {**os.environ, "BESS_HOME": str(self.root), "DAGSTER_HOME": str(self.dagster_home)}

@@ -34,7 +34,7 @@ def test_a_test_says_which_channel_took_it_and_fails_where_one_did_not(bess, mon
         monkeypatch.setenv("BESS_ALERT_WEBHOOKS", f"ops:json={web.url} gone:slack={address}")
         ran = bess("test")
     assert ran.exit_code == 1
-    assert ran.output.splitlines() == [
+    assert [line for line in ran.output.splitlines() if "[bess_pipeline.alerts]" not in line] == [
         "log took it",
         "ops took it",
         "error gone: no answer: ConnectionError, ConnectionRefusedError, ECONNREFUSED",

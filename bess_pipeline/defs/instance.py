@@ -1,6 +1,5 @@
 """Dagster's instance of a deployment: its settings file, and its records of runs in SQLite or in PostgreSQL."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -89,8 +88,7 @@ storage:
   custom:
     module: bess_pipeline.defs.records
     class: OpenRecords
-    config:
-      base_dir: {folder}
+    config: {}
 """
 _IN_POSTGRES = f"""
 # Records in PostgreSQL; the address, with its password, stays in the environment.
@@ -196,13 +194,8 @@ def last_run(settings: Settings) -> str:
 def _settings_text(settings: Settings) -> str:
     """What the settings file of a deployment would say now."""
     body = _INSTANCE_SETTINGS.format(concurrent_runs=settings.concurrent_runs)
-    body += _IN_FILES.format(folder=_named(settings)) if _address(settings) is None else _IN_POSTGRES
+    body += _IN_FILES if _address(settings) is None else _IN_POSTGRES
     return f"{_HEAD}{_MARK}{fingerprint(_HEAD + body)}\n\n{body}"
-
-
-def _named(settings: Settings) -> str:
-    """The folder of the records, as YAML has it."""
-    return json.dumps(str(settings.dagster_home), ensure_ascii=False)
 
 
 def _is_unedited(held: str) -> bool:
@@ -238,11 +231,6 @@ def _agree(settings: Settings, held: str) -> None:
     """
     in_postgres = _address(settings) is not None
     if in_postgres == (STORAGE_VARIABLE in held):
-        if not in_postgres and "class: OpenRecords" in held and _named(settings) not in held and not _is_unedited(held):
-            raise RecordsError(
-                f"{settings.dagster_home / 'dagster.yaml'} was edited, and the deployment has moved since: set its "
-                f"`base_dir` to {_named(settings)}"
-            )
         return
     file = settings.dagster_home / "dagster.yaml"
     if not in_postgres and settings.dagster_storage is None:

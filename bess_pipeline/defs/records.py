@@ -10,18 +10,22 @@ References:
     SQLite, "Write-Ahead Logging", section 2.2; "PRAGMA synchronous": NORMAL keeps a database in WAL mode consistent.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as db
+from dagster import Field, StringSource
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
+
+from bess_pipeline.config import settings_now
 
 #: Dagster's storages, and what stands in for them: module and class, loaded where it is needed.
 _KEPT_OPEN = {
@@ -37,7 +41,9 @@ def ref_of(home: Path) -> InstanceRef:
     own = ref.storage_data
     if own is None or own.class_name not in _KEPT_OPEN:
         return ref
-    return ref._replace(storage_data=ConfigurableClassData(*_KEPT_OPEN[own.class_name], own.config_yaml))
+    module, name = _KEPT_OPEN[own.class_name]
+    config = own.config_yaml if module != __name__ else json.dumps({"base_dir": str(home)})
+    return ref._replace(storage_data=ConfigurableClassData(module, name, config))
 
 
 def _engine(address: str) -> db.Engine:
@@ -127,8 +133,13 @@ class OpenRecords(DagsterSqliteStorage):
         self._event_log_storage = OpenEvents(str(history / "runs"))
 
     @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """The folder; that of the process where none is said, because a deployment may be copied elsewhere."""
+        return {"base_dir": Field(StringSource, is_required=False)}
+
+    @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "OpenRecords":
         """The records of a folder."""
-        return cls.from_local(config_value["base_dir"], inst_data)
+        return cls.from_local(config_value.get("base_dir") or str(settings_now().records), inst_data)

@@ -17,9 +17,9 @@ from bess_pipeline.definitions import defs
 from bess_pipeline.defs import alerts, resources
 from bess_pipeline.defs.alert_sources import Seen
 from bess_pipeline.defs.feedback import say
+from bess_pipeline.defs.instance import prepare
 from bess_pipeline.defs.partitions import day_key
 from bess_pipeline.defs.resources import Home
-from bess_pipeline.defs.runs import prepare
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.tables import catalog

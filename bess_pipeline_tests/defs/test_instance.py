@@ -120,18 +120,16 @@ def test_an_edited_file_and_the_environment_have_to_agree(home, file, monkeypatc
         prepare(Settings())
 
 
-def test_a_deployment_that_has_moved_does_not_go_on_with_the_records_of_another_folder(
-    home, file, tmp_path, monkeypatch
-):
+def test_a_deployment_that_was_copied_elsewhere_has_records_of_its_own(home, tmp_path, monkeypatch):
     prepare(home)
-    moved = tmp_path / "moved"
-    shutil.copytree(home.root, moved)
-    monkeypatch.setenv("BESS_HOME", str(moved))
-    prepare(Settings())
-    assert str(moved) in (moved / "dagster_home" / "dagster.yaml").read_text()
-    (moved / "dagster_home" / "dagster.yaml").write_text(file.read_text() + "sensors: {use_threads: true}\n")
-    with pytest.raises(RecordsError, match="has moved since: set its `base_dir`"):
-        prepare(Settings())
+    copied = tmp_path / "copied"
+    shutil.copytree(home.root, copied)
+    monkeypatch.setenv("BESS_HOME", str(copied))
+    with dg.DagsterInstance.from_config(str(copied / "dagster_home")) as instance:
+        instance.add_dynamic_partitions("fleet", ["alpha"])
+    with instance_of(home) as original, instance_of(Settings()) as own:
+        assert original.get_dynamic_partitions("fleet") == []
+        assert own.get_dynamic_partitions("fleet") == ["alpha"]
 
 
 @pytest.mark.parametrize("said", ["mysql://bess:s3cret@host/bess", "postgres://bess:s3cret@host/bess", "s3cret"])

@@ -119,7 +119,7 @@ class Place:
     def deliver(self, bench: Bench, fleet_id: str | None = None) -> list[Path]:
         """Put the files there that come second; which they are."""
         put = []
-        for file in sorted((bench.files / "landing").rglob("*.gz")):
+        for file in sorted(path for path in (bench.files / "landing").rglob("*") if path.is_file()):
             target = self.root / file.relative_to(bench.files)
             if (fleet_id is None or fleet_id in file.parts) and not target.exists():
                 shutil.copy2(file, target)
@@ -159,8 +159,8 @@ class Bench:
         for fleet in _PLANS:
             write_fleet(simulate(fleet), files)
         shutil.copytree(files, calm.root)
-        for file in (calm.root / "landing").rglob("*.gz"):
-            if not file.name.startswith(_AT_FIRST):
+        for file in (calm.root / "landing").rglob("*"):
+            if file.is_file() and not any(day in file.name for day in _AT_FIRST):
                 file.unlink()
         _require_well(calm.bess("run"))
         shutil.copytree(calm.root, before)

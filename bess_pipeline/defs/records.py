@@ -41,9 +41,10 @@ def ref_of(home: Path) -> InstanceRef:
     own = ref.storage_data
     if own is None or own.class_name not in _KEPT_OPEN:
         return ref
-    module, name = _KEPT_OPEN[own.class_name]
-    config = own.config_yaml if module != __name__ else json.dumps({"base_dir": str(home)})
-    return ref._replace(storage_data=ConfigurableClassData(module, name, config))
+    config = own.config_yaml
+    if own.class_name == "OpenRecords" and "base_dir" not in config:
+        config = json.dumps({"base_dir": str(home)})
+    return ref._replace(storage_data=ConfigurableClassData(*_KEPT_OPEN[own.class_name], config))
 
 
 def _engine(address: str) -> db.Engine:

@@ -116,4 +116,8 @@ def _reason(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip().partition("\n")[0] if error is not None else str(event.message)
+    if error is None:
+        return str(event.message)
+    line = error.message.strip().partition("\n")[0]
+    kind, _, said = line.partition(": ")
+    return said if said and kind.startswith("bess_pipeline.") and kind.endswith(f".{error.cls_name}") else line

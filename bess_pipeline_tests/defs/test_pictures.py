@@ -22,6 +22,9 @@ class Held:
     def scan(self, table, part):
         return self.rows.lazy()
 
+    def ask(self, table, part, question):
+        return question(self.scan(table, part)).collect()
+
     def rows_by_day(self, table, part):
         return {date(2026, 3, 1): self.rows.height}
 

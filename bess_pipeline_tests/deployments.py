@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 
-from bess_pipeline.defs import operate
+from bess_pipeline.defs import operate, records
 from bess_pipeline.defs.operate import Outcome
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.store import Lake
@@ -49,6 +50,11 @@ def run_from(root: Path, first_day: str) -> None:
     command = [sys.executable, "-m", "bess_pipeline.cli", "run"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def records_at(dagster_home: Path) -> dg.DagsterInstance:
+    """Dagster's records of a folder, whichever deployment the environment names."""
+    return dg.DagsterInstance.from_ref(records.ref_of(dagster_home))
 
 
 def tables(

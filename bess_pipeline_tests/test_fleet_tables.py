@@ -22,7 +22,7 @@ def tables(simulated):
 
 
 def test_every_table_that_rests_on_samples_is_made(tables):
-    on_files = {"battery_data_quality_daily", "data_quality_daily"}
+    on_files = {"arrivals_daily", "battery_data_quality_daily", "data_quality_daily"}
     assert {table.name for table in catalog.TABLES.values() if table.layer == "gold"} - on_files <= tables.keys()
 
 

@@ -41,8 +41,8 @@ from rich.table import Table as Grid
 
 from bess_pipeline.config import Settings
 from bess_pipeline.defs import instance, postgres_records, records
-from bess_pipeline.defs.automation import range_tags
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, RANGES
+from bess_pipeline.defs.plan import range_tags
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline_tests.postgres_server import postgres_server
 

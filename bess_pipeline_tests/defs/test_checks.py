@@ -19,7 +19,7 @@ from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window
-from bess_pipeline_tests.deployments import run
+from bess_pipeline_tests.deployments import records_at, run
 
 START = date(2026, 3, 1)
 PLAN = Plan(fleet_id="alpha", batteries=2, days=3, seed=2, interval_seconds=300, start=START, data_faults=False)
@@ -56,7 +56,7 @@ def deployment(made, home):
 
 def evaluations(home, table, check, partition):
     """What Dagster keeps of a check of a partition, newest first."""
-    with dg.DagsterInstance.from_config(str(home.dagster_home)) as instance:
+    with records_at(home.dagster_home) as instance:
         records = instance.event_log_storage.get_asset_check_execution_history(
             dg.AssetCheckKey(dg.AssetKey(table.name), check), limit=50
         )

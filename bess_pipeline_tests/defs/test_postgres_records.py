@@ -14,7 +14,7 @@ from bess_pipeline.defs.instance import RecordsError, instance_of, ready
 from bess_pipeline.defs.plan import LAST_OF_DAY
 from bess_pipeline.defs.resources import Home
 from bess_pipeline_tests.defs.conftest import PLAN
-from bess_pipeline_tests.deployments import Unwatched, differing, run, tables
+from bess_pipeline_tests.deployments import Unwatched, differing, records_at, run, tables
 from bess_pipeline_tests.postgres_server import PASSWORD
 
 
@@ -60,7 +60,7 @@ def test_a_run_makes_the_same_tables_and_records_as_with_sqlite(ran_on_postgres,
     root, said = ran_on_postgres
     assert said.exit_code == 0, said.output
     assert differing(tables(ran_once / "lake"), tables(root / "lake")) == []
-    with instance_of(on_postgres) as ours, dg.DagsterInstance.from_config(str(ran_once / "dagster_home")) as theirs:
+    with instance_of(on_postgres) as ours, records_at(ran_once / "dagster_home") as theirs:
         jobs = [record.job_name for record in ours.get_runs()]
         assert jobs == [record.job_name for record in theirs.get_runs()]
         for key in theirs.all_asset_keys():

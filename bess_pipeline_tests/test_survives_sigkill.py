@@ -17,7 +17,7 @@ from bess_pipeline_tests.deployments import differing, run, tables
 pytestmark = pytest.mark.whole_runs
 
 PLAN = Plan(fleet_id="alpha", batteries=2, days=6, seed=3, interval_seconds=300, start=date(2026, 3, 1))
-KILLS = 10
+KILLS = 6
 
 
 def _started(root):

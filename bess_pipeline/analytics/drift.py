@@ -7,7 +7,6 @@ from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
-from scipy.stats import wasserstein_distance
 
 from bess_pipeline.analytics.anomaly_models import CLIP
 from bess_pipeline.analytics.outlier_models import PCA_NAME
@@ -115,7 +114,7 @@ def _of_feature(name: str, rows: pl.DataFrame, battery_days: dict[bool, int]) ->
     is_gone = now.height / max(battery_days.get(True, 0), 1) < GONE * then.height / battery_days[False]
     if now.height < FEWEST_VALUES:
         return told | {"has_drifted": is_gone}
-    distance = float(wasserstein_distance(now["z"].to_numpy(), then["z"].to_numpy()))
+    distance = _distance(now["z"].to_numpy(), then["z"].to_numpy())
     moved = _moved(then, now)
     return told | {
         "distance": distance,
@@ -128,7 +127,13 @@ def _of_feature(name: str, rows: pl.DataFrame, battery_days: dict[bool, int]) ->
 
 def _apart(part: Floats, stretches: dict[object, Floats], number: object) -> float:
     """Distance of a stretch from the others."""
-    return float(wasserstein_distance(part, np.concatenate([other for k, other in stretches.items() if k != number])))
+    return _distance(part, np.concatenate([other for k, other in stretches.items() if k != number]))
+
+
+def _distance(left: Floats, right: Floats) -> float:
+    from scipy.stats import wasserstein_distance
+
+    return float(wasserstein_distance(left, right))
 
 
 def _median(rows: pl.DataFrame) -> float:

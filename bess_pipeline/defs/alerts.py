@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Attempts:
+class EachOnItsOwn:
     """Things that are done one after the other, each of which may fail without keeping the others from being done."""
 
     errors: list[Exception] = field(default_factory=list)
@@ -93,7 +93,7 @@ def look(
         ExceptionGroup: If a source could not be read. What the others told has been put down, and all is looked at
             again from the same point on.
     """
-    attempts = Attempts()
+    attempts = EachOnItsOwn()
     events = attempts.at(partial(alert_sources.anomaly_events, home, now=now)) or []
     runs = attempts.at(partial(alert_sources.failed_runs, home, instance, seen, now=now))
     answers = attempts.at(partial(alert_sources.failed_checks, home, instance, checks, seen, now=now))
@@ -167,7 +167,7 @@ def send_waiting(home: Home, ways: Sequence[Channel], *, clock: Callable[[], dat
     rows = waiting(home)
     if rows.is_empty():
         return 0
-    until, attempts = time.monotonic() + _LONGEST_SECONDS, Attempts()
+    until, attempts = time.monotonic() + _LONGEST_SECONDS, EachOnItsOwn()
     sent = [attempts.at(partial(_sent_over, home, way, rows, until=until, clock=clock)) or 0 for way in ways]
     attempts.settle("some channels cannot be used")
     return sum(sent)

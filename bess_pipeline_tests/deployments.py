@@ -37,11 +37,11 @@ def run(**options: object) -> Outcome:
     return operate.run(Home(), Unwatched(), **options)
 
 
-def run_at(root: Path) -> Outcome:
+def run_at(root: Path, **options: object) -> Outcome:
     """`bess run` on the deployment of a folder, in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BESS_HOME", str(root))
-        return run()
+        return run(**options)
 
 
 def run_from(root: Path, first_day: str) -> None:

@@ -12,6 +12,7 @@ from bess_pipeline.defs.resources import Home
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline.window import Window
 from bess_pipeline_tests.deployments import differing, run, run_at, tables
+from bess_pipeline_tests.thoroughness import size
 
 pytestmark = pytest.mark.whole_runs
 
@@ -23,13 +24,6 @@ def files(tmp_path_factory):
     """A synthetic fleet, data faults included, as it lands."""
     home = tmp_path_factory.mktemp("simulated")
     write_fleet(simulate(PLAN), home)
-    return home
-
-
-@pytest.fixture
-def deployment(files, home):
-    """A deployment with the synthetic fleet in place, nothing run yet."""
-    shutil.copytree(files, home.root, dirs_exist_ok=True)
     return home
 
 
@@ -66,10 +60,32 @@ def test_a_first_run_makes_everything_and_a_second_does_nothing(ran, first_run):
     assert differing(before, tables(ran.lake)) == []
 
 
-def test_a_run_may_be_bounded_and_the_next_makes_the_rest(deployment):
-    assert run(within=Window.of_day(date(2026, 3, 2))).days == {"alpha": 1}
-    assert run().days == {"alpha": PLAN.days - 1}
-    assert run().did_nothing
+@pytest.fixture(scope="module")
+def bounded(files, tmp_path_factory):
+    """What runs did, one of a day and those after it, beside a fleet file with a mistake and a file of garbage."""
+    root = tmp_path_factory.mktemp("bounded") / "home"
+    shutil.copytree(files, root)
+    (root / "fleets" / "broken.yaml").write_text("fleet_id: broken\nbattery: {chemistry: unobtainium}\n")
+    path = max((root / "landing" / "alpha").iterdir())
+    path.with_name("0-garbage" + "".join(path.suffixes)).write_bytes(b"\x00\x01 not telemetry \xff")
+    return run_at(root, within=Window.of_day(date(2026, 3, 2))), run_at(root), run_at(root)
+
+
+def test_a_run_may_be_bounded_and_the_next_makes_the_rest(bounded):
+    day, rest, nothing = bounded
+    assert day.days == {"alpha": 1}
+    assert rest.days == {"alpha": PLAN.days - 1}
+    assert rest.published
+    assert (nothing.days, nothing.fleets, nothing.published) == ({}, [], False)
+
+
+def test_a_fleet_with_a_broken_file_says_so_and_the_others_go_on(bounded):
+    for outcome in bounded:
+        assert any("broken.yaml" in line and "chemistry" in line for line in outcome.failures)
+
+
+def test_an_unreadable_file_says_so_and_the_others_are_read(bounded):
+    assert any("0-garbage" in line for line in bounded[0].failures)
 
 
 def test_received_rows_are_accepted_quarantined_or_duplicate_on_every_day(ran):
@@ -98,21 +114,6 @@ def test_a_changed_file_redoes_its_days_and_what_follows_from_them(ran):
         assert not before[name].equals(after[name]), name
 
 
-def test_a_fleet_with_a_broken_file_says_so_and_the_others_go_on(deployment):
-    (deployment.fleets / "broken.yaml").write_text("fleet_id: broken\nbattery: {chemistry: unobtainium}\n")
-    outcome = run()
-    assert any("broken.yaml" in line and "chemistry" in line for line in outcome.failures)
-    assert outcome.days == {"alpha": PLAN.days}
-
-
-def test_an_unreadable_file_says_so_and_the_others_are_read(deployment):
-    path, _ = samples(deployment)[-1]
-    path.with_name("0-garbage" + "".join(path.suffixes)).write_bytes(b"\x00\x01 not telemetry \xff")
-    outcome = run()
-    assert any("0-garbage" in line for line in outcome.failures)
-    assert outcome.days == {"alpha": PLAN.days}
-
-
 def test_a_vanished_file_keeps_its_rows(ran):
     before = tables(ran.lake)
     path, _ = samples(ran)[2]
@@ -128,7 +129,7 @@ def plain(tmp_path_factory):
     return _made_of(tmp_path_factory.mktemp("plain"), [_house_rows()])
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(size(1, 3)))
 def test_files_in_any_order_duplicated_or_split_give_the_same_tables(plain, tmp_path, seed):
     """Rows that agree: the same samples, delivered otherwise."""
     agreeing = _house_rows()

@@ -10,10 +10,13 @@ from bess_pipeline.sources.simulate import Plan, simulate
 from bess_pipeline.tables import catalog
 from bess_pipeline_tests.fleet_tables import plan_without_clocks, simulated_tables
 from bess_pipeline_tests.growing_lake import GrowingLake
+from bess_pipeline_tests.thoroughness import size
 
 pytestmark = pytest.mark.whole_runs
 
 PLAN = plan_without_clocks(Plan("grown", batteries=2, days=60, seed=77, interval_seconds=300, chemistry="NMC"))
+#: The epoch begins with day 43.
+NIGHTS_UNTIL = size(45, 52)
 GIVEN = ("intervals_5min", "cell_evidence", "capacity_evidence", "day_evidence", "batteries", "ocv_curves")
 
 
@@ -52,7 +55,7 @@ def of_days(given, days):
 def test_day_after_day(given, days, whole, tmp_path):
     """The first weeks at once, as when a fleet joins; then night by night, over the beginning of an epoch; the rest."""
     lake = GrowingLake(tmp_path, PLAN.fleet_id)
-    for arriving in (days[:42], *([day] for day in days[42:46]), days[46:]):
+    for arriving in (days[:42], *([day] for day in days[42:NIGHTS_UNTIL]), days[NIGHTS_UNTIL:]):
         lake.arrive(of_days(given, arriving), arriving)
         lake.follow()
     assert_equal(lake, whole)
@@ -64,7 +67,7 @@ def test_days_in_any_order_and_files_that_come_late(given, days, whole, tmp_path
     order = random.Random(4).sample(days, len(days))
     late = order[5::9]
     one = given["batteries"]["battery_id"].min()
-    for arriving in (order[:30], order[30:48], order[48:55], order[55:]):
+    for arriving in (order[:30], order[30:50], order[50:]):
         missing = pl.col("date").is_in(late) & (pl.col("battery_id") == one)
         there = {
             name: rows.filter(~missing) if catalog.TABLES[name].per == "fleet_day" else rows

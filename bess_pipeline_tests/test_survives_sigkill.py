@@ -13,11 +13,12 @@ import pytest
 
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline_tests.deployments import differing, run, tables
+from bess_pipeline_tests.thoroughness import size
 
 pytestmark = pytest.mark.whole_runs
 
 PLAN = Plan(fleet_id="alpha", batteries=2, days=6, seed=3, interval_seconds=300, start=date(2026, 3, 1))
-KILLS = 6
+KILLS = size(4, 20)
 
 
 def _started(root):

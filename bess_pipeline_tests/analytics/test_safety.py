@@ -136,9 +136,13 @@ def test_the_kernel_says_what_plain_python_says(seed):
         hot_spot_kelvin=pl.col("hot_spot_kelvin") + pl.Series(np.where(random.random(hours.height) < 0.3, 2.0, 0.0)),
     )
     value = {row["timestamp"]: row["hot_spot_kelvin"] for row in hours.iter_rows(named=True)}
+    past_of = {
+        day: sorted(v for t, v in value.items() if timedelta(days=8) <= day - t.date() <= timedelta(days=67))
+        for day in {at.date() for at in value}
+    }
     most = {}
     for at, own in value.items():
-        past = sorted(v for t, v in value.items() if timedelta(days=8) <= at.date() - t.date() <= timedelta(days=67))
+        past = past_of[at.date()]
         run = [at]
         while len(run) < HOLD:
             earlier = [t for t in value if run[-1] - 2 * HOUR <= t < run[-1]]

@@ -19,7 +19,7 @@ from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline.tables import catalog
-from bess_pipeline_tests.deployments import run
+from bess_pipeline_tests.deployments import run, run_at
 from bess_pipeline_tests.fleet_tables import plan_without_clocks, simulated_tables
 
 pytestmark = pytest.mark.whole_runs
@@ -29,13 +29,21 @@ PLAN = plan_without_clocks(
 )
 
 
-@pytest.fixture
-def deployment(home):
-    """A deployment whose fleet has been run, beside one that has no truth."""
+@pytest.fixture(scope="module")
+def omega(tmp_path_factory):
+    """The folder of a deployment whose fleet has been run, and the fleet."""
+    root = tmp_path_factory.mktemp("evaluated") / "home"
     simulated = simulate(PLAN)
-    write_fleet(simulated, home.root)
-    assert run().failures == []
-    return simulated
+    write_fleet(simulated, root)
+    assert run_at(root).failures == []
+    return root, simulated
+
+
+@pytest.fixture
+def deployment(omega, home):
+    """The fleet of a copy of that deployment, which the environment names."""
+    shutil.copytree(omega[0], home.root, dirs_exist_ok=True)
+    return omega[1]
 
 
 def test_a_run_and_the_short_way_agree_and_are_judged(deployment):

@@ -39,7 +39,7 @@ def ran(shared_data, tmp_path_factory):
             for file in home.glob("landing/*/202*"):
                 if file.name >= _UNTIL.get(name, "9"):
                     file.unlink()
-            for file in sorted(home.glob("fleets/*.yaml"))[_FLEETS.get(name) :]:
+            for file in sorted(home.glob("fleets/*.yaml"))[_FLEETS.get(name, 99) :]:
                 file.unlink()
                 shutil.rmtree(home / "landing" / file.stem)
             if name in _FIRST_DAY:

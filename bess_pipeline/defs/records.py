@@ -11,6 +11,7 @@ References:
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorag
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
+from filelock import FileLock
 
 from bess_pipeline.config import settings_now
 
@@ -33,6 +35,10 @@ _KEPT_OPEN = {
     "OpenRecords": (__name__, "OpenRecords"),
     "DagsterPostgresStorage": ("bess_pipeline.defs.postgres_records", "PostgresRecords"),
 }
+
+
+#: Folders of the records within Dagster's.
+_FOLDERS = ("history", "schedules")
 
 
 def ref_of(home: Path) -> InstanceRef:
@@ -124,10 +130,29 @@ class OpenRuns(SqliteRunStorage):
         self._engine.dispose()
 
 
+def _begin(home: Path) -> None:
+    """Make the files whole before they are in their place: a process that dies while it makes them leaves none.
+
+    Dagster takes files that are there for whole, and would miss tables in them for ever.
+    """
+    if all((home / name).exists() for name in _FOLDERS):
+        return
+    home.mkdir(parents=True, exist_ok=True)
+    new = home / ".records-new"
+    with FileLock(home / ".records.lock"):
+        shutil.rmtree(new, ignore_errors=True)
+        DagsterSqliteStorage.from_local(str(new)).dispose()
+        for name in _FOLDERS:
+            if not (home / name).exists():
+                (new / name).rename(home / name)
+        shutil.rmtree(new)
+
+
 class OpenRecords(DagsterSqliteStorage):
     """Runs and events in files that stay open; schedules as Dagster keeps them."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        _begin(Path(base_dir))
         super().__init__(base_dir, inst_data)
         history = Path(base_dir) / "history"
         self._run_storage = OpenRuns.from_local(str(history))

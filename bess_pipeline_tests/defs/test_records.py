@@ -79,3 +79,23 @@ def test_a_storage_that_the_deployment_chose_is_left_alone(home, settings, kept)
     found = records.ref_of(home.dagster_home)
     assert (found == own) == kept
     assert found.storage_data.config_yaml == own.storage_data.config_yaml
+
+
+@pytest.mark.parametrize("database", ["runs.sqlite.sqlite_run_storage", "event_log.sqlite.sqlite_event_log"])
+@pytest.mark.parametrize("step", ["check_alembic_revision", "stamp_alembic_rev"])
+def test_a_process_that_dies_while_it_makes_the_records_leaves_none_that_are_half_made(
+    home, monkeypatch, database, step
+):
+    def dies(*_, **__):
+        raise SystemExit(137)
+
+    prepare(home)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"dagster._core.storage.{database}.{step}", dies)
+        with pytest.raises(SystemExit):
+            theirs(home)
+    assert not (home.dagster_home / "history").exists()
+    with instance_of(home) as instance:
+        instance.add_dynamic_partitions("fleet", ["alpha"])
+        assert instance.get_dynamic_partitions("fleet") == ["alpha"]
+    assert [path.name for path in home.dagster_home.glob(".records*")] in ([], [".records.lock"])

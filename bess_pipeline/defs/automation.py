@@ -75,11 +75,13 @@ class Memory:
         go_on_with: Fleet with which to begin, where the last look ran out of time.
         unsettled: Fleet → when files of it were first found that are still written to [s since 1970].
         suspected: Runs that nobody seems to work on.
+        restless_since: Since when something has always been at work or due [s since 1970]; 0 at rest.
     """
 
     go_on_with: str = ""
     unsettled: dict[str, float] = field(default_factory=dict)
     suspected: list[str] = field(default_factory=list)
+    restless_since: float = 0.0
 
     @classmethod
     def of_text(cls, text: str | None) -> "Memory":
@@ -158,9 +160,10 @@ class _Look:
             yield from due
         if failed and len(failed) == len(fleets):
             raise failed[0]
+        at_work = attempts.unfinished(self.instance) & _WAVES
+        is_at_rest = is_whole and not (requested or at_work or self.awaited or self.memory.unsettled)
+        self.memory.restless_since = 0.0 if is_at_rest else self.memory.restless_since or self.now
         if not requested:
-            at_work = attempts.unfinished(self.instance) & _WAVES
-            is_at_rest = is_whole and not (at_work or self.awaited or self.memory.unsettled)
             yield from self._publication(at_work, is_at_rest=is_at_rest)
 
     def _due(self, fleet_id: str) -> list[dg.RunRequest]:
@@ -203,7 +206,8 @@ class _Look:
     def _publication(self, at_work: set[str], *, is_at_rest: bool) -> list[dg.RunRequest]:
         """The warehouse, once per wave of changes: when all fleets are at rest, or have not been for long."""
         file = self.home.warehouse.path
-        is_old = file.exists() and self.now - file.stat().st_mtime > _LONGEST_BEHIND_SECONDS
+        since = max(file.stat().st_mtime, self.memory.restless_since) if file.exists() else self.now
+        is_old = self.now - since > _LONGEST_BEHIND_SECONDS
         if jobs.PUBLISH.name in at_work or not (is_at_rest or is_old):
             return []
         work = plan.publishing(self.home)

@@ -115,6 +115,22 @@ def test_a_fleet_of_which_something_was_at_work_at_the_look_holds_back_the_wareh
     assert publication.job_name == jobs.PUBLISH.name
 
 
+def test_an_old_warehouse_waits_for_a_wave_that_has_begun_but_not_for_more_than_an_hour(ran, instance):
+    (path, *_) = sorted((ran.landing / "alpha").iterdir())
+    late = path.with_name("late-" + path.name)
+    shutil.copy(path, late)
+    os.utime(late, (1, 1))
+    (index,) = look(instance).run_requests
+    assert did(instance, index).failures == ()
+    os.utime(ran.warehouse, (1, 1))
+    memory, now = Memory(), time.time()
+    (days,) = automation._Look(Home(), instance, memory, _log(), now).requests()
+    started(instance, days)
+    assert list(automation._Look(Home(), instance, memory, _log(), now + 3500).requests()) == []
+    (publication,) = automation._Look(Home(), instance, memory, _log(), now + 3700).requests()
+    assert (publication.job_name, memory.restless_since) == (jobs.PUBLISH.name, now)
+
+
 def test_a_file_that_is_still_written_to_is_left_alone_but_not_for_ever(fleet, instance):
     (path, *_) = sorted((fleet.landing / "alpha").iterdir())
     os.utime(path)

@@ -47,11 +47,11 @@ def whole(given, days, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def grown(given, days, tmp_path_factory):
-    """The tables after each stage: when the fleet joins, a night, two stretches, and the late files."""
+    """The tables after each stage: when the fleet joins, two nights, two stretches, and the late files."""
     lake = GrowingLake(tmp_path_factory.mktemp("grown"), PLAN.fleet_id)
     missing = (pl.col("battery_id") == LATE) & pl.col("date").is_in(days[LATE_DAYS])
     stages = []
-    for arriving in (days[:110], days[110:111], days[111:140], days[140:]):
+    for arriving in (days[:110], days[110:111], days[111:112], days[112:140], days[140:]):
         there = {
             name: rows.filter(~missing) if catalog.TABLES[name].per == "fleet_day" else rows
             for name, rows in of_days(given, arriving).items()
@@ -90,7 +90,7 @@ def test_an_event_once_raised_keeps_its_identity_and_its_detection(whole, grown,
         "evidence",
     ]
     final, seen = whole["anomaly_events"], 0
-    for stage, last in zip(grown, (109, 110, 139, 169, 169), strict=True):
+    for stage, last in zip(grown, (109, 110, 111, 139, 169, 169), strict=True):
         raised_by = pl.col("detected_on") <= days[min(last, LATE_DAYS.start - 1)]
         known = stage["anomaly_events"].filter(raised_by).select(kept)
         assert known.equals(final.filter(raised_by).select(kept))

@@ -1,4 +1,4 @@
-"""Spoiled files, hundreds or two thousand: read one by one, and beside honest ones by the whole pipeline."""
+"""Two thousand spoiled files: some read one by one, some or all beside honest ones by the whole pipeline."""
 
 import os
 import random
@@ -19,7 +19,7 @@ from bess_pipeline.tables.landing import ClockRepair, LandingDay, LandingFile, L
 from bess_pipeline.window import Window
 from bess_pipeline_tests.deployments import run
 from bess_pipeline_tests.fuzzed_files import SPOILERS, SUFFIXES, Style, fuzzed_files
-from bess_pipeline_tests.thoroughness import THOROUGH, size
+from bess_pipeline_tests.thoroughness import size
 
 pytestmark = pytest.mark.whole_runs
 
@@ -33,7 +33,9 @@ STYLES = {
 }
 #: A run costs some ten seconds however few files a fleet has, so that these three bring many each.
 DELIVERED = {name: STYLES[name] for name in ("csv", "ndjson_epoch", "parquet")}
-FILES_PER_STYLE = size(120, 670)
+FILES_PER_STYLE = 670
+#: Of these, as many go through whole runs.
+DELIVERED_PER_STYLE = size(120, FILES_PER_STYLE)
 SEED = 20240301
 DAYS = {"first_day": date(2020, 1, 1), "today": date(2024, 6, 1)}
 ALL_DAYS = Window(date(2020, 1, 1), date(2024, 6, 2))
@@ -53,9 +55,9 @@ def said(style):
     }
 
 
-def test_files_are_spoiled_in_every_way_and_they_are_the_same_each_time():
+def test_there_are_two_thousand_files_and_they_are_the_same_each_time():
     files = [file for style in DELIVERED.values() for file in fuzzed_files(style, FILES_PER_STYLE, SEED)]
-    assert len(files) >= 2000 or not THOROUGH
+    assert len(files) >= 2000
     assert {file.spoiled for file in files} == set(SPOILERS)
     assert fuzzed_files(STYLES["csv"], 60, SEED) == files[:60]
 
@@ -136,14 +138,14 @@ def test_whole_runs_account_for_every_row_and_honest_files_are_read_as_if_alone(
     alone = of_honest_files()
     delivered = set()
     for name, style in DELIVERED.items():
-        for spoiled in fuzzed_files(style, FILES_PER_STYLE, SEED):
+        for spoiled in fuzzed_files(style, DELIVERED_PER_STYLE, SEED):
             (honest.landing / name / spoiled.name).write_bytes(spoiled.content)
             delivered.add((name, spoiled.name))
     outcome = run()
     files = Home().lake.read(catalog.LANDING_FILES)
     assert set(files.select("fleet_id", "path").rows()) > delivered
     refused = set(files.filter(status="unreadable").select("fleet_id", "path").rows())
-    assert 0.1 * len(delivered) < len(refused) < 0.9 * len(delivered)
+    assert size(36, 200) < len(refused) < len(delivered)
     named = {f"{fleet}/{path}" for fleet, path in refused}
     assert [line for line in outcome.failures if line.split(": ")[0] not in named] == []
     assert len(outcome.failures) == len(named)

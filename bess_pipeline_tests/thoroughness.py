@@ -2,9 +2,9 @@
 
 import os
 
-THOROUGH = os.environ.get("BESS_THOROUGH_TESTS") == "1"
+_THOROUGH = os.environ.get("BESS_THOROUGH_TESTS") == "1"
 
 
 def size(each_time: int, thorough: int) -> int:
     """A number of files, kills or nights: the same test, on fewer or on more."""
-    return thorough if THOROUGH else each_time
+    return thorough if _THOROUGH else each_time

@@ -93,15 +93,15 @@ def look(
         ExceptionGroup: If a source could not be read. What the others told has been put down, and all is looked at
             again from the same point on.
     """
-    attempts = EachOnItsOwn()
-    events = attempts.at(partial(alert_sources.anomaly_events, home, now=now)) or []
-    runs = attempts.at(partial(alert_sources.failed_runs, home, instance, seen, now=now))
-    answers = attempts.at(partial(alert_sources.failed_checks, home, instance, checks, seen, now=now))
-    late = attempts.at(partial(alert_sources.missing_data, home, now=now)) or []
-    mistaken = attempts.at(partial(alert_sources.register_mistakes, home, now=now)) or []
+    each = EachOnItsOwn()
+    events = each.at(partial(alert_sources.anomaly_events, home, now=now)) or []
+    runs = each.at(partial(alert_sources.failed_runs, home, instance, seen, now=now))
+    answers = each.at(partial(alert_sources.failed_checks, home, instance, checks, seen, now=now))
+    late = each.at(partial(alert_sources.missing_data, home, now=now)) or []
+    mistaken = each.at(partial(alert_sources.register_mistakes, home, now=now)) or []
     of_records = [occasion for found in (runs, answers) if found for occasion in found.occasions]
     new = put_down(home, [*events, *of_records, *late, *mistaken], now=now)
-    attempts.settle("some sources of alerts cannot be read")
+    each.settle("some sources of alerts cannot be read")
     runs_until = runs.seen.runs_until if runs else seen.runs_until
     return Looked(new, Seen(runs_until, answers.seen.checks_until if answers else seen.checks_until))
 
@@ -167,9 +167,9 @@ def send_waiting(home: Home, ways: Sequence[Channel], *, clock: Callable[[], dat
     rows = waiting(home)
     if rows.is_empty():
         return 0
-    until, attempts = time.monotonic() + _LONGEST_SECONDS, EachOnItsOwn()
-    sent = [attempts.at(partial(_sent_over, home, way, rows, until=until, clock=clock)) or 0 for way in ways]
-    attempts.settle("some channels cannot be used")
+    until, each = time.monotonic() + _LONGEST_SECONDS, EachOnItsOwn()
+    sent = [each.at(partial(_sent_over, home, way, rows, until=until, clock=clock)) or 0 for way in ways]
+    each.settle("some channels cannot be used")
     return sum(sent)
 
 

@@ -35,8 +35,6 @@ _KEPT_OPEN = {
     "OpenRecords": (__name__, "OpenRecords"),
     "DagsterPostgresStorage": ("bess_pipeline.defs.postgres_records", "PostgresRecords"),
 }
-
-
 #: Folders of the records within Dagster's.
 _FOLDERS = ("history", "schedules")
 
@@ -140,7 +138,8 @@ def _begin(home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     new = home / ".records-new"
     with FileLock(home / ".records.lock"):
-        shutil.rmtree(new, ignore_errors=True)
+        if new.exists():
+            shutil.rmtree(new)
         DagsterSqliteStorage.from_local(str(new)).dispose()
         for name in _FOLDERS:
             if not (home / name).exists():

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from bess_pipeline.defs.increments import increment
+from bess_pipeline.lake.ledger import Notes
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
@@ -50,16 +51,18 @@ class GrowingLake:
         there = {
             table.name for table in catalog.TABLES.values() if table.per == "fleet_day" or table.layer == "landing"
         } | {catalog.BATTERIES.name, catalog.OCV_CURVES.name}
+        notes = Notes(self.lake, self.fleet_id)
         left = [step for step in steps() if not there >= set(step.makes)]
         while ready := [step for step in left if step.needs <= there]:
             for step in ready:
                 begun = time.perf_counter()
-                self._make(step)
+                self._make(step, notes)
                 self._told(", ".join(step.makes), time.perf_counter() - begun)
                 there |= set(step.makes)
             left = [step for step in left if step not in ready]
+        notes.close()
 
-    def _make(self, step: Step) -> None:
+    def _make(self, step: Step, notes: Notes) -> None:
         lake, fleet = self.lake, self.fleet_id
         makes = [catalog.TABLES[name] for name in step.makes]
         if step.reach is None:
@@ -68,14 +71,14 @@ class GrowingLake:
                 lake.replace_changed(table, _signed(table.name, made[table.name]), Slice(fleet))
             return
         reads = [catalog.TABLES[name] for name in sorted(step.needs)]
-        wanted = increment(lake, fleet, reads, makes, step.reach, made_by="")
+        wanted = increment(lake, fleet, reads, makes, step.reach, notes, made_by="")
         tables = {table.name: wanted.rows(lake, fleet, table) for table in reads}
         if step.reach.memory is not None:
             (name,) = step.recalls
             tables[name] = wanted.memory(lake, fleet, step.reach.memory)
         made = step.run(tables)
         for table in makes:
-            wanted.bring(lake, fleet, table, _signed(table.name, made[table.name]))
+            wanted.bring(lake, fleet, table, _signed(table.name, made[table.name]), notes)
 
     def tables(self) -> Frames:
         """Every table of the fleet level, without the circumstances of writing it."""

@@ -4,7 +4,7 @@ import dagster as dg
 
 from bess_pipeline.defs import alerts, assets, automation, checks, jobs, logs, upkeep
 from bess_pipeline.defs.house import LAKE_IO, remembered
-from bess_pipeline.defs.io import LakeIOManager
+from bess_pipeline.defs.io import lake_io
 from bess_pipeline.defs.liveness import living_executor
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.tables import catalog
@@ -24,6 +24,6 @@ def code_location() -> dg.Definitions:
         jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH, jobs.CHECKS, upkeep.UPKEEP],
         schedules=[automation.nightly, automation.daily_checks, upkeep.WEEKLY],
         sensors=[automation.up_to_date, alerts.alerts_raised, alerts.alerts_sent],
-        resources={"home": home, LAKE_IO: LakeIOManager(home)},
+        resources={"home": home, LAKE_IO: lake_io(home)},
         executor=living_executor,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 
 import polars as pl
 
@@ -76,15 +77,17 @@ class Increment:
         known = lake.read(table, Slice(fleet_id))
         return known.clear() if self.reads_from is None else known.filter(pl.col("date") == self.reads_from)
 
-    def bring(self, lake: Lake, fleet_id: str, table: Table, rows: pl.DataFrame) -> Written:
+    def bring(self, lake: Lake, fleet_id: str, table: Table, rows: pl.DataFrame, notes: Notes) -> Written:
         """Replace what has been made again by what was made, and note from what."""
         if self.since is None or self.reads_from is None:
-            written = lake.replace_changed(table, rows, Slice(fleet_id))
+            part: Slice | Tail = Slice(fleet_id)
         else:
             is_memory = table is self.reach.memory
-            tail = Tail.of(table, fleet_id, self.reads_from + timedelta(days=1) if is_memory else self.since)
-            written = lake.replace_changed(table, rows.filter(tail.rows()), tail)
-        Notes(lake).record(fleet_id, table.name, self.basis)
+            part = Tail.of(table, fleet_id, self.reads_from + timedelta(days=1) if is_memory else self.since)
+            rows = rows.filter(part.rows())
+        begin = partial(notes.begin, table.name, self.since)
+        written = lake.replace_changed(table, rows, part, first=begin)
+        notes.record(table.name, self.basis)
         return written
 
 
@@ -94,6 +97,7 @@ def increment(
     reads: Sequence[Table],
     makes: Sequence[Table],
     reach: Reach,
+    notes: Notes,
     *,
     made_by: str,
     whole: bool = False,
@@ -108,11 +112,12 @@ def increment(
         reads: Tables that are read.
         makes: Tables that are made.
         reach: How far the rows of a day rest on other days.
+        notes: From what the days of the fleet's tables were last made.
         made_by: Version of the code; another one makes everything again.
         whole: Make everything again in any case.
     """
     basis = _basis(lake, fleet_id, reads, made_by, reach.to_text(), *(str(stored_schema(table)) for table in makes))
-    changed = _first_change(Notes(lake), fleet_id, basis, makes)
+    changed = _first_change(notes, basis, makes)
     days: list[date] = basis["date"].to_list()
     if whole or not days:
         return Increment(reach, None, None, basis)
@@ -139,11 +144,11 @@ def _basis(lake: Lake, fleet_id: str, reads: Sequence[Table], *made_by: str) -> 
     )
 
 
-def _first_change(notes: Notes, fleet_id: str, basis: pl.DataFrame, makes: Sequence[Table]) -> date | None:
+def _first_change(notes: Notes, basis: pl.DataFrame, makes: Sequence[Table]) -> date | None:
     """The first day that any of the tables was made from something else."""
     found = []
     for table in makes:
-        made = notes.signatures(fleet_id, table.name)
+        made = notes.signatures(table.name)
         both = basis.join(made, on="date", how="full", coalesce=True, suffix="_made")
         found.append(both.filter(pl.col("signature").ne_missing(pl.col("signature_made")))["date"].min())
     return min((day for day in found if isinstance(day, date)), default=None)

@@ -1,5 +1,7 @@
 """How assets read and write the lake: whole slices, and nothing of it in the assets."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 from typing import Any
 
@@ -14,6 +16,7 @@ from bess_pipeline.defs.increments import BEFORE, REACH, WHOLE, Increment, Reach
 from bess_pipeline.defs.partitions import day_of, slice_of
 from bess_pipeline.defs.pictures import picture
 from bess_pipeline.defs.resources import Home
+from bess_pipeline.lake.ledger import Notes
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Written
 from bess_pipeline.tables import catalog
@@ -27,12 +30,23 @@ _MADE_FROM[catalog.DAY_EVIDENCE.name] = catalog.CLEAN_TELEMETRY.name
 
 
 class LakeIOManager(dg.IOManager):
-    """Hands slices of the lake to assets and replaces slices by what they return."""
+    """Hands slices of the lake to the assets of one run, and replaces slices by what they return."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
         self._read_from: dict[tuple[str, Slice], dict[date, str]] = {}
-        self._increments: dict[tuple[str, str], Increment] = {}
+        self._increments: dict[str, Increment] = {}
+        self._notes: dict[str, Notes] = {}
+
+    def close(self) -> None:
+        """Write down from what the run made its tables: at its end, however it ends."""
+        for notes in self._notes.values():
+            notes.close()
+
+    def _notes_of(self, fleet_id: str) -> Notes:
+        if fleet_id not in self._notes:
+            self._notes[fleet_id] = Notes(self._home.lake, fleet_id)
+        return self._notes[fleet_id]
 
     def load_input(self, context: dg.InputContext) -> Batches | pl.DataFrame:
         """A fleet's rows for an asset of the fleet; days in batches for an asset of days."""
@@ -58,19 +72,20 @@ class LakeIOManager(dg.IOManager):
         text = step.op.tags.get(REACH)
         if text is None:
             return None
-        known = self._increments.get((step.run_id, step.step.key))
+        known = self._increments.get(step.step.key)
         if known is None:
             asset = step.assets_def
             if asset is None:
                 raise TypeError(f"step {step.step.key} makes no asset")
             reads = [key.path[-1] for key in asset.keys_by_input_name.values()]
             makes = [key.path[-1] for key in asset.keys]
-            known = self._increments[step.run_id, step.step.key] = increment(
+            known = self._increments[step.step.key] = increment(
                 self._home.lake,
                 fleet_id,
                 [catalog.TABLES[name] for name in sorted(reads) if name in catalog.TABLES],
                 [catalog.TABLES[name] for name in sorted(makes)],
                 Reach.of_text(text),
+                self._notes_of(fleet_id),
                 made_by=CODE_VERSION,
                 whole=step.run_tags.get(WHOLE) == "true",
             )
@@ -118,7 +133,9 @@ class LakeIOManager(dg.IOManager):
             if not isinstance(obj, pl.DataFrame):
                 raise TypeError(f"{table.name} is written whole, as a frame, got {type(obj).__name__}")
             rows, wanted = self._signed(context, table, part, obj), self._increment(context.step_context, part.fleet_id)
-            return wanted.bring(lake, part.fleet_id, table, rows) if wanted else lake.replace_changed(table, rows, part)
+            if wanted is None:
+                return lake.replace_changed(table, rows, part)
+            return wanted.bring(lake, part.fleet_id, table, rows, self._notes_of(part.fleet_id))
         written = lake.replace(table, obj, part)
         source = _MADE_FROM.get(table.name)
         if source is not None and part.window is not None:
@@ -139,3 +156,14 @@ class LakeIOManager(dg.IOManager):
             code_version=pl.lit(CODE_VERSION),
             register_version=pl.lit(self._home.fleet(part.fleet_id).register_version),
         )
+
+
+def lake_io(home: Home) -> dg.IOManagerDefinition:
+    """The reader and writer of the lake, a new one for each run, closed at its end."""
+
+    def of_run(_: dg.InitResourceContext) -> Iterator[LakeIOManager]:
+        with closing(LakeIOManager(home)) as manager:
+            yield manager
+
+    # A generator, as resources may be: what comes after its yield is done when the run ends.
+    return dg.IOManagerDefinition(of_run, description="Slices of the lake's Delta tables.")  # type: ignore[arg-type]

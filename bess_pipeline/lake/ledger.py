@@ -7,11 +7,13 @@ The record comes after the data, so a run that dies in between is done again.
 
 from __future__ import annotations
 
+import uuid
 from datetime import date
 
 import polars as pl
 import xxhash
 
+from bess_pipeline.lake.contracts import stored_contract
 from bess_pipeline.lake.slices import Named, Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
@@ -19,6 +21,9 @@ from bess_pipeline.window import Window
 
 #: The day under which a step that works on a whole fleet is recorded.
 WHOLE_FLEET = date(1970, 1, 1)
+#: How the name of a mark among the notes begins; see `Notes`.
+MARK = "unsettled "
+_NOTHING = pl.DataFrame(schema={"date": pl.Date, "signature": pl.Int64})
 
 
 def fingerprint(*parts: object) -> str:
@@ -85,20 +90,69 @@ class Ledger:
 
 
 class Notes:
-    """From what each day of a fleet's tables was last made, table by table."""
+    """From what each day of a fleet's tables was last made, table by table.
 
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
+    Read once, and written once, when they are closed: a run makes dozens of tables. Before a table is changed a mark in
+    the lake tells the day from which on nothing is settled; whoever finds the mark of a run that died before it closed
+    its notes takes nothing from that day on as known.
 
-    def signatures(self, fleet_id: str, name: str) -> pl.DataFrame:
-        """Columns `date` and `signature` of one table, as last recorded."""
-        return self._lake.read(catalog.MADE_FROM, Named(fleet_id, name)).select("date", "signature")
+    Args:
+        lake: The lake.
+        fleet_id: The fleet.
+    """
 
-    def record(self, fleet_id: str, name: str, signatures: pl.DataFrame) -> None:
+    def __init__(self, lake: Lake, fleet_id: str) -> None:
+        self._lake, self._fleet_id = lake, fleet_id
+        rows, is_mark = lake.read(catalog.MADE_FROM, Slice(fleet_id)), pl.col("name").str.starts_with(MARK)
+        marks = rows.filter(is_mark)
+        self._mark, self._since = MARK + uuid.uuid4().hex, date.max
+        self._marks: list[str] = marks["name"].to_list()
+        self._held = {
+            str(name): held.select("date", "signature")
+            for (name,), held in rows.filter(~is_mark).group_by("name", maintain_order=True)
+        }
+        self._known = dict(self._held)
+        unsettled = marks["date"].min()
+        if isinstance(unsettled, date):
+            for name in self._held:
+                self._forget(name, unsettled)
+
+    def signatures(self, name: str) -> pl.DataFrame:
+        """Columns `date` and `signature` of one table: what is known of its days."""
+        return self._known.get(name, _NOTHING)
+
+    def begin(self, name: str, since: date | None) -> None:
+        """Say, before it is, that a table is changed from a day on, or everywhere."""
+        day = since or WHOLE_FLEET
+        if day < self._since:
+            mark = self._rows(self._mark, pl.DataFrame({"date": [day], "signature": [0]}))
+            self._lake.replace(catalog.MADE_FROM, mark, Named(self._fleet_id, (self._mark,)))
+            self._marks, self._since = [*self._marks, self._mark], day
+        self._forget(name, day)
+
+    def record(self, name: str, signatures: pl.DataFrame) -> None:
         """Note what each day of a table has been made from: columns `date` and `signature`, all of them."""
-        if not signatures.equals(self.signatures(fleet_id, name)):
-            named = signatures.with_columns(fleet_id=pl.lit(fleet_id), name=pl.lit(name))
-            self._lake.replace(catalog.MADE_FROM, named, Named(fleet_id, name))
+        self._known[name] = signatures
+
+    def close(self) -> None:
+        """Write what is new, in one commit, and take away the marks."""
+        changed = [name for name, known in self._known.items() if not known.equals(self._held.get(name, _NOTHING))]
+        if not changed and not self._marks:
+            return
+        fresh = pl.concat(
+            [
+                stored_contract(catalog.MADE_FROM).create_empty(),
+                *(self._rows(name, self._known[name]) for name in changed),
+            ]
+        )
+        self._lake.replace(catalog.MADE_FROM, fresh, Named(self._fleet_id, (*changed, *dict.fromkeys(self._marks))))
+        self._held, self._marks, self._since = dict(self._known), [], date.max
+
+    def _rows(self, name: str, signatures: pl.DataFrame) -> pl.DataFrame:
+        return signatures.select(pl.lit(self._fleet_id).alias("fleet_id"), pl.lit(name).alias("name"), pl.all())
+
+    def _forget(self, name: str, since: date) -> None:
+        self._known[name] = self.signatures(name).filter(pl.col("date") < since)
 
 
 def stale_days(wanted: dict[date, str], made: dict[date, str]) -> list[date]:

@@ -74,13 +74,12 @@ def mend(lake: Lake, damage: Damage) -> None:
         raise ValueError(f"the rows of {damage.file} cannot be made again: put the file back from a backup")
     table, fleet_id = damage.table, damage.fleet_id
     if table is catalog.MADE_FROM:
-        _empty(lake, table, Named(fleet_id, str(damage.name)))
+        _empty(lake, table, Named(fleet_id, (str(damage.name),)))
     elif table.per == "fleet_day" and damage.day is not None:
         _empty(lake, catalog.LEDGER, Slice(fleet_id, Window.of_day(damage.day)))
     if table.per == "fleet":
-        for other in catalog.TABLES.values():
-            if other.per == "fleet":
-                _empty(lake, catalog.MADE_FROM, Named(fleet_id, other.name))
+        made = tuple(name for name, other in catalog.TABLES.items() if other.per == "fleet")
+        _empty(lake, catalog.MADE_FROM, Named(fleet_id, made))
     if table.per == "fleet" or table is catalog.MADE_FROM:
         _empty(lake, catalog.LEDGER, Slice(fleet_id, Window.of_day(WHOLE_FLEET)))
 

@@ -86,21 +86,21 @@ class Tail:
 
 @dataclass(frozen=True)
 class Named:
-    """What one fleet's rows of a table say of one name."""
+    """What one fleet's rows of a table say of some names."""
 
     fleet_id: str
-    name: str
+    names: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.fleet_id}, {self.name}"
+        return f"{self.fleet_id}, {', '.join(self.names)}"
 
     def rows(self) -> pl.Expr:
-        """Whether a row is of the name, for Polars."""
-        return (pl.col("fleet_id") == self.fleet_id) & (pl.col("name") == self.name)
+        """Whether a row is of one of the names, for Polars."""
+        return (pl.col("fleet_id") == self.fleet_id) & pl.col("name").is_in(self.names)
 
     def delta_predicate(self) -> str:
-        """Whether a row is of the name, for Delta."""
-        return f"{_is_fleet(self.fleet_id)} AND name = '{self.name}'"
+        """Whether a row is of one of the names, for Delta."""
+        return f"{_is_fleet(self.fleet_id)} AND name IN ({', '.join(map(_quoted, self.names))})"
 
 
 #: Any part of a table that can be read, and replaced whole.
@@ -108,4 +108,8 @@ Part = Slice | Tail | Named
 
 
 def _is_fleet(fleet_id: str) -> str:
-    return "fleet_id = '{}'".format(fleet_id.replace("'", "''"))
+    return f"fleet_id = {_quoted(fleet_id)}"
+
+
+def _quoted(text: str) -> str:
+    return "'{}'".format(text.replace("'", "''"))

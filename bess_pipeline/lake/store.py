@@ -259,7 +259,10 @@ class Lake:
         return error
 
     def count(self, table: Table, part: Part) -> int:
-        """How many rows a part of a table holds."""
+        """How many rows a part of a table holds; those of a whole fleet by the table's log alone."""
+        if part == Slice(part.fleet_id):
+            files = self.files(table)
+            return 0 if files.is_empty() else int(files.filter(part.rows())["num_records"].sum())
         return int(self.ask(table, part, lambda rows: rows.select(pl.len())).item())
 
     def rows_by_day(self, table: Table, part: Slice) -> dict[date, int]:
@@ -327,19 +330,20 @@ class Lake:
             written = streamed(delta, table, batches, part, commit)
 
         while True:
-            before = self.version(table)
+            before = self.delta(table)
+            since = before.version()
             try:
-                self._committed(table, write)
+                version = self._committed(table, before, write)
             except UnmadeError as unmade:
                 raise unmade.reason from None
             except CommitFailedError:
-                stored_anew = commits.only_stored_anew(self.delta(table), part.fleet_id, before)
+                stored_anew = commits.only_stored_anew(self.delta(table), part.fleet_id, since)
                 if not (isinstance(frames, pl.DataFrame) and stored_anew):
                     raise
             except FAILURES as error:
                 raise self.diagnosis(table, part, error) from None
             else:
-                return Written(written, self.version(table))
+                return Written(written, version)
 
     def append(self, table: Table, frame: pl.DataFrame, part: Part) -> Written:
         """Add rows to a part of a table; two that do so at once both succeed.
@@ -358,37 +362,47 @@ class Lake:
                 commit_properties=commit,
             )
 
-        self._committed(table, write)
-        return Written(ready.height, self.version(table))
+        return Written(ready.height, self._committed(table, self.delta(table), write))
 
     def _committed(
-        self, table: Table, write: Callable[[deltalake.DeltaTable, deltalake.CommitProperties], None]
-    ) -> None:
-        """Write once, however often it has to be tried: a commit whose answer was lost is found by its mark."""
-        mark, before = uuid.uuid4().hex, self.version(table)
+        self,
+        table: Table,
+        opened: deltalake.DeltaTable,
+        write: Callable[[deltalake.DeltaTable, deltalake.CommitProperties], None],
+    ) -> int:
+        """Write once to a table as just opened, however often it has to be tried; its version then.
+
+        A commit whose answer was lost is found by its mark.
+        """
+        mark, before = uuid.uuid4().hex, opened.version()
         commit = deltalake.CommitProperties(custom_metadata={_MARK: mark}, max_commit_retries=MOST_COMMITS)
-        is_begun = False
+        tried = False
 
         def is_there() -> bool:
             delta = self.delta(table)
             return any(told.get(_MARK) == mark for told in delta.history(max(1, delta.version() - before)))
 
-        def attempt() -> None:
-            nonlocal is_begun
-            if is_begun and is_there():
-                return
-            is_begun = True
+        def attempt() -> int:
+            nonlocal tried
+            if tried and is_there():
+                return self.version(table)
+            delta, tried = self.delta(table) if tried else opened, True
             try:
-                write(self.delta(table), commit)
+                write(delta, commit)
             except CommitFailedError:  # another write was quicker, unless it was this one and its answer was lost
                 if not is_there():
                     raise
+                return self.version(table)
+            return delta.version()
 
-        self._patience.run(f"writing {table.name}", attempt)
+        version = self._patience.run(f"writing {table.name}", attempt)
         if "://" not in self.uri:
-            force(Path(self.address(table)), range(before + 1, self.version(table) + 1), mark)
+            force(Path(self.address(table)), range(before + 1, version + 1), mark)
+        return version
 
-    def replace_changed(self, table: Table, frame: pl.DataFrame, part: Part) -> Written:
+    def replace_changed(
+        self, table: Table, frame: pl.DataFrame, part: Part, *, first: Callable[[], None] = lambda: None
+    ) -> Written:
         """Bring a slice to the rows given, writing only the days in which a row differs.
 
         Rows that are there already keep their provenance, so that it tells when a
@@ -398,6 +412,7 @@ class Lake:
             table: The table.
             frame: All rows of the slice, with provenance where the table has it.
             part: The slice.
+            first: Done before anything is written, if anything is.
 
         Returns:
             Rows in the slice now, and the version, which is the old one when nothing changed.
@@ -412,14 +427,19 @@ class Lake:
             if table.layer in RECEIVED:
                 raise
             _log.warning("%s of %s is written whole: %s", table.name, part, damaged)
+            first()
             return self.replace(table, fresh, part)
         facts = facts_of(fresh.columns)
         if len(facts) < len(fresh.columns):
             fresh = with_known_provenance(fresh, held, facts)
         if not table.by_day:
-            same = fingerprint_of(fresh, facts) == fingerprint_of(held, facts)
-            return Written(fresh.height, self.version(table)) if same else self.replace(table, fresh, part)
+            if fingerprint_of(fresh, facts) == fingerprint_of(held, facts):
+                return Written(fresh.height, self.version(table))
+            first()
+            return self.replace(table, fresh, part)
         days = changed_days(fresh, held, facts)
+        if days:
+            first()
         for window in contiguous(days, longest=366):
             narrowed = Slice(part.fleet_id, window)
             self.replace(table, fresh.filter(narrowed.rows()), narrowed)

@@ -17,6 +17,7 @@ import polars as pl
 from deltalake.exceptions import CommitFailedError
 
 from bess_pipeline.lake.disk import LOG, Disk, Stored
+from bess_pipeline.lake.ledger import MARK
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.streaming import COMMITS, PARQUET
 from bess_pipeline.tables import catalog
@@ -123,9 +124,12 @@ def prune(lake: Lake, fleets: Collection[str]) -> dict[str, int]:
     """
     indexed = lake.scan(catalog.LANDING_FILES).select(pl.col("fleet_id").unique()).collect()["fleet_id"]
     there = frozenset(fleets) | frozenset(indexed)
+    is_mark = pl.col("name").str.starts_with(MARK)
+    marks = lake.ask(catalog.MADE_FROM, None, lambda rows: rows.filter(is_mark))["name"]
+    names = frozenset(catalog.TABLES) | frozenset(marks)
     return {
         catalog.LEDGER.name: _without(lake, catalog.LEDGER, fleet_id=there),
-        catalog.MADE_FROM.name: _without(lake, catalog.MADE_FROM, fleet_id=there, name=frozenset(catalog.TABLES)),
+        catalog.MADE_FROM.name: _without(lake, catalog.MADE_FROM, fleet_id=there, name=names),
     }
 
 

@@ -88,13 +88,15 @@ def give_past(lake: GrowingLake, years: float) -> None:
             period.with_columns(cs.temporal().dt.offset_by(f"-{PERIOD * back}d")) for back in range(1, periods + 1)
         ).select(whole.columns)
         lake.lake.replace(table, pl.concat([past, whole]), Slice(_FLEET))
+    notes = Notes(lake.lake, _FLEET)
     for step in steps():
         if step.reach is not None:
             reads = [catalog.TABLES[name] for name in sorted(step.needs)]
             makes = [catalog.TABLES[name] for name in step.makes]
-            wanted = increment(lake.lake, _FLEET, reads, makes, step.reach, made_by="")
+            wanted = increment(lake.lake, _FLEET, reads, makes, step.reach, notes, made_by="")
             for table in makes:
-                Notes(lake.lake).record(_FLEET, table.name, wanted.basis)
+                notes.record(table.name, wanted.basis)
+    notes.close()
 
 
 def seconds(tables: Frames, years: float) -> dict[str, float]:

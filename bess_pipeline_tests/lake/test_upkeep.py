@@ -130,13 +130,13 @@ class Disturbed(Lake):
         super().__init__(uri)
         self._happens = [happens]
 
-    def _committed(self, table, write):
+    def _committed(self, table, opened, write):
         def disturbed(delta, commit):
             if self._happens:
                 self._happens.pop()(Lake(self.uri))
             write(delta, commit)
 
-        super()._committed(table, disturbed)
+        return super()._committed(table, opened, disturbed)
 
 
 LAST = Slice("alpha")

@@ -44,6 +44,7 @@ from bess_pipeline.defs import instance, postgres_records, records
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, RANGES
 from bess_pipeline.defs.plan import range_tags
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
+from bess_pipeline.window import Window
 from bess_pipeline_tests.postgres_server import postgres_server
 
 FLEET = "fleet"
@@ -155,7 +156,7 @@ def run_that_makes_nothing(kind: str, server: int | None, *, days: int, tables: 
     with instance.instance_of(Settings()) as opened:
         opened.add_dynamic_partitions(str(FLEETS.name), [FLEET])
         for length in (2, days):
-            tags = range_tags(FLEET, FIRST, FIRST + timedelta(days=length - 1))
+            tags = range_tags(FLEET, Window(FIRST, FIRST + timedelta(days=length)))
             with _measured(meter, server) as found:
                 run = job.execute_in_process(instance=opened, tags=tags)
         return found | {"events": len(opened.all_logs(run.run_id)), "parts": days * tables}
@@ -187,10 +188,15 @@ def deployment(kind: str) -> Iterator[Callable[..., dict[str, float]]]:
         storage = "sqlite" if server is None else server.url().replace("postgresql:", "postgresql+psycopg2:")
         os.environ |= {"BESS_HOME": home, "BESS_DAGSTER_STORAGE": storage, "BESS_DAYS_PER_RUN": "366"}
         instance.prepare(Settings())
-        if kind == "postgres-own":  # as Dagster documents it; our own settings name a class of ours
+        if kind.endswith("own"):  # as Dagster documents it; our own settings name a class of ours
             file = Path(home) / "dagster_home" / "dagster.yaml"
-            ours = file.read_text().partition("\n# Records in PostgreSQL")[0]
-            file.write_text(f"{ours}\nstorage: {{postgres: {{postgres_url: {{env: {instance.STORAGE_VARIABLE}}}}}}}\n")
+            others, begins, _ = file.read_text().partition("\n# Records in ")
+            if not begins:
+                raise RuntimeError(f"{file} says nothing of records")
+            where = f"postgres: {{postgres_url: {{env: {instance.STORAGE_VARIABLE}}}}}"
+            if server is None:
+                where = f"sqlite: {{base_dir: {home}/dagster_home}}"
+            file.write_text(f"{others}\nstorage: {{{where}}}\n")
 
         def measured(*words: str) -> dict[str, float]:
             told = ["--one", kind, *(["--server", str(server.pid)] if server else []), *words]

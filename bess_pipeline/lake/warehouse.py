@@ -29,7 +29,8 @@ _LOG = logs.logger(__name__)
 #: A file format that every client from DuckDB 1.0 on can open.
 _STORAGE_VERSION = "v1.0.0"
 
-_PUBLICATION = "publication"
+#: The table that tells which version of each table was published.
+PUBLICATION = "publication"
 
 #: A publication takes minutes: an unfinished one this old has died [s].
 _UNFINISHED, _ABANDONED_SECONDS = ".publish-", 6 * 3600
@@ -62,7 +63,7 @@ class Warehouse:
         if not self.path.exists():
             return {}
         with self.connection() as connection:
-            return dict(connection.execute(f"SELECT table_name, version FROM {_PUBLICATION}").fetchall())  # noqa: S608
+            return dict(connection.execute(f"SELECT table_name, version FROM {PUBLICATION}").fetchall())  # noqa: S608
 
     def is_current(self, lake: Lake) -> bool:
         """Whether the file holds what the lake holds, apart from what is only published along."""
@@ -80,8 +81,7 @@ class Warehouse:
         """
         if not self.path.exists():
             raise FileNotFoundError(f"no warehouse at {self.path} yet: run `bess run` first")
-        with duckdb.connect(str(self.path), read_only=True) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+        with attached(self.path) as connection:
             yield connection
 
     def query(self, sql: str) -> pl.DataFrame:
@@ -139,6 +139,23 @@ class Warehouse:
                 shutil.rmtree(folder)
 
 
+def attached(path: Path) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to the file that lies at a path now, times in UTC.
+
+    Connected to by its path, DuckDB would hand out the file that another thread of the process has opened there before,
+    though it was replaced since.
+    """
+    connection = duckdb.connect()
+    try:
+        connection.execute(f"ATTACH '{_quoted(path)}' AS warehouse (READ_ONLY)")
+        connection.execute("USE warehouse")
+        connection.execute("SET TimeZone = 'UTC'")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _built(path: Path, lake: Lake) -> dict[str, int]:
     rows: dict[str, int] = {}
     versions: list[tuple[str, int]] = []
@@ -156,9 +173,9 @@ def _built(path: Path, lake: Lake) -> dict[str, int]:
             meanings = view.meanings()
             for name in connection.sql(f"FROM {view.name} LIMIT 0").columns:
                 connection.execute(f"COMMENT ON COLUMN {view.name}.\"{name}\" IS '{_quoted(meanings[name])}'")
-        connection.execute(f"CREATE TABLE {_PUBLICATION} (table_name VARCHAR, version BIGINT)")
-        connection.executemany(f"INSERT INTO {_PUBLICATION} VALUES (?, ?)", versions)  # noqa: S608
-        connection.execute(f"COMMENT ON TABLE {_PUBLICATION} IS 'Version of each table of the lake published here'")
+        connection.execute(f"CREATE TABLE {PUBLICATION} (table_name VARCHAR, version BIGINT)")
+        connection.executemany(f"INSERT INTO {PUBLICATION} VALUES (?, ?)", versions)  # noqa: S608
+        connection.execute(f"COMMENT ON TABLE {PUBLICATION} IS 'Version of each table of the lake published here'")
         connection.execute("USE memory")
         connection.execute("DETACH built")
     return rows

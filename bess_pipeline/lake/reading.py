@@ -1,0 +1,115 @@
+"""The warehouse as servers read it: always the newest publication, and all that one request asks of the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import xxhash
+
+from bess_pipeline.lake.warehouse import PUBLICATION, attached
+
+#: A cursor begins where its connection began: beside the warehouse, in the time zone of the machine.
+_AT_HOME = "USE warehouse; SET TimeZone = 'UTC'"
+
+
+class UnpublishedError(LookupError):
+    """There is no warehouse yet."""
+
+
+class Publication:
+    """One publication of the warehouse.
+
+    Args:
+        connection: Attached to its file; see `attached`.
+
+    Attributes:
+        tag: The same for publications of the same rows.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        versions = connection.execute(f"FROM {PUBLICATION} ORDER BY ALL").fetchall()
+        self.tag = xxhash.xxh3_64_hexdigest(repr(versions).encode())
+
+    def ask(self, sql: str, values: Mapping[str, object] | None = None) -> pl.DataFrame:
+        """The answer to a query, instants in UTC.
+
+        Args:
+            sql: The query, with names such as `$battery_id` where values go.
+            values: The values, by name.
+        """
+        with self._connection.cursor() as cursor:
+            cursor.execute(_AT_HOME)
+            answer: pl.DataFrame = cursor.sql(sql, params=dict(values or {})).pl()
+        return answer
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+
+@dataclass
+class _Held:
+    """A publication that is open: the file that it is, by inode and time, and how many read it."""
+
+    publication: Publication
+    file: tuple[int, int]
+    readers: int = 0
+
+
+class Reader:
+    """Opens each publication of a warehouse once for all threads, and closes it when nobody reads it any more.
+
+    Args:
+        path: The DuckDB file, which every publication replaces.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._newest: _Held | None = None
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def reading(self) -> Iterator[Publication]:
+        """The newest publication; for as long as it is held it stays what it is.
+
+        Raises:
+            UnpublishedError: If there is none yet.
+        """
+        with self._lock:
+            held = self._current()
+            held.readers += 1
+        try:
+            yield held.publication
+        finally:
+            with self._lock:
+                held.readers -= 1
+                self._close_unless_needed(held)
+
+    def close(self) -> None:
+        """Let go of the newest publication."""
+        with self._lock:
+            held, self._newest = self._newest, None
+            self._close_unless_needed(held)
+
+    def _current(self) -> _Held:
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            raise UnpublishedError(f"no warehouse at {self._path} yet: `bess run` publishes one") from None
+        file = stat.st_ino, stat.st_mtime_ns
+        if self._newest is None or self._newest.file != file:
+            # One that is published at this very moment is opened under the older's name, and once more the next time.
+            older, self._newest = self._newest, _Held(Publication(attached(self._path)), file)
+            self._close_unless_needed(older)
+        return self._newest
+
+    def _close_unless_needed(self, held: _Held | None) -> None:
+        if held is not None and held is not self._newest and not held.readers:
+            held.publication.close()

@@ -213,6 +213,21 @@ def dev() -> None:
     os.execve(sys.executable, command, settings.environment())  # noqa: S606
 
 
+@app.command()
+def serve() -> None:
+    """The REST API on what is published, on loopback."""
+    import uvicorn
+
+    from bess_pipeline import logs
+    from bess_pipeline.api.app import create_app
+
+    settings = Settings()
+    logs.configure(settings.log_level, settings.log_format, settings.secrets)
+    address = f"http://127.0.0.1:{settings.api_port}"
+    out.print(f"API on {address}/api/v1, described on {address}/docs (Ctrl-C ends it)", highlight=False)
+    uvicorn.run(create_app(settings), host="127.0.0.1", port=settings.api_port, log_config=None, server_header=False)
+
+
 def _window(settings: Settings, first: datetime | None, last: datetime | None) -> Window | None:
     if first is None and last is None:
         return None

@@ -138,6 +138,7 @@ class Settings(BaseSettings):
         description="Hours after its end beyond which a day counts as late; later than the fleet's usual if absent.",
     )
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of Dagster's UI, on loopback.")
+    api_port: int = Field(default=8000, ge=1, le=65535, description="Port of the REST API, on loopback.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What the pipeline writes to its log."
     )

@@ -1,0 +1,1 @@
+"""The REST API: it reads the warehouse, and nothing else."""

@@ -1,0 +1,93 @@
+"""What operations need: the publication that they read, and the battery that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlencode
+
+import polars as pl
+from fastapi import Depends, HTTPException, Query, Request, Response
+
+from bess_pipeline.api.listing import Listing, PageQuery, form_of, written
+from bess_pipeline.api.problems import NotModified
+from bess_pipeline.lake.reading import Publication
+
+FleetChoice = Annotated[
+    str | None, Query(max_length=200, description="Fleet; may be left out where the battery's id is in one fleet only.")
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, and the publication that answers it.
+
+    Attributes:
+        request: The request.
+        publication: What is read.
+        headers: Of the answer.
+    """
+
+    request: Request
+    publication: Publication
+    headers: Mapping[str, str]
+
+    def page(
+        self, listing: Listing, query: PageQuery, where: Mapping[str, object | None], also: Sequence[str] = ()
+    ) -> Response:
+        """A page of a listing, in the form that the client wants; see `Listing.page`."""
+        rows, cursor = listing.page(self.publication, query, where, also)
+        headers = dict(self.headers)
+        if cursor is not None:
+            others = [(name, value) for name, value in self.request.query_params.multi_items() if name != "cursor"]
+            headers["Link"] = f'<?{urlencode([*others, ("cursor", cursor)])}>; rel="next"'
+        form = form_of(self.request.headers.get("accept", "*/*"))
+        return Response(written(rows, form, cursor), headers=headers, media_type=form)
+
+
+def _asked(request: Request, response: Response) -> Iterator[Asked]:
+    """The newest publication for a request; a client that has an answer of the same rows is told so."""
+    with request.app.state.reader.reading() as publication:
+        headers = {
+            "ETag": f'W/"{publication.tag}-{request.app.version}"',
+            "Cache-Control": "private, no-cache",
+            "Vary": "Accept, Authorization",
+        }
+        known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+        if headers["ETag"] in known or "*" in known:
+            raise NotModified(headers)
+        response.headers.update(headers)
+        yield Asked(request, publication, headers)
+
+
+Asking = Annotated[Asked, Depends(_asked)]
+
+
+def fleet_of(publication: Publication, battery_id: str, fleet_id: str | None) -> str:
+    """The fleet of a battery.
+
+    Raises:
+        HTTPException: 404 if there is no such battery, 409 if there are several and no fleet was said.
+    """
+    found = publication.ask(
+        "SELECT fleet_id FROM batteries WHERE battery_id = $battery_id ORDER BY fleet_id", {"battery_id": battery_id}
+    )["fleet_id"]
+    fleets = found if fleet_id is None else found.filter(found == fleet_id)
+    if len(fleets) == 1:
+        return str(fleets[0])
+    if fleets.is_empty():
+        where = "" if fleet_id is None else f" in fleet {fleet_id!r}"
+        raise HTTPException(404, f"there is no battery {battery_id!r}{where}")
+    raise HTTPException(409, f"battery {battery_id!r} is in several fleets: say which with fleet_id")
+
+
+def one(rows: pl.DataFrame, missing: str) -> dict[str, object]:
+    """The only row.
+
+    Raises:
+        HTTPException: 404 if there is none.
+    """
+    if rows.is_empty():
+        raise HTTPException(404, missing)
+    return rows.row(0, named=True)

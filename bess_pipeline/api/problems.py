@@ -1,0 +1,71 @@
+"""What goes wrong, as problem details.
+
+References:
+    RFC 9457, "Problem Details for HTTP APIs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from bess_pipeline.lake.reading import UnpublishedError
+
+_SOON_SECONDS = 30
+
+
+class Problem(BaseModel):
+    """Why a request could not be answered (RFC 9457)."""
+
+    type: str = Field(default="about:blank", description="Kind of the problem; about:blank says that its title is all.")
+    title: str = Field(description="The status, in words.")
+    status: int = Field(description="The status of the answer.")
+    detail: str = Field(description="What was wrong with this request, and what to do.")
+    errors: list[dict[str, str]] = Field(default_factory=list, description="Each mistake, with where it is.")
+
+
+class NotModified(Exception):  # noqa: N818 - it is no error: the client has the answer already
+    """The client has what it asks for."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self.headers = headers
+
+
+def _answer(
+    status: int, detail: str, headers: Mapping[str, str] | None = None, errors: Sequence[dict[str, str]] = ()
+) -> JSONResponse:
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=[*errors])
+    content = problem.model_dump(exclude_defaults=True) | {"type": problem.type}
+    return JSONResponse(content, status, headers, "application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Have an application answer with problem details."""
+
+    @app.exception_handler(HTTPException)
+    def refused(_: Request, error: HTTPException) -> Response:
+        return _answer(error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> Response:
+        errors = [{"at": ".".join(map(str, mistake["loc"])), "message": mistake["msg"]} for mistake in error.errors()]
+        return _answer(422, "; ".join(f"{found['at']}: {found['message']}" for found in errors), errors=errors)
+
+    @app.exception_handler(UnpublishedError)
+    def unpublished(_: Request, __: UnpublishedError) -> Response:
+        detail = "nothing has been published yet: the first run of the pipeline does"
+        return _answer(503, detail, {"Retry-After": str(_SOON_SECONDS)})
+
+    @app.exception_handler(NotModified)
+    def unchanged(_: Request, same: NotModified) -> Response:
+        return Response(status_code=304, headers=same.headers)
+
+    @app.exception_handler(Exception)
+    def failed(_: Request, __: Exception) -> Response:  # the server logs it
+        return _answer(500, "the server failed on this request; its log tells why")

@@ -1,0 +1,80 @@
+"""Events: what was unusual, and what people said of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import dataframely as dy
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from bess_pipeline.api.deps import Asking, one
+from bess_pipeline.api.listing import Days, Listing
+from bess_pipeline.api.models import model_of, page_of
+from bess_pipeline.api.openapi import forms, refusals
+from bess_pipeline.lake.views import EVENT_VERDICTS
+from bess_pipeline.tables.anomalies import FAMILIES, SEVERITIES, AnomalyEvent
+
+router = APIRouter(tags=["events"])
+
+#: Columns of the view `event_verdicts`: those of an event, and what people said of it.
+_SAID: dict[str, dy.Column] = {
+    name: dy.Datetime(nullable=True, time_unit="us", time_zone="UTC", description=meaning)
+    if name.endswith("_at")
+    else dy.String(nullable=name != "effective_severity", description=meaning)
+    for name, meaning in EVENT_VERDICTS.own.items()
+}
+_COLUMNS = {
+    name: column for name, column in AnomalyEvent.columns().items() if name not in {"detected_on", "evidence"}
+} | _SAID
+_LISTING = Listing(
+    EVENT_VERDICTS.name, _COLUMNS, ("detected_at", "fleet_id", "event_id"), time="detected_at", newest_first=True
+)
+_EVENT = model_of("Event", EVENT_VERDICTS.about, _COLUMNS)
+
+
+class EventInFull(_EVENT):  # type: ignore[misc, valid-type]
+    """An event, and what it rests on."""
+
+    evidence: dict[str, Any] = Field(description="Features of the day of detection, and a series to plot")
+
+
+def _one_of(words: tuple[str, ...]) -> str:
+    return f"^({'|'.join(words)})$"
+
+
+@router.get(
+    "/events",
+    summary="Events, newest first, with what people said of them",
+    operation_id="events",
+    responses=forms(page_of(_EVENT)),
+)
+def events(
+    asked: Asking,
+    days: Days,
+    fleet_id: Annotated[str | None, Query(max_length=200, description="Only of this fleet.")] = None,
+    battery_id: Annotated[str | None, Query(max_length=200, description="Only of this battery.")] = None,
+    family: Annotated[str | None, Query(pattern=_one_of(FAMILIES), description="Only of this family.")] = None,
+    severity: Annotated[
+        str | None, Query(pattern=_one_of(SEVERITIES), description="Only those that matter so much now.")
+    ] = None,
+    *,
+    is_open: Annotated[bool | None, Query(alias="open", description="Only those that have not ended, or have.")] = None,
+) -> Response:
+    where = {"fleet_id": fleet_id, "battery_id": battery_id, "family": family, "effective_severity": severity}
+    also = () if is_open is None else (f"ended_at IS {'' if is_open else 'NOT '}NULL",)
+    return asked.page(_LISTING, days, where, also)
+
+
+@router.get(
+    "/events/{event_id}",
+    summary="One event, and what it rests on",
+    operation_id="event",
+    responses=refusals(404, 422, 503),
+)
+def event(asked: Asking, event_id: str) -> EventInFull:
+    sql = "SELECT v.*, evidence FROM event_verdicts v JOIN anomaly_events USING (event_id) WHERE event_id = $event_id"
+    row = one(asked.publication.ask(sql, {"event_id": event_id}), f"there is no event {event_id!r}")
+    full: EventInFull = EventInFull.model_validate(row | {"evidence": json.loads(str(row["evidence"]))})
+    return full

@@ -198,7 +198,7 @@ def _at_hand(lake: Lake, table: Table, *, beside: Path) -> Iterator[Snapshot]:
 def _copied(connection: duckdb.DuckDBPyConnection, table: Table, lake: Lake, files: list[str]) -> int:
     """Fill one table from files, whose paths name the fleet and the day where their columns do not; rows in it."""
     columns = stored_contract(table).columns()
-    listed = ", ".join(f'"{name}" {_sql_type(column)}' for name, column in columns.items())
+    listed = ", ".join(f'"{name}" {sql_type(column)}' for name, column in columns.items())
     connection.execute(f"CREATE TABLE {table.name} ({listed})")
     if files:
         names = ", ".join(f'"{name}"' for name in columns)
@@ -227,7 +227,8 @@ def _comment(column: dy.Column) -> str:
     return f"{column.description or ''}{f' [{unit}]' if unit else ''}"
 
 
-def _sql_type(column: dy.Column) -> str:
+def sql_type(column: dy.Column) -> str:
+    """The type of a column in the warehouse."""
     names: dict[type[dy.Column], str] = {
         dy.String: "VARCHAR",
         dy.Float64: "DOUBLE",

@@ -21,8 +21,8 @@ from bess_pipeline.window import Window
 
 #: The day under which a step that works on a whole fleet is recorded.
 WHOLE_FLEET = date(1970, 1, 1)
-#: How the name of a mark among the notes begins; see `Notes`.
-MARK = "unsettled "
+#: How the name of a mark among the notes begins; see `Notes`. It is part of a path: no letter of it may need escaping.
+MARK = "unsettled-"
 _NOTHING = pl.DataFrame(schema={"date": pl.Date, "signature": pl.Int64})
 
 

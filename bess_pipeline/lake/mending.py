@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from bess_pipeline.lake.contracts import stored_contract
-from bess_pipeline.lake.ledger import WHOLE_FLEET
+from bess_pipeline.lake.ledger import MARK, WHOLE_FLEET
 from bess_pipeline.lake.slices import Named, Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
@@ -74,7 +74,9 @@ def mend(lake: Lake, damage: Damage) -> None:
         raise ValueError(f"the rows of {damage.file} cannot be made again: put the file back from a backup")
     table, fleet_id = damage.table, damage.fleet_id
     if table is catalog.MADE_FROM:
-        _empty(lake, table, Named(fleet_id, (str(damage.name),)))
+        # A mark took all notes from a day on back; which day, its file does not tell any more.
+        is_mark = str(damage.name).startswith(MARK)
+        _empty(lake, table, Slice(fleet_id) if is_mark else Named(fleet_id, (str(damage.name),)))
     elif table.per == "fleet_day" and damage.day is not None:
         _empty(lake, catalog.LEDGER, Slice(fleet_id, Window.of_day(damage.day)))
     if table.per == "fleet":

@@ -12,7 +12,7 @@ import pytest
 
 from bess_pipeline.lake.contracts import stored_schema
 from bess_pipeline.lake.failures import DamagedError, StorageAwayError, StorageDeniedError, StorageFullError
-from bess_pipeline.lake.ledger import WHOLE_FLEET, Ledger
+from bess_pipeline.lake.ledger import MARK, WHOLE_FLEET, Ledger, Notes
 from bess_pipeline.lake.mending import Damage, damages, mend
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
@@ -154,3 +154,20 @@ def test_a_table_that_was_put_back_from_a_backup_is_opened_anew(lake, tmp_path):
 def test_what_cannot_be_made_again_is_not_thrown_away(lake):
     with pytest.raises(ValueError, match="backup"):
         mend(lake, Damage(catalog.EVENT_FEEDBACK, "alpha", None, "part-0.parquet", "no footer"))
+
+
+def test_where_the_mark_of_a_run_that_died_is_damaged_nothing_is_known_of_its_fleet(lake):
+    for fleet_id in ("alpha", "beta"):
+        notes = Notes(lake, fleet_id)
+        notes.begin("cycles", None)
+        notes.record("cycles", pl.DataFrame({"date": [DAY], "signature": [1]}))
+        notes.close()
+    Notes(lake, "alpha").begin("battery_daily", DAY)
+    assert list(damages(lake)) == []
+    (path,) = lake.files(catalog.MADE_FROM).filter(pl.col("name").str.starts_with(MARK))["path"]
+    os.truncate(f"{lake.address(catalog.MADE_FROM)}/{path}", 10)
+    (damage,) = damages(lake)
+    mend(lake, damage)
+    assert list(damages(lake)) == []
+    assert Notes(lake, "alpha").signatures("cycles").is_empty()
+    assert Notes(lake, "beta").signatures("cycles").height == 1

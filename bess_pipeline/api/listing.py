@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated
@@ -17,6 +17,7 @@ from fastapi import Depends, HTTPException, Query
 from pydantic_core import to_json
 
 from bess_pipeline.lake.reading import Publication
+from bess_pipeline.lake.warehouse import sql_type
 from bess_pipeline.tables.catalog import Table
 
 #: Most rows of a page.
@@ -26,13 +27,13 @@ JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow
 FORMS = (JSON, CSV, ARROW)
 _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 
-#: Type of a column in the warehouse, and what stands for nothing where rows are ordered, so that it comes first.
-_LEAST: dict[type[dy.Column], tuple[str, str]] = {
-    dy.String: ("VARCHAR", "''"),
-    dy.Int64: ("BIGINT", "-9223372036854775808"),
-    dy.Float64: ("DOUBLE", "'-infinity'::DOUBLE"),
-    dy.Date: ("DATE", "DATE '0001-01-01'"),
-    dy.Datetime: ("TIMESTAMPTZ", "TIMESTAMPTZ '0001-01-01 00:00:00+00'"),
+#: What stands for nothing where rows are ordered, so that it comes first.
+_LEAST: dict[type[dy.Column], str] = {
+    dy.String: "''",
+    dy.Int64: "-9223372036854775808",
+    dy.Float64: "'-infinity'::DOUBLE",
+    dy.Date: "DATE '0001-01-01'",
+    dy.Datetime: "TIMESTAMPTZ '0001-01-01 00:00:00+00'",
 }
 _MARK = "cursor_"
 
@@ -127,7 +128,7 @@ class Listing:
 
     def _ordered(self, name: str) -> str:
         column = self.columns[name]
-        return f"coalesce({_name(name)}, {_LEAST[type(column)][1]})" if column.nullable else _name(name)
+        return f"coalesce({_name(name)}, {_LEAST[type(column)]})" if column.nullable else _name(name)
 
     def _is_after(self) -> str:
         """Rows behind the one of the cursor: the first columns alike, the next beyond it."""
@@ -138,7 +139,7 @@ class Listing:
         return f"({' OR '.join(f'({way})' for way in ways)})"
 
     def _told_of(self, place: int) -> str:
-        return f"TRY_CAST(${_MARK}{place} AS {_LEAST[type(self.columns[self.order[place]])][0]})"
+        return f"TRY_CAST(${_MARK}{place} AS {sql_type(self.columns[self.order[place]])})"
 
     def _told(self, publication: Publication, cursor: str) -> list[str]:
         try:
@@ -155,6 +156,11 @@ class Listing:
 
 
 _NO_CURSOR = "cursor: is not one that this listing gave; begin without it"
+
+
+def one_of(words: Iterable[str]) -> str:
+    """The pattern of a query that has to be one of some words."""
+    return f"^({'|'.join(words)})$"
 
 
 def _name(name: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import dataframely as dy
 from pydantic import BaseModel, Field, create_model
 
-from bess_pipeline.tables.columns import unit_of
+from bess_pipeline.tables.catalog import Table
+from bess_pipeline.tables.columns import meaning_of
 
 _KINDS: dict[type[dy.Column], type] = {
     dy.String: str,
@@ -32,9 +33,7 @@ def model_of(name: str, about: str, columns: Mapping[str, dy.Column]) -> type[Ba
     fields: dict[str, Any] = {}
     for column_name, column in columns.items():
         kind: Any = _KINDS[type(column)]
-        unit = unit_of(column)
-        meaning = f"{column.description or ''}{f' [{unit}]' if unit else ''}"
-        fields[column_name] = (kind | None if column.nullable else kind, Field(description=meaning))
+        fields[column_name] = (kind | None if column.nullable else kind, Field(description=meaning_of(column)))
     return create_model(name, __doc__=about, **fields)
 
 
@@ -46,3 +45,8 @@ def page_of(row: type[BaseModel]) -> type[BaseModel]:
         items=(list[row], Field(description="Rows of this page.")),  # type: ignore[valid-type]
         next_cursor=(str | None, Field(description="Give it as `cursor` to get the next page; null on the last.")),
     )
+
+
+def page_of_table(table: Table) -> type[BaseModel]:
+    """A model of a page of a table's rows, by the name of its contract."""
+    return page_of(model_of(table.contract.__name__, table.grain, table.columns))

@@ -23,8 +23,9 @@ _REFUSALS = {
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Problems with which an operation may answer."""
-    return {status: {"description": _REFUSALS[status], "content": _PROBLEM} for status in statuses}
+    """Problems with which an operation may answer, and that the client has the answer already."""
+    told: dict[int | str, dict[str, Any]] = {304: {"description": "The client has it: `If-None-Match` is the `ETag`."}}
+    return told | {status: {"description": _REFUSALS[status], "content": _PROBLEM} for status in statuses}
 
 
 def forms(page: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
@@ -36,8 +37,7 @@ def forms(page: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
         "content": {CSV: {"schema": {"type": "string"}}, ARROW: binary},
         "headers": {"Link": {"description": "The next page, if there is one.", "schema": {"type": "string"}}},
     }
-    unchanged = {"description": "The client has it already: its `If-None-Match` is the `ETag`."}
-    return {200: listed, 304: unchanged, **refusals(404, 406, 409, 422, 503)}
+    return {200: listed, **refusals(404, 406, 409, 422, 503)}
 
 
 def describe(app: FastAPI) -> None:

@@ -11,7 +11,7 @@ from bess_pipeline.defs.increments import BEFORE, REACH, Reach
 from bess_pipeline.defs.partitions import FLEET_DAYS, FLEETS, RANGES
 from bess_pipeline.lake.contracts import stored_contract, stored_schema
 from bess_pipeline.tables.catalog import Table
-from bess_pipeline.tables.columns import unit_of
+from bess_pipeline.tables.columns import meaning_of
 
 #: The version of the pipeline, kept with every gold row.
 CODE_VERSION = importlib.metadata.version("bess-pipeline")
@@ -44,8 +44,7 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def _description(table: Table, name: str, column: dy.Column) -> str:
-    unit = unit_of(column)
-    text = f"{column.description or ''}{f' [{unit}]' if unit else ''}"
+    text = meaning_of(column)
     rest = lineage.rests_on(table, name)
     return f"{text}{'' if text.endswith('.') or not rest else '.'}{rest}"
 

@@ -330,10 +330,10 @@ class Lake:
             written = streamed(delta, table, batches, part, commit)
 
         while True:
-            before = self.delta(table)
-            since = before.version()
+            opened = self.delta(table)
+            since = opened.version()
             try:
-                version = self._committed(table, before, write)
+                version = self._committed(table, opened, write)
             except UnmadeError as unmade:
                 raise unmade.reason from None
             except CommitFailedError:

@@ -22,7 +22,7 @@ from bess_pipeline.lake.store import Lake, Snapshot
 from bess_pipeline.lake.views import VIEWS
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
-from bess_pipeline.tables.columns import unit_of
+from bess_pipeline.tables.columns import meaning_of
 
 _LOG = logs.logger(__name__)
 
@@ -217,14 +217,9 @@ def _copied(connection: duckdb.DuckDBPyConnection, table: Table, lake: Lake, fil
             raise lake.diagnosis(table, None, error) from None
     connection.execute(f"COMMENT ON TABLE {table.name} IS '{_quoted(table.grain)}'")
     for name, column in columns.items():
-        connection.execute(f"COMMENT ON COLUMN {table.name}.\"{name}\" IS '{_quoted(_comment(column))}'")
+        connection.execute(f"COMMENT ON COLUMN {table.name}.\"{name}\" IS '{_quoted(meaning_of(column))}'")
     counted = connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()  # noqa: S608
     return int(counted[0]) if counted else 0
-
-
-def _comment(column: dy.Column) -> str:
-    unit = unit_of(column)
-    return f"{column.description or ''}{f' [{unit}]' if unit else ''}"
 
 
 def sql_type(column: dy.Column) -> str:

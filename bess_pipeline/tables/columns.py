@@ -116,3 +116,9 @@ def unit_of(column: dy.Column) -> str | None:
     metadata: dict[str, Any] = column.metadata or {}
     unit = metadata.get("unit")
     return None if unit is None else str(unit)
+
+
+def meaning_of(column: dy.Column) -> str:
+    """What a column says, with its unit in brackets."""
+    unit = unit_of(column)
+    return f"{column.description or ''}{f' [{unit}]' if unit else ''}"

@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from bess_pipeline.api.deps import Asking, FleetChoice, fleet_of
-from bess_pipeline.api.listing import Days, Listing, Page
-from bess_pipeline.api.models import model_of, page_of
+from bess_pipeline.api.listing import Days, Listing, Page, one_of
+from bess_pipeline.api.models import page_of_table
 from bess_pipeline.api.openapi import forms
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
@@ -47,24 +47,17 @@ NOUNS = (
     Noun("data-quality", catalog.BATTERY_DATA_QUALITY_DAILY, "date"),
 )
 
-_STATUS = f"^({'|'.join(HEALTH_STATUSES)})$"
 _LATEST = Listing.of(catalog.BATTERY_LATEST)
-
-
-def model_name(table: Table) -> str:
-    """Name of a table's model: that of its contract."""
-    return table.contract.__name__
 
 
 def _add(noun: Noun) -> None:
     listing = Listing.of(noun.table, noun.time)
-    model = page_of(model_of(model_name(noun.table), noun.table.grain, noun.table.columns))
 
     @router.get(
         f"/batteries/{{battery_id:path}}/{noun.path}",
         summary=noun.table.grain,
         operation_id=f"battery_{noun.path.replace('-', '_')}",
-        responses=forms(model),
+        responses=forms(page_of_table(noun.table)),
     )
     def rows(
         asked: Asking,
@@ -84,13 +77,15 @@ for noun in NOUNS:
     "/batteries",
     summary="Batteries, and how each stands at its last sample",
     operation_id="batteries",
-    responses=forms(page_of(model_of("BatteryLatest", catalog.BATTERY_LATEST.grain, catalog.BATTERY_LATEST.columns))),
+    responses=forms(page_of_table(catalog.BATTERY_LATEST)),
 )
 def batteries(
     asked: Asking,
     page: Page,
     fleet_id: Annotated[str | None, Query(max_length=200, description="Only this fleet.")] = None,
-    health_status: Annotated[str | None, Query(pattern=_STATUS, description="Only those that stand like this.")] = None,
+    health_status: Annotated[
+        str | None, Query(pattern=one_of(HEALTH_STATUSES), description="Only those that stand like this.")
+    ] = None,
 ) -> Response:
     where = {"fleet_id": fleet_id, "health_status": health_status}
     return asked.page(_LATEST, page, where)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from bess_pipeline.api.deps import Asking, one
-from bess_pipeline.api.listing import Days, Listing
+from bess_pipeline.api.listing import Days, Listing, one_of
 from bess_pipeline.api.models import model_of, page_of
 from bess_pipeline.api.openapi import forms, refusals
 from bess_pipeline.lake.views import EVENT_VERDICTS
@@ -40,10 +40,6 @@ class EventInFull(_EVENT):  # type: ignore[misc, valid-type]
     evidence: dict[str, Any] = Field(description="Features of the day of detection, and a series to plot")
 
 
-def _one_of(words: tuple[str, ...]) -> str:
-    return f"^({'|'.join(words)})$"
-
-
 @router.get(
     "/events",
     summary="Events, newest first, with what people said of them",
@@ -55,9 +51,9 @@ def events(
     days: Days,
     fleet_id: Annotated[str | None, Query(max_length=200, description="Only of this fleet.")] = None,
     battery_id: Annotated[str | None, Query(max_length=200, description="Only of this battery.")] = None,
-    family: Annotated[str | None, Query(pattern=_one_of(FAMILIES), description="Only of this family.")] = None,
+    family: Annotated[str | None, Query(pattern=one_of(FAMILIES), description="Only of this family.")] = None,
     severity: Annotated[
-        str | None, Query(pattern=_one_of(SEVERITIES), description="Only those that matter so much now.")
+        str | None, Query(pattern=one_of(SEVERITIES), description="Only those that matter so much now.")
     ] = None,
     *,
     is_open: Annotated[bool | None, Query(alias="open", description="Only those that have not ended, or have.")] = None,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from bess_pipeline.api.deps import Asking
 from bess_pipeline.api.listing import Days, Listing
-from bess_pipeline.api.models import model_of, page_of
+from bess_pipeline.api.models import page_of_table
 from bess_pipeline.api.openapi import forms, refusals
 from bess_pipeline.lake.reading import Publication
 from bess_pipeline.tables import catalog
@@ -71,7 +71,7 @@ def _add(path: str, table: catalog.Table) -> None:
         f"/fleets/{{fleet_id}}/{path}",
         summary=table.grain,
         operation_id=f"fleet_{path.replace('-', '_')}",
-        responses=forms(page_of(model_of(table.contract.__name__, table.grain, table.columns))),
+        responses=forms(page_of_table(table)),
     )
     def rows(asked: Asking, fleet_id: str, days: Days) -> Response:
         _require(asked.publication, fleet_id)

@@ -37,10 +37,10 @@ def listed(
     last: Annotated[int, typer.Option(min=1, help="How many, the newest.")] = 50,
 ) -> None:
     """Open events that matter, newest first, with what was said of them."""
-    from bess_pipeline.defs.feedback import events
     from bess_pipeline.defs.resources import Home
+    from bess_pipeline.lake.feedback import events
 
-    found = events(Home(), fleet)
+    found = events(Home().lake, fleet)
     if not every:
         found = found.filter(pl.col("ended_at").is_null(), pl.col("effective_severity") != "info")
     shown = found.sort("detected_at", "event_id", descending=True).head(last)
@@ -70,13 +70,13 @@ def show(
     plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw its evidence to this PNG file.")] = None,
 ) -> None:
     """What an event rests on, what to do next, and what was said of it."""
-    from bess_pipeline.defs import feedback
     from bess_pipeline.defs.event_pictures import figure
     from bess_pipeline.defs.resources import Home
+    from bess_pipeline.lake import feedback
 
     home = Home()
     try:
-        told = feedback.event(home, event)
+        told = feedback.event(home.lake, event)
         if plot is not None:
             figure(home, told).savefig(plot, dpi=110)
     except LookupError as error:
@@ -98,11 +98,11 @@ def show(
 
 
 def _say(event: str, verdict: str, by: str, note: str | None, mute: timedelta | None = None) -> None:
-    from bess_pipeline.defs.feedback import say
     from bess_pipeline.defs.resources import Home
+    from bess_pipeline.lake.feedback import say
 
     try:
-        said = say(Home(), event, verdict, by=by, note=note, mute=mute)
+        said = say(Home().lake, event, verdict, by=by, note=note, mute=mute)
     except (LookupError, ValueError) as error:
         fail([str(error.args[0])])
     until = said["mute_until"].item()

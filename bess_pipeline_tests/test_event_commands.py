@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from bess_pipeline import terminal
 from bess_pipeline.cli import app
-from bess_pipeline.defs.feedback import say
 from bess_pipeline.defs.resources import Home
+from bess_pipeline.lake.feedback import say
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
@@ -118,13 +118,13 @@ def test_events_of_the_safety_lane_cannot_be_muted(bess):
 
 def test_only_dismissals_mute(bess):
     with pytest.raises(ValueError, match="only a dismissal"):
-        say(Home(), "bb22", "confirmed", by="anna", mute=DAY)
+        say(Home().lake, "bb22", "confirmed", by="anna", mute=DAY)
 
 
 def test_two_who_speak_at_once_are_both_heard(bess):
     """Appends do not replace each other: the second lake object has not seen the first one's commit."""
     other = Lake(Home().lake.uri)
     other.read(catalog.EVENT_FEEDBACK)
-    said = say(Home(), "bb22", "confirmed", by="anna")
+    said = say(Home().lake, "bb22", "confirmed", by="anna")
     other.append(catalog.EVENT_FEEDBACK, said.with_columns(feedback_id=pl.lit("x"), given_by=pl.lit("ben")), Slice("f"))
     assert set(Home().lake.read(catalog.EVENT_FEEDBACK)["given_by"]) == {"anna", "ben"}

@@ -24,9 +24,9 @@ from bess_pipeline.alerting.occasions import (
     one_line,
 )
 from bess_pipeline.analytics.verdicts import days_late
-from bess_pipeline.defs.feedback import events
 from bess_pipeline.defs.partitions import FLEET_DAYS, day_of
 from bess_pipeline.defs.resources import Home
+from bess_pipeline.lake.feedback import events
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.alerts import NO_FLEET
 from bess_pipeline.tables.anomalies import SEVERITIES
@@ -229,4 +229,4 @@ def anomaly_events(home: Home, *, now: datetime) -> list[Occasion]:
         pl.col("detected_at") >= since, pl.col("severity") != SEVERITIES[0]
     )
     fleets = recent.select(pl.col("fleet_id").unique().sort()).collect()["fleet_id"]
-    return [one for fleet in fleets for one in of_events(events(home, fleet), since=since, pages=pages_of(home))]
+    return [one for fleet in fleets for one in of_events(events(home.lake, fleet), since=since, pages=pages_of(home))]

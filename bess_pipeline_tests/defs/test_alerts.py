@@ -16,10 +16,10 @@ from bess_pipeline.alerting.channels import channels
 from bess_pipeline.definitions import defs
 from bess_pipeline.defs import alerts, resources
 from bess_pipeline.defs.alert_sources import Seen
-from bess_pipeline.defs.feedback import say
 from bess_pipeline.defs.instance import prepare
 from bess_pipeline.defs.partitions import day_key
 from bess_pipeline.defs.resources import Home
+from bess_pipeline.lake.feedback import say
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.tables import catalog
@@ -262,7 +262,7 @@ def test_an_event_is_told_once_and_one_that_was_dismissed_or_is_old_never(proces
     raise_events("e1", "e2", "e3")
     raise_events("e4", fleet="g", detected_at=NOW - 8 * DAY)
     raise_events("e5", fleet="h", severity="info")
-    say(Home(), "e2", "dismissed", by="anna")
+    say(Home().lake, "e2", "dismissed", by="anna")
     for _ in range(2):
         process.raise_alerts()
         process.send()

@@ -7,20 +7,20 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.views import EVENT_VERDICTS, answered
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.anomalies import EventFeedback
 
 
-def events(home: Home, fleet_id: str | None = None) -> pl.DataFrame:
+def events(lake: Lake, fleet_id: str | None = None) -> pl.DataFrame:
     """Every event with what people said of it, as the lake knows it now; see the view `event_verdicts`."""
     part = None if fleet_id is None else Slice(fleet_id)
-    return answered(EVENT_VERDICTS, {table.name: home.lake.read(table, part) for table in EVENT_VERDICTS.reads})
+    return answered(EVENT_VERDICTS, {table.name: lake.read(table, part) for table in EVENT_VERDICTS.reads})
 
 
-def event(home: Home, beginning: str) -> dict[str, object]:
+def event(lake: Lake, beginning: str) -> dict[str, object]:
     """One event by its identity, or the beginning of it.
 
     Returns:
@@ -30,22 +30,22 @@ def event(home: Home, beginning: str) -> dict[str, object]:
         LookupError: If no event's identity begins like this, or those of several do.
     """
     is_meant = pl.col("event_id").str.starts_with(beginning)
-    found = home.lake.ask(catalog.ANOMALY_EVENTS, None, lambda rows: rows.filter(is_meant))
+    found = lake.ask(catalog.ANOMALY_EVENTS, None, lambda rows: rows.filter(is_meant))
     if found.height != 1:
         alike = ", ".join(found["event_id"].sort().head(5)) or "none"
         raise LookupError(f"{found.height} events begin with {beginning!r} ({alike}); `bess event list` shows them")
     row = found.row(0, named=True)
-    judged = events(home, str(row["fleet_id"])).filter(event_id=row["event_id"]).row(0, named=True)
+    judged = events(lake, str(row["fleet_id"])).filter(event_id=row["event_id"]).row(0, named=True)
     return row | judged
 
 
 def say(
-    home: Home, event_id: str, verdict: str, *, by: str, note: str | None = None, mute: timedelta | None = None
+    lake: Lake, event_id: str, verdict: str, *, by: str, note: str | None = None, mute: timedelta | None = None
 ) -> pl.DataFrame:
     """Keep what a person says of an event.
 
     Args:
-        home: The deployment.
+        lake: The tables.
         event_id: The event, or the beginning of its identity.
         verdict: One of `VERDICTS`.
         by: Who says it.
@@ -61,7 +61,7 @@ def say(
     """
     if verdict == "annotated" and not note:
         raise ValueError("an annotation needs a note")
-    told = event(home, event_id)
+    told = event(lake, event_id)
     if mute is not None and verdict != "dismissed":
         raise ValueError("only a dismissal mutes alike events")
     if mute is not None and told["detector"] == "safety":
@@ -69,7 +69,7 @@ def say(
             "events of the safety lane cannot be muted: each is to be looked at; dismiss it without muting"
         )
     fleet_id, battery_id = str(told["fleet_id"]), str(told["battery_id"])
-    until = told["ended_at"] or _heard_until(home, fleet_id, battery_id) or told["detected_at"]
+    until = told["ended_at"] or _heard_until(lake, fleet_id, battery_id) or told["detected_at"]
     if not isinstance(until, datetime):
         raise TypeError(f"the end of event {told['event_id']} is {until!r}")
     row = {
@@ -84,10 +84,10 @@ def say(
     names = EventFeedback.column_names()
     known = {name: told[name] for name in names if name in told}
     said = pl.DataFrame([known | row], schema=EventFeedback.create_empty().schema).select(names)
-    home.lake.append(catalog.EVENT_FEEDBACK, said, Slice(fleet_id))
+    lake.append(catalog.EVENT_FEEDBACK, said, Slice(fleet_id))
     return said
 
 
-def _heard_until(home: Home, fleet_id: str, battery_id: str) -> object:
+def _heard_until(lake: Lake, fleet_id: str, battery_id: str) -> object:
     latest = pl.col("timestamp").filter(pl.col("battery_id") == battery_id).max()
-    return home.lake.ask(catalog.BATTERY_LATEST, Slice(fleet_id), lambda rows: rows.select(latest)).item()
+    return lake.ask(catalog.BATTERY_LATEST, Slice(fleet_id), lambda rows: rows.select(latest)).item()

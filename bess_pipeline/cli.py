@@ -16,6 +16,7 @@ from bess_pipeline.alert_commands import alert_app
 from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
 from bess_pipeline.fleet_commands import fleet_app
+from bess_pipeline.key_commands import key_app
 from bess_pipeline.lake_commands import mend
 from bess_pipeline.record_commands import record_app
 from bess_pipeline.terminal import Commands, err, fail, out, remark
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.add_typer(fleet_app, name="fleet")
+app.add_typer(key_app, name="key")
 app.add_typer(event_app, name="event")
 app.add_typer(record_app, name="records")
 app.command()(upkeep)
@@ -215,7 +217,7 @@ def dev() -> None:
 
 @app.command()
 def serve() -> None:
-    """The REST API on what is published, on loopback."""
+    """The REST API on what is published; without a key on this machine alone, see `bess key`."""
     import uvicorn
 
     from bess_pipeline import logs
@@ -223,9 +225,11 @@ def serve() -> None:
 
     settings = Settings()
     logs.configure(settings.log_level, settings.log_format, settings.secrets)
-    address = f"http://127.0.0.1:{settings.api_port}"
+    address = f"http://{settings.api_host}:{settings.api_port}"
     out.print(f"API on {address}/api/v1, described on {address}/docs (Ctrl-C ends it)", highlight=False)
-    uvicorn.run(create_app(settings), host="127.0.0.1", port=settings.api_port, log_config=None, server_header=False)
+    uvicorn.run(
+        create_app(settings), host=settings.api_host, port=settings.api_port, log_config=None, server_header=False
+    )
 
 
 def _window(settings: Settings, first: datetime | None, last: datetime | None) -> Window | None:

@@ -138,7 +138,20 @@ class Settings(BaseSettings):
         description="Hours after its end beyond which a day counts as late; later than the fleet's usual if absent.",
     )
     dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of Dagster's UI, on loopback.")
-    api_port: int = Field(default=8000, ge=1, le=65535, description="Port of the REST API, on loopback.")
+    api_host: str = Field(default="127.0.0.1", description="Address that the REST API listens on.")
+    api_port: int = Field(default=8000, ge=1, le=65535, description="Port of the REST API.")
+    api_needs_key: bool = Field(
+        default=False, description="Whether the API wants a key on loopback, too; elsewhere it always does."
+    )
+    api_names: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default=(), description="Names by which the API may be asked; any where a key is needed and none is said."
+    )
+    api_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default=(),
+        description="Pages that may ask the API from a browser, such as https://ops.example; none but its own.",
+    )
+    api_requests_per_minute: int = Field(default=1200, ge=1, description="Most requests of one key in a minute.")
+    api_largest_upload_bytes: int = Field(default=1 << 30, ge=1, description="Most bytes of an upload (1 GiB).")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What the pipeline writes to its log."
     )
@@ -222,6 +235,16 @@ class Settings(BaseSettings):
     def warehouse(self) -> Path:
         """The DuckDB file that analysts open."""
         return self.root / "warehouse" / "bess.duckdb"
+
+    @property
+    def api_keys(self) -> Path:
+        """The keys of the API; what is kept of them cannot be used as one."""
+        return self.root / "api" / "keys.json"
+
+    @property
+    def api_writes(self) -> Path:
+        """What was changed by way of the API, and by whom: one JSON object a line."""
+        return self.root / "api" / "writes.ndjson"
 
     @property
     def truth(self) -> Path:

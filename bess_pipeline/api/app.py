@@ -5,18 +5,25 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from ipaddress import ip_address
 
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, Field
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from bess_pipeline.api import problems
+from bess_pipeline.api.access import Access
+from bess_pipeline.api.bodies import Bodies
 from bess_pipeline.api.headers import SecurityHeaders
 from bess_pipeline.api.openapi import describe
-from bess_pipeline.api.routes import batteries, events, fleets, metrics
+from bess_pipeline.api.routes import batteries, events, fleets, metrics, process
+from bess_pipeline.api.writes import Writes
 from bess_pipeline.config import Settings
 from bess_pipeline.lake.reading import Reader, UnpublishedError
+from bess_pipeline.lake.store import Lake
 
 _ABOUT = """
 Numbers of battery storage, as the newest publication of the warehouse has them.
@@ -29,6 +36,8 @@ is told as problem details (RFC 9457).
 #: Names under which a browser reaches this machine itself: another name would be somebody else's page that means it.
 _LOOPBACK = ["127.0.0.1", "localhost"]
 
+_API = "/api/v1"
+
 
 class Health(BaseModel):
     """Whether the server works."""
@@ -38,14 +47,18 @@ class Health(BaseModel):
     version: str = Field(description="Version of the pipeline")
 
 
-def create_app(settings: Settings, hosts: list[str] | None = None) -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """The API of a deployment.
 
+    Where it listens on this machine alone, no key is needed unless the settings say so, and it answers to no other
+    name than this machine's for itself; elsewhere every request needs one.
+
     Args:
-        settings: Where the deployment is.
-        hosts: Names under which it may be asked; those of this machine for itself where nothing is said.
+        settings: Where the deployment is, and who may ask.
     """
     reader = Reader(settings.warehouse)
+    needs_key = settings.api_needs_key or not _is_loopback(settings.api_host)
+    names = settings.api_names or (["*"] if needs_key else _LOOPBACK)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -59,10 +72,23 @@ def create_app(settings: Settings, hosts: list[str] | None = None) -> FastAPI:
         title="BESS Analytics Platform", description=_ABOUT, version=version, lifespan=lifespan, redoc_url=None
     )
     app.state.reader = reader
+    app.state.settings = settings
+    app.state.lake = Lake(settings.lake, patience=timedelta(seconds=settings.storage_patience_seconds))
+    app.state.writes = Writes(settings.api_writes)
+    app.state.access = Access(settings, needs_key=needs_key)
+    app.add_middleware(Bodies, uploads=f"{_API}/process", largest_upload=settings.api_largest_upload_bytes)
+    if settings.api_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.api_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "If-None-Match"],
+            expose_headers=["ETag", "Link", "Location", "Retry-After"],
+        )
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts or _LOOPBACK)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(names))
     problems.install(app)
-    describe(app)
+    describe(app, needs_key=needs_key)
 
     @app.get("/health", summary="Whether the server works", operation_id="health", tags=["health"])
     def health() -> Health:
@@ -72,8 +98,15 @@ def create_app(settings: Settings, hosts: list[str] | None = None) -> FastAPI:
         except UnpublishedError:
             return Health(status="unpublished", publication=None, version=version)
 
-    api = APIRouter(prefix="/api/v1")
-    for routes in (metrics, fleets, batteries, events):
+    api = APIRouter(prefix=_API)
+    for routes in (metrics, fleets, batteries, events, process):
         api.include_router(routes.router)
     app.include_router(api)
     return app
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,4 +1,4 @@
-"""What operations need: the publication that they read, and the battery that is meant."""
+"""What operations need: who asks, the publication that they read, and the battery that is meant."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 import polars as pl
 from fastapi import Depends, HTTPException, Query, Request, Response
 
+from bess_pipeline.api.access import Caller, Operating, Reading
 from bess_pipeline.api.listing import Listing, PageQuery, form_of, written
 from bess_pipeline.api.problems import NotModified
-from bess_pipeline.lake.reading import Publication
+from bess_pipeline.lake.reading import Seen
 
 FleetChoice = Annotated[
     str | None, Query(max_length=200, description="Fleet; may be left out where the battery's id is in one fleet only.")
@@ -25,12 +26,14 @@ class Asked:
 
     Attributes:
         request: The request.
-        publication: What is read.
+        publication: What is read: of the fleets that whoever asks may see.
+        caller: Who asks.
         headers: Of the answer.
     """
 
     request: Request
-    publication: Publication
+    publication: Seen
+    caller: Caller
     headers: Mapping[str, str]
 
     def page(
@@ -46,9 +49,10 @@ class Asked:
         return Response(written(rows, form, cursor), headers=headers, media_type=form)
 
 
-def _asked(request: Request, response: Response) -> Iterator[Asked]:
+def _asked(request: Request, response: Response, caller: Reading) -> Iterator[Asked]:
     """The newest publication for a request; a client that has an answer of the same rows is told so."""
-    with request.app.state.reader.reading() as publication:
+    with request.app.state.reader.reading() as newest:
+        publication = newest.for_fleets(caller.fleets)
         headers = {
             "ETag": f'W/"{publication.tag}-{request.app.version}"',
             "Cache-Control": "private, no-cache",
@@ -58,13 +62,22 @@ def _asked(request: Request, response: Response) -> Iterator[Asked]:
         if headers["ETag"] in known or "*" in known:
             raise NotModified(headers)
         response.headers.update(headers)
-        yield Asked(request, publication, headers)
+        yield Asked(request, publication, caller, headers)
 
 
 Asking = Annotated[Asked, Depends(_asked)]
 
 
-def fleet_of(publication: Publication, battery_id: str, fleet_id: str | None) -> str:
+def _operated(request: Request, caller: Operating) -> Iterator[Asked]:
+    """The newest publication for a request that changes something: what it answers is nobody's to keep."""
+    with request.app.state.reader.reading() as newest:
+        yield Asked(request, newest.for_fleets(caller.fleets), caller, {})
+
+
+Operated = Annotated[Asked, Depends(_operated)]
+
+
+def fleet_of(publication: Seen, battery_id: str, fleet_id: str | None) -> str:
     """The fleet of a battery.
 
     Raises:

@@ -16,7 +16,7 @@ import polars as pl
 from fastapi import Depends, HTTPException, Query
 from pydantic_core import to_json
 
-from bess_pipeline.lake.reading import Publication
+from bess_pipeline.lake.reading import Seen
 from bess_pipeline.lake.warehouse import sql_type
 from bess_pipeline.tables.catalog import Table
 
@@ -84,7 +84,7 @@ class Listing:
 
     def page(
         self,
-        publication: Publication,
+        publication: Seen,
         query: PageQuery,
         where: Mapping[str, object | None],
         also: Sequence[str] = (),
@@ -141,7 +141,7 @@ class Listing:
     def _told_of(self, place: int) -> str:
         return f"TRY_CAST(${_MARK}{place} AS {sql_type(self.columns[self.order[place]])})"
 
-    def _told(self, publication: Publication, cursor: str) -> list[str]:
+    def _told(self, publication: Seen, cursor: str) -> list[str]:
         try:
             told = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         except ValueError:  # of the base, of the text, of the JSON

@@ -14,18 +14,31 @@ _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schema
 
 #: What operations answer when they cannot answer.
 _REFUSALS = {
+    400: "A body that is none.",
+    401: "A key is needed, and none was shown that is good.",
+    403: "The key is for something else, or a page of another address asks.",
     404: "No such thing, or not yours to see.",
     406: "No such form.",
+    408: "The body did not come.",
     409: "It is not clear which is meant.",
+    413: "Too much at once.",
     422: "A parameter is not what it has to be.",
+    429: "Too many requests.",
     503: "Nothing has been published yet.",
+    507: "There is no room for it.",
 }
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Problems with which an operation may answer, and that the client has the answer already."""
     told: dict[int | str, dict[str, Any]] = {304: {"description": "The client has it: `If-None-Match` is the `ETag`."}}
-    return told | {status: {"description": _REFUSALS[status], "content": _PROBLEM} for status in statuses}
+    return told | refused(*statuses)
+
+
+def refused(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Problems with which any operation may answer, and those of one."""
+    every = sorted({401, 403, 429, *statuses})
+    return {status: {"description": _REFUSALS[status], "content": _PROBLEM} for status in every}
 
 
 def forms(page: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
@@ -40,14 +53,19 @@ def forms(page: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     return {200: listed, **refusals(404, 406, 409, 422, 503)}
 
 
-def describe(app: FastAPI) -> None:
-    """Have the description know what a problem is."""
+def describe(app: FastAPI, *, needs_key: bool) -> None:
+    """Have the description know what a problem is, and that a key is needed where one is."""
     plain = app.openapi
 
     def described() -> dict[str, Any]:
         document = plain()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.setdefault(Problem.__name__, Problem.model_json_schema())
+        parts = document.setdefault("components", {})
+        parts.setdefault("schemas", {}).setdefault(Problem.__name__, Problem.model_json_schema())
+        if needs_key:
+            parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "`bess key add`"}}
+            for address, operations in document["paths"].items():
+                for operation in operations.values() if address != "/health" else ():
+                    operation["security"] = [{"key": []}]
         return document
 
     app.openapi = described  # type: ignore[method-assign]

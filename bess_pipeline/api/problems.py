@@ -37,11 +37,12 @@ class NotModified(Exception):  # noqa: N818 - it is no error: the client has the
         self.headers = headers
 
 
-def _answer(
+def problem(
     status: int, detail: str, headers: Mapping[str, str] | None = None, errors: Sequence[dict[str, str]] = ()
 ) -> JSONResponse:
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=[*errors])
-    content = problem.model_dump(exclude_defaults=True) | {"type": problem.type}
+    """The answer to a request that could not be answered."""
+    told = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=[*errors])
+    content = told.model_dump(exclude_defaults=True) | {"type": told.type}
     return JSONResponse(content, status, headers, "application/problem+json")
 
 
@@ -50,17 +51,17 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def refused(_: Request, error: HTTPException) -> Response:
-        return _answer(error.status_code, str(error.detail), error.headers)
+        return problem(error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> Response:
         errors = [{"at": ".".join(map(str, mistake["loc"])), "message": mistake["msg"]} for mistake in error.errors()]
-        return _answer(422, "; ".join(f"{found['at']}: {found['message']}" for found in errors), errors=errors)
+        return problem(422, "; ".join(f"{found['at']}: {found['message']}" for found in errors), errors=errors)
 
     @app.exception_handler(UnpublishedError)
     def unpublished(_: Request, __: UnpublishedError) -> Response:
         detail = "nothing has been published yet: the first run of the pipeline does"
-        return _answer(503, detail, {"Retry-After": str(_SOON_SECONDS)})
+        return problem(503, detail, {"Retry-After": str(_SOON_SECONDS)})
 
     @app.exception_handler(NotModified)
     def unchanged(_: Request, same: NotModified) -> Response:
@@ -68,4 +69,4 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def failed(_: Request, __: Exception) -> Response:  # the server logs it
-        return _answer(500, "the server failed on this request; its log tells why")
+        return problem(500, "the server failed on this request; its log tells why")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,10 @@ from bess_pipeline.lake.warehouse import PUBLICATION, attached
 
 #: A cursor begins where its connection began: beside the warehouse, in the time zone of the machine.
 _AT_HOME = "USE warehouse; SET TimeZone = 'UTC'"
+#: Who may not see all asks views of the same names instead, which know only rows of the fleets that were chosen;
+#: where none were, no row. What names no fleet is not there at all.
+_AT_SOME = "USE memory.seen; SET TimeZone = 'UTC'; SET VARIABLE fleets = $fleets"
+_WITH_FLEETS = "SELECT table_name FROM duckdb_columns() WHERE database_name = 'warehouse' AND column_name = 'fleet_id'"
 
 
 class UnpublishedError(LookupError):
@@ -36,22 +40,61 @@ class Publication:
         self._connection = connection
         versions = connection.execute(f"FROM {PUBLICATION} ORDER BY ALL").fetchall()
         self.tag = xxhash.xxh3_64_hexdigest(repr(versions).encode())
+        connection.execute("CREATE SCHEMA memory.seen")
+        for (name,) in connection.execute(_WITH_FLEETS).fetchall():
+            connection.execute(
+                f'CREATE VIEW memory.seen."{name}" AS SELECT * FROM warehouse.main."{name}" '  # noqa: S608 - its own names
+                "WHERE list_contains(getvariable('fleets'), fleet_id)"
+            )
 
-    def ask(self, sql: str, values: Mapping[str, object] | None = None) -> pl.DataFrame:
+    def ask(
+        self, sql: str, values: Mapping[str, object] | None = None, *, fleets: Sequence[str] | None = None
+    ) -> pl.DataFrame:
         """The answer to a query, instants in UTC.
 
         Args:
             sql: The query, with names such as `$battery_id` where values go.
             values: The values, by name.
+            fleets: Fleets whose rows are there for this query; all where nothing is said.
         """
         with self._connection.cursor() as cursor:
-            cursor.execute(_AT_HOME)
+            if fleets is None:
+                cursor.execute(_AT_HOME)
+            else:
+                cursor.execute(_AT_SOME, {"fleets": list(fleets)})
             answer: pl.DataFrame = cursor.sql(sql, params=dict(values or {})).pl()
         return answer
+
+    def for_fleets(self, fleets: Sequence[str] | None) -> Seen:
+        """The publication as somebody sees it who may see these fleets; all where nothing is said."""
+        return Seen(self, None if fleets is None else tuple(fleets))
 
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A publication as somebody may see it.
+
+    Attributes:
+        publication: The publication.
+        fleets: Fleets that may be seen; all where nothing is said.
+    """
+
+    publication: Publication
+    fleets: tuple[str, ...] | None
+
+    @property
+    def tag(self) -> str:
+        """The same for publications of the same rows, seen alike."""
+        tag = self.publication.tag
+        return tag if self.fleets is None else xxhash.xxh3_64_hexdigest(repr((tag, self.fleets)).encode())
+
+    def ask(self, sql: str, values: Mapping[str, object] | None = None) -> pl.DataFrame:
+        """The answer to a query; see `Publication.ask`."""
+        return self.publication.ask(sql, values, fleets=self.fleets)
 
 
 @dataclass

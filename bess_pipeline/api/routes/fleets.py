@@ -11,7 +11,7 @@ from bess_pipeline.api.deps import Asking
 from bess_pipeline.api.listing import Days, Listing
 from bess_pipeline.api.models import page_of_table
 from bess_pipeline.api.openapi import forms, refusals
-from bess_pipeline.lake.reading import Publication
+from bess_pipeline.lake.reading import Seen
 from bess_pipeline.tables import catalog
 
 router = APIRouter(tags=["fleets"])
@@ -57,7 +57,7 @@ def fleets(asked: Asking) -> Fleets:
     return Fleets(items=[FleetNow.model_validate(row) for row in asked.publication.ask(_FLEETS).to_dicts()])
 
 
-def _require(publication: Publication, fleet_id: str) -> None:
+def _require(publication: Seen, fleet_id: str) -> None:
     sql = "SELECT 1 FROM data_quality_daily WHERE fleet_id = $fleet_id LIMIT 1"
     known = publication.ask(sql, {"fleet_id": fleet_id})
     if known.is_empty():

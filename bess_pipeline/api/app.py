@@ -19,7 +19,7 @@ from bess_pipeline.api.access import Access
 from bess_pipeline.api.bodies import Bodies
 from bess_pipeline.api.headers import SecurityHeaders
 from bess_pipeline.api.openapi import describe
-from bess_pipeline.api.routes import batteries, events, fleets, metrics, process
+from bess_pipeline.api.routes import anomalies, batteries, events, fleets, metrics, process
 from bess_pipeline.api.writes import Writes
 from bess_pipeline.config import Settings
 from bess_pipeline.lake.reading import Reader, UnpublishedError
@@ -99,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
             return Health(status="unpublished", publication=None, version=version)
 
     api = APIRouter(prefix=_API)
-    for routes in (metrics, fleets, batteries, events, process):
+    for routes in (metrics, fleets, batteries, events, process, anomalies):
         api.include_router(routes.router)
     app.include_router(api)
     return app

@@ -117,13 +117,18 @@ def test_what_starts_after_something_waits_for_it_to_be_well(compose):
 
 def test_ports_are_on_loopback_unless_somebody_says_otherwise(compose, example):
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
-    assert [port.startswith("${BESS_BIND:-127.0.0.1}:") for port in ports] == [True]
-    assert example["BESS_BIND"] == "127.0.0.1"
+    binds = [VARIABLE.match(port) for port in ports]
+    assert [bind and bind.groups() for bind in binds] == [
+        ("BESS_BIND", "-", "127.0.0.1"), ("BESS_API_BIND", "-", "127.0.0.1"),
+    ]  # fmt: skip
+    assert example["BESS_BIND"] == example["BESS_API_BIND"] == "127.0.0.1"
 
 
 def test_secrets_go_only_where_they_are_needed(compose):
     knows = {name for name, service in compose["services"].items() if "AWS_SECRET" in json.dumps(service)}
-    assert knows == {"prepare", "code"}
+    assert knows == {"prepare", "code", "api"}
+    records = {name for name, service in compose["services"].items() if "POSTGRES_PASSWORD" in json.dumps(service)}
+    assert records == {"database", "prepare", "code", "daemon", "webserver"}
 
 
 @pytest.mark.parametrize("words", list(commands()))

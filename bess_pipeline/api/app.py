@@ -58,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     reader = Reader(settings.warehouse)
     needs_key = settings.api_needs_key or not _is_loopback(settings.api_host)
-    names = settings.api_names or (["*"] if needs_key else _LOOPBACK)
+    names = [*(settings.api_names or (["*"] if needs_key else [])), *_LOOPBACK]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
             expose_headers=["ETag", "Link", "Location", "Retry-After"],
         )
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(names))
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=names)
     problems.install(app)
     describe(app, needs_key=needs_key)
 

@@ -73,7 +73,7 @@ def run(
     fleet: Fleet = None,
     first: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First UTC day.")] = None,
     last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Make every table of the fleets again, all days.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make it all again, whatever changed.")] = False,
 ) -> None:
     """Bring everything up to date: new and changed files, all that follows from them, the warehouse."""
     from bess_pipeline.defs import operate, report

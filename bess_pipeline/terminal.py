@@ -46,6 +46,9 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except StorageError as error:
             fail([str(error)])
+        except PermissionError as error:
+            where = f"{error.filename} may not be read or written" if error.filename else str(error)
+            fail([f"{where}; is this the user that the deployment belongs to, and is BESS_HOME its home?"])
         except Exception as error:
             if not is_lack_of_room(error):
                 raise

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from bess_pipeline.defs.resources import Home
+from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
+from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window
 from bess_pipeline_tests.deployments import differing, run, run_at, tables
 from bess_pipeline_tests.thoroughness import size
@@ -56,7 +58,10 @@ def test_a_first_run_makes_everything_and_a_second_does_nothing(ran, first_run):
     assert made["days"].to_list() == [PLAN.days] * PLAN.batteries
     assert run().did_nothing
     before = tables(ran.lake)
-    assert run(again=True).fleets == ["alpha"]
+    # Somebody took rows that were received out of the lake: nothing that is asked every night would see it.
+    Home().lake.replace(catalog.RAW_TELEMETRY, Home().lake.read(catalog.RAW_TELEMETRY).head(0), Slice("alpha"))
+    again = run(again=True)
+    assert (again.days, again.fleets) == ({"alpha": PLAN.days}, ["alpha"])
     assert differing(before, tables(ran.lake)) == []
 
 

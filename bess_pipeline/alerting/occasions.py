@@ -115,6 +115,10 @@ class StepError:
     reason: str
 
 
+#: What Dagster has a step end with that somebody, or the end of its server, stopped.
+_STOPPED = "DagsterExecutionInterruptedError"
+
+
 def of_run(
     run_id: str, job: str, tags: Mapping[str, str], errors: Sequence[StepError], *, ended_at: datetime, pages: Pages
 ) -> Occasion:
@@ -134,9 +138,12 @@ def of_run(
     parts = [tags[name].partition("|")[0] for name in _PARTS if name in tags]
     what = " to ".join(part for part in dict.fromkeys(parts) if part != fleet)
     told = [f"{one.step}: {one.error}: {one.reason}" for one in errors] or ["no step failed: its process ended early"]
+    was_stopped = bool(errors) and all(one.error == _STOPPED for one in errors)
+    if was_stopped:
+        told = ["it was stopped, as when its server is, or ran out of its time; what it did not do is done by itself"]
     return Occasion(
         kind="run_failure",
-        severity="critical",
+        severity="warning" if was_stopped else "critical",
         fleet_id=fleet,
         about=(job, *sorted({f"{one.step}/{one.error}" for one in errors})),
         episode=run_id,

@@ -173,22 +173,31 @@ def claim(settings: Settings) -> None:
         instance.daemon_cursor_storage.set_cursor_values({_LAKE_OF_RECORDS: settings.lake})
 
 
+_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+_GOING = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
+
+
 def last_run(settings: Settings) -> str:
-    """When the last run of any kind ended, and how, in a few words."""
+    """When the last run of any kind ended, and how, in a few words; and how many go on or wait."""
     file = settings.dagster_home / "dagster.yaml"
     if not file.exists():
         return "nothing has been run yet"
     try:
         _agree(settings, file.read_text())
         with _opened(settings) as instance:
-            found = instance.get_run_records(limit=1)
+            found = instance.get_run_records(dg.RunsFilter(statuses=_ENDED), limit=1)
+            going, waiting = (
+                instance.get_runs_count(dg.RunsFilter(statuses=statuses)) for statuses in (_GOING, _WAITING)
+            )
     except RecordsError as error:
         return f"last run: not known, {error}"
+    at_work = f"{going} going on, {waiting} waiting" if going or waiting else "none goes on"
     if not found:
-        return "nothing has been run yet"
+        return f"no run has ended yet; {at_work}" if going or waiting else "nothing has been run yet"
     run, ended = found[0].dagster_run, found[0].end_time
     when = f" at {datetime.fromtimestamp(ended, UTC):%Y-%m-%d %H:%M} UTC" if ended else ""
-    return f"last run: {run.job_name}, {run.status.value.lower()}{when} ({run.run_id})"
+    return f"last run: {run.job_name}, {run.status.value.lower()}{when} ({run.run_id}); {at_work}"
 
 
 def _settings_text(settings: Settings) -> str:

@@ -9,6 +9,7 @@ from bess_pipeline.defs.instance import instance_of
 from bess_pipeline.defs.plan import Work, indexing, making_days, making_fleet, publishing
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.defs.runs import Launcher
+from bess_pipeline.sources.folder import require_listable
 from bess_pipeline.sources.opening import printable
 from bess_pipeline.window import Window
 
@@ -59,7 +60,7 @@ def run(
         progress: Is told what goes on.
         fleet_id: Only this fleet.
         within: Only these days; fleet tables always rest on the whole lake.
-        again: Make the tables of the fleets again on all days, whatever changed.
+        again: Make those days, and the tables of the fleets on all days, again, whatever changed.
 
     Raises:
         LookupError: If there is no such fleet.
@@ -103,10 +104,14 @@ class _Waves:
         if at_work := self.launcher.at_work(fleet_id):
             self.outcome.remarks.append(f"{fleet_id}: left to the daemon, which is at work on it: {at_work}")
             return
-        index = indexing(self.home, fleet_id)
+        try:
+            index = indexing(self.home, fleet_id)
+        except PermissionError as error:
+            self.outcome.failures.append(f"{fleet_id}: {error}")
+            return
         if index is not None and not self._indexed(index):
             return
-        for days in making_days(self.home, fleet_id, within=within):
+        for days in making_days(self.home, fleet_id, within=within, again=again):
             if self.did(days):
                 self.outcome.days[fleet_id] = self.outcome.days.get(fleet_id, 0) + len(days.days or ())
         tables = making_fleet(self.home, fleet_id, again=again)
@@ -127,3 +132,12 @@ def unreadable_files(home: Home, fleet_id: str) -> Sequence[str]:
     files = home.landing_files(fleet_id)
     bad = files.filter(files["status"] == "unreadable").select("path", "checksum", "error")
     return [f"{fleet_id}/{printable(path)}: {error}" for path, _, error in bad.iter_rows()]
+
+
+def unlistable_folder(home: Home, fleet_id: str) -> Sequence[str]:
+    """A folder of a fleet's landing zone that nobody lets the pipeline look into, in a line; none if there is none."""
+    try:
+        require_listable(home.folder(fleet_id))
+    except PermissionError as error:
+        return [f"{fleet_id}: {error}"]
+    return []

@@ -81,19 +81,21 @@ def index_of(fleet_id: str, version: object) -> Work:
     )
 
 
-def stale_windows(home: Home, fleet_id: str, *, within: Window | None = None) -> dict[Window, str]:
+def stale_windows(home: Home, fleet_id: str, *, within: Window | None = None, again: bool = False) -> dict[Window, str]:
     """Ranges of days of a fleet that would be made from other inputs now, none longer than a run may be.
 
     Args:
         home: The deployment.
         fleet_id: The fleet.
         within: Consider only these days.
+        again: Whether days count that would be made from the same inputs, too.
 
     Returns:
         Range → fingerprint of its inputs; in the order in which they are to be made.
     """
     wanted = home.wanted(fleet_id)
-    days = stale_days(wanted, home.ledger.signatures(fleet_id, LAST_OF_DAY))
+    made = {} if again else home.ledger.signatures(fleet_id, LAST_OF_DAY)
+    days = stale_days(wanted, made)
     chosen = [day for day in days if within is None or day in within]
     windows = contiguous(chosen, longest=home.settings.days_per_run)
     if home.settings.newest_first:
@@ -101,7 +103,7 @@ def stale_windows(home: Home, fleet_id: str, *, within: Window | None = None) ->
     return {window: fingerprint(CODE_VERSION, *(wanted.get(day, "") for day in window)) for window in windows}
 
 
-def making_days(home: Home, fleet_id: str, *, within: Window | None = None) -> list[Work]:
+def making_days(home: Home, fleet_id: str, *, within: Window | None = None, again: bool = False) -> list[Work]:
     """Runs that make the stale days of a fleet; see `stale_windows`."""
     return [
         Work(
@@ -112,7 +114,7 @@ def making_days(home: Home, fleet_id: str, *, within: Window | None = None) -> l
             window,
             range_tags(fleet_id, window) | _named(jobs.TELEMETRY.name, fleet_id, window, version),
         )
-        for window, version in stale_windows(home, fleet_id, within=within).items()
+        for window, version in stale_windows(home, fleet_id, within=within, again=again).items()
     ]
 
 

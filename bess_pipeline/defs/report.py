@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bess_pipeline.config import Settings
 from bess_pipeline.defs.instance import last_run
-from bess_pipeline.defs.operate import Outcome, unreadable_files
+from bess_pipeline.defs.operate import Outcome, unlistable_folder, unreadable_files
 from bess_pipeline.defs.plan import stale_windows
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.slices import Slice
@@ -95,7 +95,11 @@ def status(home: Home) -> RenderableType:
     for fleet_id in known.fleets:
         grid.add_row(*_fleet_row(home, fleet_id))
     mistakes = [Text(line, style="red") for lines in known.mistakes.values() for line in lines]
-    unreadable = [Text(line, style="red") for fleet_id in known.fleets for line in unreadable_files(home, fleet_id)]
+    unreadable = [
+        Text(line, style="red")
+        for fleet_id in known.fleets
+        for line in (*unlistable_folder(home, fleet_id), *unreadable_files(home, fleet_id))
+    ]
     nothing = [] if known.fleets else [Text(f"no fleets in {home.settings.fleets}: put <fleet_id>.yaml there")]
     aside = retired_fleets(home.settings.fleets)
     gone = [Text(f"retired: {', '.join(aside)}")] if aside else []

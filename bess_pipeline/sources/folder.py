@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -85,7 +86,12 @@ def stamps(folder: Path, changed: Changes) -> dict[str, tuple[int, int]]:
 
 
 def telemetry_files(fleet: Fleet, folder: Path) -> dict[str, Path]:
-    """The files of a landing folder that are telemetry: path below the folder → file, in order of path."""
+    """The files of a landing folder that are telemetry: path below the folder → file, in order of path.
+
+    Raises:
+        PermissionError: If the folder, or one below it, may not be listed: its files would seem to have vanished.
+    """
+    require_listable(folder)
     found = {}
     for file in folder.glob(fleet.source.files):
         below = file.relative_to(folder)
@@ -93,6 +99,23 @@ def telemetry_files(fleet: Fleet, folder: Path) -> dict[str, Path]:
         if not hidden and file.suffix not in _UNFINISHED and file.is_file():
             found[sayable(below.as_posix())] = file
     return dict(sorted(found.items()))
+
+
+def require_listable(folder: Path) -> None:
+    """Refuse a folder that cannot be looked through.
+
+    Raises:
+        PermissionError: If it, or one below it, may not be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise PermissionError(
+                f"{error.filename} may not be listed: give the user of the pipeline the right to read it"
+            ) from None
+
+    for _ in os.walk(folder, onerror=refuse):
+        pass
 
 
 def sayable(name: str) -> str:

@@ -42,6 +42,14 @@ def test_a_failed_run_tells_the_job_the_days_the_step_and_the_reason():
     assert told.link == "https://dagster.example/runs/r1"
 
 
+def test_a_run_that_was_stopped_is_no_alarm_and_one_that_failed_as_well_is():
+    stopped = StepError("raw_telemetry", "DagsterExecutionInterruptedError", "")
+    told = failed(errors=(stopped,))
+    assert told.severity == "warning"
+    assert told.message.startswith("2026-03-01 to 2026-03-30: it was stopped")
+    assert failed(errors=(stopped, StepError("clean_telemetry", "OSError", "disk is full"))).severity == "critical"
+
+
 def test_a_run_of_no_fleet_whose_process_died_says_so():
     told = failed(tags={}, errors=())
     assert (told.fleet_id, told.message) == (NO_FLEET, "no step failed: its process ended early")

@@ -1,6 +1,7 @@
 """Dagster's settings of a deployment: what is written, what stays, and where the records are."""
 
 import shutil
+import uuid
 
 import dagster as dg
 import pytest
@@ -138,3 +139,18 @@ def test_another_kind_of_records_is_refused_without_telling_the_password(home, m
     with pytest.raises(RecordsError, match="has to be `sqlite` or postgresql://") as refused:
         prepare(Settings())
     assert "s3cret" not in str(refused.value)
+
+
+def test_the_state_tells_runs_that_go_on_from_those_that_wait_and_the_last_that_ended(home):
+    def begun(instance, job, status):
+        instance.add_run(dg.DagsterRun(job_name=job, run_id=str(uuid.uuid4()), status=status))
+
+    assert last_run(home) == "nothing has been run yet"
+    with instance_of(home) as instance:
+        begun(instance, "landing", dg.DagsterRunStatus.NOT_STARTED)
+        assert last_run(home) == "no run has ended yet; 0 going on, 1 waiting"
+        begun(instance, "telemetry", dg.DagsterRunStatus.SUCCESS)
+        begun(instance, "fleet", dg.DagsterRunStatus.STARTED)
+        told = last_run(home)
+        assert told.startswith("last run: telemetry, success (")
+        assert told.endswith("; 1 going on, 1 waiting")

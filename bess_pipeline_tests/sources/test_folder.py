@@ -1,0 +1,92 @@
+"""Landing folders that may not be looked through."""
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bess_pipeline.defs.report import status
+from bess_pipeline.defs.resources import Home
+from bess_pipeline.sources.folder import telemetry_files
+from bess_pipeline.sources.register import read_register
+from bess_pipeline.terminal import Console
+from bess_pipeline_tests.deployments import run
+
+FLEET = """
+fleet_id: {name}
+commissioned: 2024-01-01
+battery: {{chemistry: LFP, rated_capacity_ah: 280, cells_in_series: 240}}
+source: {{files: "**/*.csv", format: csv}}
+"""
+
+
+@contextmanager
+def as_somebody_else():
+    """What the administrator may do, nobody else may: rights count only for others."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.fixture
+def landing():
+    """A landing folder that everybody may read."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    for path in folder.rglob("*"):
+        path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def fleet(home):
+    (home.fleets / "alpha.yaml").write_text(FLEET.format(name="alpha"))
+    return read_register(home.fleets).fleets["alpha"]
+
+
+def test_a_folder_that_may_not_be_listed_is_no_empty_one(fleet, landing):
+    inner = landing / "site" / "2026"
+    inner.mkdir(parents=True)
+    (inner / "a.csv").touch()
+    with as_somebody_else():
+        assert list(telemetry_files(fleet, landing)) == ["site/2026/a.csv"]
+    for closed in (inner, landing / "site"):
+        closed.chmod(0)
+        with as_somebody_else(), pytest.raises(PermissionError, match=f"{closed} may not be listed"):
+            telemetry_files(fleet, landing)
+
+
+def test_a_folder_that_is_not_there_is_empty(fleet, landing):
+    assert telemetry_files(fleet, landing / "none") == {}
+
+
+def test_one_fleet_whose_folder_is_closed_says_so_and_the_others_go_on(fleet, home, monkeypatch):
+    (home.fleets / "beta.yaml").write_text(FLEET.format(name="beta"))
+    for name in ("alpha", "beta"):
+        (home.landing / name).mkdir()
+    (home.landing / "beta" / "a.csv").write_text("timestamp,battery_id,voltage_volt,current_ampere\n")
+    listed = os.scandir
+
+    def refusing(path="."):
+        if str(path).endswith("/alpha"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    outcome = run()
+    (said,) = (line for line in outcome.failures if line.startswith("alpha"))
+    assert said == f"alpha: {home.landing}/alpha may not be listed: give the user of the pipeline the right to read it"
+    console = Console(width=200)
+    with console.capture() as told:
+        console.print(status(Home()))
+    assert said in told.get()
+    assert "beta" in told.get()
+    assert outcome.published

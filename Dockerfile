@@ -37,8 +37,8 @@ ENV PATH=/opt/bess/bin:$PATH \
     DAGSTER_HOME=/data/dagster_home \
     BESS_LOG_FORMAT=json
 
-RUN groupadd --system --gid 10001 bess \
-    && useradd --system --uid 10001 --gid bess --home-dir /var/cache/bess --shell /usr/sbin/nologin bess \
+RUN groupadd --gid 10001 bess \
+    && useradd --uid 10001 --gid bess --no-create-home --home-dir /var/cache/bess --shell /usr/sbin/nologin bess \
     && install --directory --owner=bess --group=bess --mode=0750 /data /var/cache/bess
 
 COPY --from=build /opt/bess /opt/bess

@@ -191,8 +191,12 @@ def demo() -> None:
 def prepare() -> None:
     """Make what a deployment starts from: its folders, Dagster's settings, the tables of the lake."""
     from bess_pipeline.defs.deployment import prepared
+    from bess_pipeline.defs.instance import RecordsError
 
-    out.print(f"ready: {prepared(Settings())}", highlight=False, soft_wrap=True)
+    try:
+        out.print(f"ready: {prepared(Settings())}", highlight=False, soft_wrap=True)
+    except RecordsError as error:
+        fail([str(error)])
 
 
 @app.command()

@@ -97,6 +97,9 @@ def test_a_server_that_is_away_is_said_in_a_line_and_the_state_of_the_lake_is_to
     assert "alpha" in told.output
     assert "last run: not known" in told.output
     assert typed("dev").exit_code == 1
+    prepared = typed("prepare")
+    assert (prepared.exit_code, PASSWORD in prepared.output) == (1, False)
+    assert "do not answer" in prepared.output
 
 
 def test_a_server_that_goes_away_in_the_middle_of_a_run_loses_no_row_and_the_next_run_does_the_rest(

@@ -15,10 +15,13 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from bess_pipeline.api.keys import Keys, Scope
+from bess_pipeline.api.keys import Key, Keys, Scope
 from bess_pipeline.config import Settings
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+#: Where a browser keeps the key of who has signed in.
+COOKIE = "bess_key"
 
 #: Wrong keys that an address may show in a minute: who tries keys is slowed down, who mistyped one is not.
 _WRONG_PER_MINUTE = RateLimitItemPerMinute(20, namespace="wrong")
@@ -76,20 +79,32 @@ class Access:
                 page of somebody else, 429 if there were too many.
         """
         word, _, token = request.headers.get("authorization", "").partition(" ")
+        if not word:
+            # A browser sends along what it knows, whoever made it ask.
+            self.require_own_page(request)
+            word, token = ("bearer", request.cookies[COOKIE]) if COOKIE in request.cookies else ("", "")
         if not word and not self.needs_key:
-            self._require_own_page(request)
             return _ANYONE
-        key = self._keys.of(token.strip(), datetime.now(UTC)) if word.lower() == "bearer" else None
-        if key is None:
-            self._count(_WRONG_PER_MINUTE, request.client.host if request.client else "")
-            raise HTTPException(
-                401, "a key is needed: Authorization: Bearer bess_…; `bess key add` makes one", _KEY_WANTED
-            )
+        key = self.named(request, token.strip() if word.lower() == "bearer" else "")
         self._count(self._of_key, key.key_id)
         if scopes.isdisjoint(key.scopes):
             wanted = " or ".join(sorted(scopes))
             raise HTTPException(403, f"this key is for {', '.join(key.scopes)}; this needs one for {wanted}")
         return Caller(f"{key.name} ({key.key_id})", frozenset(key.scopes), key.fleets)
+
+    def named(self, request: Request, token: str) -> Key:
+        """The key that a client shows.
+
+        Raises:
+            HTTPException: 401 if it is not good, 429 if too many were not that came from there.
+        """
+        key = self._keys.of(token, datetime.now(UTC))
+        if key is None:
+            if token:
+                self._count(_WRONG_PER_MINUTE, request.client.host if request.client else "")
+            wanted = "a key is needed that is good: Authorization: Bearer bess_…; `bess key add` makes one"
+            raise HTTPException(401, wanted, _KEY_WANTED)
+        return key
 
     def _count(self, rate: RateLimitItem, who: str) -> None:
         if not self._rates.hit(rate, who):
@@ -97,7 +112,7 @@ class Access:
             told = f"more than {rate.amount} requests a minute"
             raise HTTPException(429, f"{told}; ask again in {again} s", {"Retry-After": str(again)})
 
-    def _require_own_page(self, request: Request) -> None:
+    def require_own_page(self, request: Request) -> None:
         """Refuse what a page of somebody else has a browser on this machine send: no key tells the two apart."""
         origin = request.headers.get("origin")
         if request.method in _CHANGES_NOTHING or origin is None or origin in self._origins:

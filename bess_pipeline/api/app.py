@@ -8,17 +8,21 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import FileResponse
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, Field
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.staticfiles import StaticFiles
 
 from bess_pipeline.api import problems
 from bess_pipeline.api.access import Access
 from bess_pipeline.api.bodies import Bodies
 from bess_pipeline.api.headers import SecurityHeaders
 from bess_pipeline.api.openapi import describe
+from bess_pipeline.api.pages import about, battery, overview, quality, sign_in, site
+from bess_pipeline.api.pages import events as events_pages
 from bess_pipeline.api.routes import anomalies, batteries, events, fleets, metrics, process
 from bess_pipeline.api.writes import Writes
 from bess_pipeline.config import Settings
@@ -87,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=names)
-    problems.install(app)
+    problems.install(app, site.told)
     describe(app, needs_key=needs_key)
 
     @app.get("/health", summary="Whether the server works", operation_id="health", tags=["health"])
@@ -102,7 +106,24 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (metrics, fleets, batteries, events, process, anomalies):
         api.include_router(routes.router)
     app.include_router(api)
+    _add_pages(app)
     return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    for pages in (overview, battery, events_pages, quality, about, sign_in):
+        app.include_router(pages.router)
+    app.mount("/static", StaticFiles(directory=site.STATIC), name="static")
+
+    @app.get("/plotly.js", include_in_schema=False)
+    def plotly() -> FileResponse:
+        return FileResponse(
+            site.PLOTLY, media_type="text/javascript", headers={"Cache-Control": "public, max-age=86400"}
+        )
+
+    @app.exception_handler(site.SignInNeeded)
+    def unknown(request: Request, _: site.SignInNeeded) -> Response:
+        return site.to_sign_in(request) if site.is_page(request) else site.told(request, 401, "a key is needed")
 
 
 def _is_loopback(host: str) -> bool:

@@ -68,18 +68,18 @@ def _asked(request: Request, response: Response, caller: Reading) -> Iterator[As
 Asking = Annotated[Asked, Depends(_asked)]
 
 
-def _posted(request: Request, caller: Caller) -> Iterator[Asked]:
+def posted(request: Request, caller: Caller) -> Iterator[Asked]:
     """The newest publication for a request whose answer is nobody's to keep."""
     with request.app.state.reader.reading() as newest:
         yield Asked(request, newest.for_fleets(caller.fleets), caller, {})
 
 
 def _posed(request: Request, caller: Reading) -> Iterator[Asked]:
-    yield from _posted(request, caller)
+    yield from posted(request, caller)
 
 
 def _operated(request: Request, caller: Operating) -> Iterator[Asked]:
-    yield from _posted(request, caller)
+    yield from posted(request, caller)
 
 
 Posed = Annotated[Asked, Depends(_posed)]

@@ -8,10 +8,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # With "no-referrer" a browser would not say of a form that it is our own.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+#: The library that draws charts adds rules of style.
+_POLICY_OF_PAGES = f"{_POLICY}; style-src 'self' 'unsafe-inline'"
 #: The page of the documentation begins with a script of its own.
 _POLICY_OF_DOCS = f"{_POLICY}; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
 
@@ -33,8 +36,13 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in _ALWAYS.items():
                     headers.setdefault(name, value)
-                is_docs = scope["path"].startswith("/docs")
-                headers.setdefault("Content-Security-Policy", _POLICY_OF_DOCS if is_docs else _POLICY)
+                headers.setdefault("Content-Security-Policy", _policy(scope["path"]))
             await send(message)
 
         await self._app(scope, receive, careful)
+
+
+def _policy(path: str) -> str:
+    if path.startswith("/docs"):
+        return _POLICY_OF_DOCS
+    return _POLICY if path.startswith("/api/") else _POLICY_OF_PAGES

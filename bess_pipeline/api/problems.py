@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Protocol
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -30,6 +31,21 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] = Field(default_factory=list, description="Each mistake, with where it is.")
 
 
+class Telling(Protocol):
+    """Says what went wrong with a request."""
+
+    def __call__(
+        self,
+        request: Request,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[dict[str, str]] = (),
+    ) -> Response:
+        """The answer."""
+        ...
+
+
 class NotModified(Exception):  # noqa: N818 - it is no error: the client has the answer already
     """The client has what it asks for."""
 
@@ -46,27 +62,32 @@ def problem(
     return JSONResponse(content, status, headers, "application/problem+json")
 
 
-def install(app: FastAPI) -> None:
-    """Have an application answer with problem details."""
+def install(app: FastAPI, told: Telling) -> None:
+    """Have an application say what went wrong.
+
+    Args:
+        app: The application.
+        told: The answer to a request, of a status, a detail, headers and single mistakes.
+    """
 
     @app.exception_handler(HTTPException)
-    def refused(_: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, str(error.detail), error.headers)
+    def refused(request: Request, error: HTTPException) -> Response:
+        return told(request, error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> Response:
+    def invalid(request: Request, error: RequestValidationError) -> Response:
         errors = [{"at": ".".join(map(str, mistake["loc"])), "message": mistake["msg"]} for mistake in error.errors()]
-        return problem(422, "; ".join(f"{found['at']}: {found['message']}" for found in errors), errors=errors)
+        return told(request, 422, "; ".join(f"{found['at']}: {found['message']}" for found in errors), errors=errors)
 
     @app.exception_handler(UnpublishedError)
-    def unpublished(_: Request, __: UnpublishedError) -> Response:
+    def unpublished(request: Request, _: UnpublishedError) -> Response:
         detail = "nothing has been published yet: the first run of the pipeline does"
-        return problem(503, detail, {"Retry-After": str(_SOON_SECONDS)})
+        return told(request, 503, detail, {"Retry-After": str(_SOON_SECONDS)})
 
     @app.exception_handler(NotModified)
     def unchanged(_: Request, same: NotModified) -> Response:
         return Response(status_code=304, headers=same.headers)
 
     @app.exception_handler(Exception)
-    def failed(_: Request, __: Exception) -> Response:  # the server logs it
-        return problem(500, "the server failed on this request; its log tells why")
+    def failed(request: Request, _: Exception) -> Response:  # the server logs it
+        return told(request, 500, "the server failed on this request; its log tells why")

@@ -54,7 +54,12 @@ class Fleets(BaseModel):
 
 @router.get("/fleets", summary="Fleets, and how each stands", operation_id="fleets", responses=refusals(503))
 def fleets(asked: Asking) -> Fleets:
-    return Fleets(items=[FleetNow.model_validate(row) for row in asked.publication.ask(_FLEETS).to_dicts()])
+    return Fleets(items=fleets_now(asked.publication))
+
+
+def fleets_now(publication: Seen) -> list[FleetNow]:
+    """Every fleet, and how it stands."""
+    return [FleetNow.model_validate(row) for row in publication.ask(_FLEETS).to_dicts()]
 
 
 def _require(publication: Seen, fleet_id: str) -> None:

@@ -24,10 +24,10 @@ from bess_pipeline.api.openapi import describe
 from bess_pipeline.api.pages import about, battery, overview, quality, sign_in, site
 from bess_pipeline.api.pages import events as events_pages
 from bess_pipeline.api.routes import anomalies, batteries, events, fleets, metrics, process
-from bess_pipeline.api.writes import Writes
 from bess_pipeline.config import Settings
 from bess_pipeline.lake.reading import Reader, UnpublishedError
 from bess_pipeline.lake.store import Lake
+from bess_pipeline.lake.writes import Writes
 
 _ABOUT = """
 Numbers of battery storage, as the newest publication of the warehouse has them.

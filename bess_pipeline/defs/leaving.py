@@ -18,6 +18,7 @@ from bess_pipeline.defs.work import is_on, unfinished_runs
 from bess_pipeline.lake.erase import addresses, erase
 from bess_pipeline.lake.search import Searched, searched_lake, searched_warehouse, word
 from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.writes import Writes
 from bess_pipeline.sources import retired
 from bess_pipeline.tables import catalog
 
@@ -115,6 +116,7 @@ def erase_fleet(home: Home, fleet_id: str, *, keep_files: bool, told: Callable[[
         files = RecordFiles.of(instance)
         busy = files.shrink(in_any_case=True) if files else []
         removed, kept = _files(settings, fleet_id, keep=keep_files)
+        Writes(settings.api_writes).forget(fleet_id)
         told("the search")
         proof = {
             "lake": searched_lake(home.lake.uri, fleet_id),
@@ -127,9 +129,12 @@ def erase_fleet(home: Home, fleet_id: str, *, keep_files: bool, told: Callable[[
 
 
 def _searched_home(settings: Settings, fleet_id: str, kept: tuple[str, ...]) -> Searched:
-    """Look for a fleet in the names of all files of the home, and in the text of those that no other search reads."""
+    """Look for a fleet in the names of all files of the home, and in the text of those that no other search reads.
+
+    Keys that may see it stay: they are people's, and hold nothing of it.
+    """
     named, searched = word(fleet_id), Searched()
-    apart = [Path(settings.lake), settings.warehouse.parent, settings.dagster_home, *map(Path, kept)]
+    apart = [Path(settings.lake), settings.warehouse.parent, settings.dagster_home, settings.api_keys, *map(Path, kept)]
     for path in sorted(settings.root.rglob("*")):
         if not path.is_file() or any(path.is_relative_to(folder) for folder in apart):
             continue

@@ -1,5 +1,6 @@
 """A deployment that lives long: what upkeep leaves as it was, and fleets that leave."""
 
+import json
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from bess_pipeline.defs.runs import Launcher
 from bess_pipeline.lake import upkeep
 from bess_pipeline.lake.search import searched_lake, searched_warehouse
 from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.writes import Writes
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline.tables import catalog
 from bess_pipeline_tests.deployments import differing, run, tables
@@ -96,8 +98,15 @@ def test_an_erased_fleet_is_nowhere_and_the_other_is_as_it_was(bess, two):
     assert searched_lake(home.lake.uri, "alpha").found
     assert searched_warehouse(home.warehouse, "alpha").found
     others = {name: home.lake.read(table, Slice("example")) for name, table in catalog.TABLES.items()}
+    writes = Writes(two.api_writes)
+    writes.note("site a", "delivered", "alpha/uploads/1/a.csv", sha256="1")
+    writes.note("site a", "delivered", "example/uploads/2/b.csv", sha256="2")
+    two.api_keys.write_text('[{"fleets": ["alpha"]}]')
     erased = bess("fleet", "erase", "alpha", "--yes", "alpha")
     assert erased.exit_code == 0, erased.output
+    told = [json.loads(line) for line in two.api_writes.read_text().splitlines()]
+    assert [one["what"] for one in told] == ["a file of a fleet that was erased", "example/uploads/2/b.csv"]
+    assert [one.get("sha256") for one in told] == [None, "2"]
     assert "does not name it any more" in erased.output
     left = [path for path in two.root.rglob("*") if "alpha" in path.name]
     assert left == []

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, Res
 from fastapi.responses import RedirectResponse
 
 from bess_pipeline.analytics.features import FEATURE_BY_NAME
+from bess_pipeline.analytics.limits import LIMITS, Limit
 from bess_pipeline.api.deps import Operated, one
 from bess_pipeline.api.listing import one_of
 from bess_pipeline.api.pages.charts import Chart, Trace, axis, band, line, upright
@@ -44,11 +45,6 @@ _TELEMETRY = """
     SELECT * FROM telemetry_5min WHERE fleet_id = $fleet_id AND battery_id = $battery_id
         AND timestamp BETWEEN $first AND $last ORDER BY timestamp
 """
-#: Channel that a limit watches → what it is, and its unit.
-_WATCHED = {
-    "VOLT": ("cell_voltage_{}_volt", "V"),
-    "TEMP": ("temperature_{}_celsius", "°C"),
-}
 
 
 @router.get("/events")
@@ -116,8 +112,9 @@ def _charts(seen: Seen, event: dict[str, Any], features: list[dict[str, Any]]) -
     detected: datetime = event["detected_at"]
     ended: datetime | None = event["ended_at"]
     mark = upright(detected, "limit")
-    if event["family"] == "limit":
-        return [_limit(seen, event, features[0], mark)]
+    for limit in LIMITS:
+        if limit.code == event["kind"]:
+            return [_limit(seen, event, limit, features[0], mark)]
     which = {name: event[name] for name in ("fleet_id", "battery_id")}
     days = {"first": (detected - _BEFORE).date(), "last": ((ended or detected) + _AFTER).date()}
     charts = []
@@ -137,10 +134,8 @@ def _charts(seen: Seen, event: dict[str, Any], features: list[dict[str, Any]]) -
     return charts[:4]
 
 
-def _limit(seen: Seen, event: dict[str, Any], evidence: dict[str, Any], mark: dict[str, Any]) -> Chart:
-    kind = str(event["kind"])
-    column, unit = next(told for name, told in _WATCHED.items() if name in kind)
-    column = column.format("max" if kind.startswith("OVER") else "min")
+def _limit(seen: Seen, event: dict[str, Any], limit: Limit, evidence: dict[str, Any], mark: dict[str, Any]) -> Chart:
+    column, unit = limit.watched[0], "V" if limit.relative else "°C"
     started, ended = event["started_at"], event["ended_at"] or event["detected_at"]
     bounds = {"first": started - timedelta(days=1), "last": ended + timedelta(days=1)}
     rows = seen.ask(_TELEMETRY, {name: event[name] for name in ("fleet_id", "battery_id")} | bounds)

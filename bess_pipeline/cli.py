@@ -15,6 +15,7 @@ from bess_pipeline import logs
 from bess_pipeline.alert_commands import alert_app
 from bess_pipeline.config import Settings
 from bess_pipeline.event_commands import event_app
+from bess_pipeline.export_commands import export
 from bess_pipeline.fleet_commands import fleet_app
 from bess_pipeline.key_commands import key_app
 from bess_pipeline.lake_commands import mend
@@ -38,6 +39,7 @@ app.add_typer(record_app, name="records")
 app.command()(upkeep)
 app.add_typer(alert_app, name="alerts")
 app.command()(mend)
+app.command()(export)
 
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]

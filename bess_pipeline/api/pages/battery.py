@@ -23,19 +23,19 @@ _LONGEST_LIST = 100
 _CYCLES = f"""
     SELECT (10 * least(floor(depth_percent / 10), 9))::INTEGER AS depth, sum(count) AS cycles FROM cycles
     WHERE {_OF} GROUP BY depth ORDER BY depth
-"""  # noqa: S608 - of this module, as all below
+"""
 _FORECAST = (
-    f"SELECT * FROM capacity_forecast WHERE {_OF} AND as_of = (SELECT max(as_of) FROM capacity_forecast WHERE {_OF}) "  # noqa: S608
+    f"SELECT * FROM capacity_forecast WHERE {_OF} AND as_of = (SELECT max(as_of) FROM capacity_forecast WHERE {_OF}) "
     "ORDER BY date"
 )
-_EVENTS = f"SELECT * FROM event_verdicts WHERE {_OF} ORDER BY detected_at DESC, event_id LIMIT {_LONGEST_LIST}"  # noqa: S608
-_LATEST = f"SELECT * FROM battery_latest WHERE {_OF}"  # noqa: S608
-_RISK = f"SELECT * FROM failure_risk WHERE {_OF} ORDER BY date DESC LIMIT 1"  # noqa: S608
-_DEGRADATION = f"SELECT * FROM degradation WHERE {_OF} ORDER BY as_of DESC LIMIT 1"  # noqa: S608
+_EVENTS = f"SELECT * FROM event_verdicts WHERE {_OF} ORDER BY detected_at DESC, event_id LIMIT {_LONGEST_LIST}"
+_LATEST = f"SELECT * FROM battery_latest WHERE {_OF}"
+_RISK = f"SELECT * FROM failure_risk WHERE {_OF} ORDER BY date DESC LIMIT 1"
+_DEGRADATION = f"SELECT * FROM degradation WHERE {_OF} ORDER BY as_of DESC LIMIT 1"
 
 
 def _rows(seen: Seen, table: str, which: dict[str, Any], time: str = "date") -> pl.DataFrame:
-    return seen.ask(f"SELECT * FROM {table} WHERE {_OF} ORDER BY {time}", which)  # noqa: S608
+    return seen.ask(f"SELECT * FROM {table} WHERE {_OF} ORDER BY {time}", which)
 
 
 def _first(rows: pl.DataFrame) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def battery(
 ) -> Response:
     """A battery: how it stands, its events, its life so far, and one of its days."""
     seen, which = asked.publication, {"fleet_id": fleet_id, "battery_id": battery_id}
-    plate = one(seen.ask(f"SELECT * FROM batteries WHERE {_OF}", which), f"there is no battery {battery_id!r} in it")  # noqa: S608
+    plate = one(seen.ask(f"SELECT * FROM batteries WHERE {_OF}", which), f"there is no battery {battery_id!r} in it")
     latest, events = _first(seen.ask(_LATEST, which)), seen.ask(_EVENTS, which)
     # The last sample is known up to its end, which may be midnight.
     last = latest["timestamp"] and (latest["timestamp"] - timedelta(microseconds=1)).date()
@@ -102,7 +102,7 @@ def _health(seen: Seen, which: dict[str, Any], plate: dict[str, Any], events: pl
 
 
 def _day(seen: Seen, which: dict[str, Any], day: date, source: str) -> list[Chart]:
-    sql = f"SELECT * FROM telemetry_5min WHERE {_OF} AND date = $day ORDER BY timestamp"  # noqa: S608
+    sql = f"SELECT * FROM telemetry_5min WHERE {_OF} AND date = $day ORDER BY timestamp"
     rows = seen.ask(sql, which | {"day": day})
     charge = [
         *band(rows, "timestamp", "soc_lower_percent", "soc_upper_percent", "90 % interval"),

@@ -52,11 +52,11 @@ def _():
             FROM used ORDER BY of_warranty DESC, fleet_id, battery_id LIMIT 20
         """,
         "How efficient was each fleet, month by month?": """
-            SELECT fleet_id, date_trunc('month', date) AS month,
-                round(100 * sum(discharging_energy_wh) / sum(charging_energy_wh), 2) AS raw_percent,
-                round(avg(round_trip_efficiency_percent), 2) AS corrected_percent,
+            SELECT fleet_id, date_trunc('month', date)::DATE AS month,
+                round(100 * sum(discharging_energy_wh) / sum(charging_energy_wh), 2) AS energy_out_over_in_percent,
+                round(median(round_trip_efficiency_30d_percent), 2) AS at_the_same_charge_percent,
                 round(sum(discharging_energy_wh) / 1e6, 2) AS discharged_mwh
-            FROM fleet_daily GROUP BY ALL HAVING sum(charging_energy_wh) > 0 ORDER BY ALL
+            FROM battery_daily GROUP BY ALL HAVING sum(charging_energy_wh) > 0 ORDER BY ALL
         """,
         "What has changed since last week?": """
             WITH last AS (SELECT max(date) AS day FROM state_of_health),
@@ -98,7 +98,7 @@ def _():
             ORDER BY at_least DESC NULLS LAST, fleet_id, battery_id LIMIT 10
         """,
         "How much of each month was seen, and who was silent?": """
-            SELECT fleet_id, date_trunc('month', date) AS month, round(100 * avg(coverage_fraction), 2) AS seen_percent,
+            SELECT fleet_id, date_trunc('month', date)::DATE AS month, round(100 * avg(coverage_fraction), 2) AS seen_percent,
                 mode(battery_id) FILTER (coverage_fraction < 0.5) AS most_silent,
                 count(*) FILTER (coverage_fraction < 0.5) AS silent_battery_days
             FROM battery_data_quality_daily GROUP BY ALL ORDER BY ALL

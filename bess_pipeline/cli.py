@@ -20,6 +20,7 @@ from bess_pipeline.fleet_commands import fleet_app
 from bess_pipeline.key_commands import key_app
 from bess_pipeline.lake_commands import mend
 from bess_pipeline.record_commands import record_app
+from bess_pipeline.report_commands import report
 from bess_pipeline.terminal import Commands, err, fail, out, remark
 from bess_pipeline.upkeep_commands import upkeep
 from bess_pipeline.window import Window
@@ -40,6 +41,7 @@ app.command()(upkeep)
 app.add_typer(alert_app, name="alerts")
 app.command()(mend)
 app.command()(export)
+app.command()(report)
 
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]

@@ -2,21 +2,24 @@
 
 import json
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from urllib.parse import quote, urljoin
 
 import pytest
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
 from bess_pipeline.api.app import create_app
 from bess_pipeline.api.keys import Keys
 from bess_pipeline.api.pages.charts import spark
 from bess_pipeline.api.pages.sign_in import _own
+from bess_pipeline.cli import app
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.tables import catalog
-from bess_pipeline_tests.api.made_site import ODD, contents, settled
+from bess_pipeline_tests.api.made_site import FIRST, ODD, contents, made, settled
 
 HERE = "http://127.0.0.1"
 #: As a browser says it.
@@ -216,6 +219,31 @@ def test_signing_in_with_a_key_shows_its_fleets_alone_and_leads_nowhere_else(sit
 def test_after_signing_in_nobody_is_sent_elsewhere(address):
     assert _own(address) == "/"
     assert _own("/events?every=true") == "/events?every=true"
+
+
+def test_the_report_of_a_month_is_one_whole_file_that_asks_for_nothing(site, tmp_path, monkeypatch):
+    monkeypatch.setenv("BESS_HOME", str(site.root))
+    lake = Lake(site.lake)
+    days = [FIRST + timedelta(days=n) for n in range(5)]
+    rows = made(catalog.FLEET_DAILY, 5, fleet_id=["alpha"] * 5, date=days)
+    lake.replace(catalog.FLEET_DAILY, rows, Slice("alpha"))
+    Warehouse(site.warehouse).publish(lake)
+
+    def typed(*words):
+        return CliRunner().invoke(app, ["report", *map(str, words)])
+
+    told = typed("alpha", "2026-03", "--out", tmp_path / "r.html")
+    assert (told.exit_code, "wrote" in told.output) == (0, True), repr(told.exception)
+    text = (tmp_path / "r.html").read_text()
+    page = re.sub(r"<script>.*</script>", "", text, flags=re.DOTALL)  # those of the charts stand at its end
+    read = Page(page)
+    assert read.loads == []
+    assert ODD.replace("'", "&#39;") in page
+    assert ODD not in page
+    assert len(read.figures) == 4
+    for words in (("alpha", "2026-13"), ("alpha", "March"), ("alpha", "2031-01"), ("nobody", "2026-03")):
+        refused = typed(*words, "--out", tmp_path / "none.html")
+        assert (refused.exit_code, (tmp_path / "none.html").exists()) == (1, False)
 
 
 def test_a_small_line_needs_two_values_and_keeps_flat_ones_in_the_middle():

@@ -60,7 +60,7 @@ def quality(
     which = {"fleet": chosen, "first": last - timedelta(days=_DAYS - 1), "last": last}
     rows = seen.ask(_COVERAGE, which)
     content |= {
-        "charts": [_calendar(rows, chosen)],
+        "charts": [calendar(rows, chosen)],
         "days": seen.ask(_ROWS, which).to_dicts(),
         "reasons": seen.ask(_REASONS, {"fleet": chosen}).to_dicts(),
         "files": seen.ask(_FILES, {"fleet": chosen}).to_dicts(),
@@ -70,7 +70,13 @@ def quality(
     return page(request, "quality", **content, last=last, before=last - timedelta(days=_DAYS), after=after)
 
 
-def _calendar(rows: pl.DataFrame, fleet: str) -> Chart:
+def calendar(rows: pl.DataFrame, fleet: str) -> Chart:
+    """Day × battery: how much of each day was seen.
+
+    Args:
+        rows: ``battery_id``, ``date``, ``coverage_fraction``, in that order.
+        fleet: The fleet that they are of.
+    """
     wide = rows.pivot("date", index="battery_id", values="coverage_fraction", sort_columns=True)
     days = [name for name in wide.columns if name != "battery_id"]
     shares = [[None if share is None else round(100 * share, 1) for share in row] for row in wide.select(days).rows()]

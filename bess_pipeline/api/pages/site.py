@@ -77,6 +77,11 @@ _ENVIRONMENT.globals |= {"battery_address": battery_address, "unknown": UNKNOWN}
 _HEADERS = {"Cache-Control": "private, no-store"}
 
 
+def filled(template: str, **content: Any) -> str:  # noqa: ANN401
+    """A template, without its suffix, with what it shows."""
+    return _ENVIRONMENT.get_template(f"{template}.html").render(**content)
+
+
 def page(request: Request, template: str, code: int = 200, **content: Any) -> HTMLResponse:  # noqa: ANN401
     """A page.
 
@@ -86,10 +91,8 @@ def page(request: Request, template: str, code: int = 200, **content: Any) -> HT
         code: Of the answer.
         content: What the template shows.
     """
-    signed_in = COOKIE in request.cookies
-    written = _ENVIRONMENT.get_template(f"{template}.html").render(
-        path=request.url.path, signed_in=signed_in, version=request.app.version, **content
-    )
+    about = {"path": request.url.path, "signed_in": COOKIE in request.cookies, "version": request.app.version}
+    written = filled(template, **about, **content)
     return HTMLResponse(written, code, _HEADERS)
 
 

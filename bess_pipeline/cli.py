@@ -43,6 +43,9 @@ app.command()(mend)
 app.command()(export)
 app.command()(report)
 
+#: Rows of an answer that are printed.
+_ROWS_SHOWN = 200
+
 Fleet = Annotated[str | None, typer.Option(help="Only this fleet.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 
@@ -132,13 +135,18 @@ def status() -> None:
 @app.command()
 def sql(query: Annotated[str, typer.Argument(help="A query on the warehouse.")]) -> None:
     """Ask the warehouse."""
+    import polars as pl
+
     from bess_pipeline.lake.warehouse import QueryError, Warehouse
 
     try:
         answer = Warehouse(Settings().warehouse).query(query)
     except (FileNotFoundError, QueryError) as error:
         fail([str(error)])
-    out.print(str(answer), highlight=False, markup=False, soft_wrap=True)
+    with pl.Config(tbl_rows=_ROWS_SHOWN, tbl_cols=-1, tbl_width_chars=10_000, fmt_str_lengths=100):
+        out.print(str(answer), highlight=False, markup=False, soft_wrap=True)
+    if answer.height > _ROWS_SHOWN:
+        remark([f"{answer.height:,} rows, of which {_ROWS_SHOWN} are shown: `bess export` writes files"])
 
 
 @app.command()
@@ -225,7 +233,9 @@ def dev() -> None:
 
 @app.command()
 def serve() -> None:
-    """The REST API on what is published; without a key on this machine alone, see `bess key`."""
+    """Pages and the REST API on what is published, on BESS_API_PORT; without a key on this machine alone."""
+    import socket
+
     import uvicorn
 
     from bess_pipeline import logs
@@ -233,10 +243,25 @@ def serve() -> None:
 
     settings = Settings()
     logs.configure(settings.log_level, settings.log_format, settings.secrets)
-    address = f"http://{settings.api_host}:{settings.api_port}"
-    out.print(f"API on {address}/api/v1, described on {address}/docs (Ctrl-C ends it)", highlight=False)
+    host = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
+    address = f"http://{host}:{settings.api_port}"
+    with socket.socket(socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((settings.api_host, settings.api_port))
+        except OSError as error:
+            fail([f"{address} cannot be listened on ({error.strerror}): choose another with BESS_API_PORT"])
+    out.print(
+        f"pages on {address}/, API on {address}/api/v1, described on {address}/docs (Ctrl-C ends it)", highlight=False
+    )
     uvicorn.run(
-        create_app(settings), host=settings.api_host, port=settings.api_port, log_config=None, server_header=False
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        server_header=False,
+        proxy_headers=bool(settings.api_proxies),
+        forwarded_allow_ips=list(settings.api_proxies),
     )
 
 

@@ -150,6 +150,9 @@ class Settings(BaseSettings):
         default=(),
         description="Pages that may ask the API from a browser, such as https://ops.example; none but its own.",
     )
+    api_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default=(), description="Addresses of proxies whose word on who asks, and how, is taken (X-Forwarded-…)."
+    )
     api_requests_per_minute: int = Field(default=1200, ge=1, description="Most requests of one key in a minute.")
     api_largest_upload_bytes: int = Field(default=1 << 30, ge=1, description="Most bytes of an upload (1 GiB).")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from fastapi_offline import FastAPIOffline
@@ -18,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from bess_pipeline.api import problems
 from bess_pipeline.api.access import Access
-from bess_pipeline.api.bodies import Bodies
+from bess_pipeline.api.bodies import AROUND_A_FILE, Bodies, Body
 from bess_pipeline.api.headers import SecurityHeaders
 from bess_pipeline.api.openapi import describe
 from bess_pipeline.api.pages import about, battery, overview, quality, sign_in, site
@@ -38,9 +39,19 @@ is told as problem details (RFC 9457).
 """
 
 #: Names under which a browser reaches this machine itself: another name would be somebody else's page that means it.
-_LOOPBACK = ["127.0.0.1", "localhost"]
+_LOOPBACK = ["127.0.0.1", "localhost", "[::1]", "["]
 
 _API = "/api/v1"
+#: Deliveries that are looked through at the same time: each may take a gigabyte.
+_SURVEYS_AT_ONCE = 2
+
+#: What bodies may be, beside files that are delivered: samples, what people say, forms of the pages, anything else.
+_BODIES = (
+    Body(f"{_API}/anomalies/detect", 1 << 24, "application/json"),
+    Body(f"{_API}/.*", 1 << 16),
+    Body(r"/sign-in|/sign-out|/events/.*", 1 << 14, "application/x-www-form-urlencoded"),
+    Body(r"(?s).*", 1 << 14),
+)
 
 
 class Health(BaseModel):
@@ -79,8 +90,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.lake = Lake(settings.lake, patience=timedelta(seconds=settings.storage_patience_seconds))
     app.state.writes = Writes(settings.api_writes)
+    app.state.surveys = CapacityLimiter(_SURVEYS_AT_ONCE)
     app.state.access = Access(settings, needs_key=needs_key)
-    app.add_middleware(Bodies, uploads=f"{_API}/process", largest_upload=settings.api_largest_upload_bytes)
+    largest = settings.api_largest_upload_bytes + AROUND_A_FILE
+    app.add_middleware(Bodies, bodies=[Body(f"{_API}/process", largest, "multipart/form-data"), *_BODIES])
     if settings.api_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -8,6 +8,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 import polars as pl
+import xxhash
 from fastapi import Depends, HTTPException, Query, Request, Response
 
 from bess_pipeline.api.access import Caller, Operating, Reading
@@ -53,13 +54,14 @@ def _asked(request: Request, response: Response, caller: Reading) -> Iterator[As
     """The newest publication for a request; a client that has an answer of the same rows is told so."""
     with request.app.state.reader.reading() as newest:
         publication = newest.for_fleets(caller.fleets)
+        address = xxhash.xxh3_64_hexdigest(str(request.url).encode())
         headers = {
-            "ETag": f'W/"{publication.tag}-{request.app.version}"',
+            "ETag": f'W/"{publication.tag}-{request.app.version}-{address}"',
             "Cache-Control": "private, no-cache",
             "Vary": "Accept, Authorization",
         }
         known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
-        if headers["ETag"] in known or "*" in known:
+        if headers["ETag"] in known:
             raise NotModified(headers)
         response.headers.update(headers)
         yield Asked(request, publication, caller, headers)

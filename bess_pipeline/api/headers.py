@@ -34,12 +34,16 @@ class SecurityHeaders:
         async def careful(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _ALWAYS.items():
+                for name, value in careful_headers(scope["path"]).items():
                     headers.setdefault(name, value)
-                headers.setdefault("Content-Security-Policy", _policy(scope["path"]))
             await send(message)
 
         await self._app(scope, receive, careful)
+
+
+def careful_headers(path: str) -> dict[str, str]:
+    """The headers of an answer at an address."""
+    return {**_ALWAYS, "Content-Security-Policy": _policy(path)}
 
 
 def _policy(path: str) -> str:

@@ -144,9 +144,9 @@ class Listing:
     def _told(self, publication: Seen, cursor: str) -> list[str]:
         try:
             told = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        except ValueError:  # of the base, of the text, of the JSON
+        except (ValueError, RecursionError):  # of the base, of the text, of the JSON
             told = None
-        if not isinstance(told, list) or len(told) != len(self.order) or not all(isinstance(v, str) for v in told):
+        if not isinstance(told, list) or len(told) != len(self.order) or not all(_is_text(one) for one in told):
             raise HTTPException(422, _NO_CURSOR)
         values = {f"{_MARK}{place}": value for place, value in enumerate(told)}
         unreadable = " OR ".join(f"{self._told_of(place)} IS NULL" for place in range(len(told)))
@@ -156,6 +156,11 @@ class Listing:
 
 
 _NO_CURSOR = "cursor: is not one that this listing gave; begin without it"
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is text that can be written down: JSON may hold halves of characters."""
+    return isinstance(value, str) and not any("\ud800" <= one <= "\udfff" for one in value)
 
 
 def one_of(words: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ _REFUSALS = {
     408: "The body did not come.",
     409: "It is not clear which is meant.",
     413: "Too much at once.",
+    415: "No kind of body that is understood.",
     422: "A parameter is not what it has to be.",
     429: "Too many requests.",
     503: "Nothing has been published yet.",

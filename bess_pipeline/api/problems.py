@@ -16,9 +16,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from bess_pipeline.api.headers import careful_headers
+from bess_pipeline.api.keys import KeysError
 from bess_pipeline.lake.reading import UnpublishedError
 
 _SOON_SECONDS = 30
+_MISTAKES_TOLD, _LONGEST_PLACE = 20, 100
 
 
 class Problem(BaseModel):
@@ -76,13 +79,22 @@ def install(app: FastAPI, told: Telling) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        errors = [{"at": ".".join(map(str, mistake["loc"])), "message": mistake["msg"]} for mistake in error.errors()]
+        mistakes = error.errors()
+        errors = [
+            {"at": ".".join(map(str, mistake["loc"]))[:_LONGEST_PLACE], "message": mistake["msg"]}
+            for mistake in mistakes[:_MISTAKES_TOLD]
+        ]
+        if len(mistakes) > _MISTAKES_TOLD:
+            errors.append({"at": "…", "message": f"{len(mistakes) - _MISTAKES_TOLD} mistakes more"})
         return told(request, 422, "; ".join(f"{found['at']}: {found['message']}" for found in errors), errors=errors)
 
     @app.exception_handler(UnpublishedError)
-    def unpublished(request: Request, _: UnpublishedError) -> Response:
-        detail = "nothing has been published yet: the first run of the pipeline does"
-        return told(request, 503, detail, {"Retry-After": str(_SOON_SECONDS)})
+    def unpublished(request: Request, nothing: UnpublishedError) -> Response:
+        return told(request, 503, str(nothing), {"Retry-After": str(_SOON_SECONDS)})
+
+    @app.exception_handler(KeysError)
+    def locked(request: Request, _: KeysError) -> Response:
+        return told(request, 503, "the keys of this server cannot be read: who runs it has to restore them")
 
     @app.exception_handler(NotModified)
     def unchanged(_: Request, same: NotModified) -> Response:
@@ -90,4 +102,6 @@ def install(app: FastAPI, told: Telling) -> None:
 
     @app.exception_handler(Exception)
     def failed(request: Request, _: Exception) -> Response:  # the server logs it
-        return told(request, 500, "the server failed on this request; its log tells why")
+        # What answers here stands around everything else, what adds headers included.
+        headers = careful_headers(request.url.path)
+        return told(request, 500, "the server failed on this request; its log tells why", headers)

@@ -9,7 +9,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -25,6 +25,7 @@ from bess_pipeline.sources.surveys import Survey
 _ASIDE, _FORGOTTEN_SECONDS = ".uploads", 86_400
 _FOLDER, _HASH_LENGTH, _LONGEST_NAME = "uploads", 16, 120
 _BLOCK_BYTES = 1 << 20
+_OURS = re.compile(r"[0-9a-f]{32}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -82,7 +83,8 @@ def deliver(
     """
     safe = _safe(name)
     with _aside(folder) as aside:
-        received = aside / safe
+        received = aside / "received" / safe
+        received.parent.mkdir()
         size, checksum = _received(received, content)
         if sha256 is not None and checksum != sha256.lower():
             raise UploadError(f"sha256: what came has {checksum}: deliver it again")
@@ -138,6 +140,8 @@ def _path(fleet: Fleet, aside: Path, name: str, checksum: str) -> str:
 def _aside(folder: Path) -> Iterator[Path]:
     """A folder of one's own that nobody looks at, gone afterwards; those that servers left when they died go, too."""
     everyone = folder / _ASIDE
+    if everyone.is_symlink():
+        raise UploadError(f"{_ASIDE} of the landing folder is a link: it has to be a folder")
     mine = everyone / uuid.uuid4().hex
     mine.mkdir(parents=True)
     try:
@@ -145,8 +149,10 @@ def _aside(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(mine)
         for other in everyone.iterdir():
-            if time.time() - other.stat().st_mtime > _FORGOTTEN_SECONDS:
-                shutil.rmtree(other, ignore_errors=True)
+            # Another delivery may end at this very moment.
+            with suppress(OSError):
+                if _OURS.fullmatch(other.name) and time.time() - other.lstat().st_mtime > _FORGOTTEN_SECONDS:
+                    shutil.rmtree(other)
 
 
 def _received(file: Path, content: BinaryIO) -> tuple[int, str]:

@@ -113,7 +113,7 @@ def _rows(home: Home, fleets: Sequence[str]) -> Text:
         " + {rows_quarantined:,} quarantined\n\n".format(**rows)
         + 'Next: bess sql "SHOW TABLES"\n      bess sql "SELECT * FROM anomaly_events"\n'
         "      bess dev (lineage, partitions, re-runs)\n"
-        "      bess serve (the REST API, with a page to try it)\n"
+        "      bess serve (pages with charts, and the REST API)\n"
         f"or open {home.settings.warehouse} with any DuckDB client."
     )
 

@@ -9,7 +9,7 @@ from bess_pipeline.defs.instance import instance_of
 from bess_pipeline.defs.plan import Work, indexing, making_days, making_fleet, publishing
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.defs.runs import Launcher
-from bess_pipeline.sources.folder import require_listable
+from bess_pipeline.sources.folder import other_files, require_listable
 from bess_pipeline.sources.opening import printable
 from bess_pipeline.window import Window
 
@@ -82,6 +82,10 @@ def run(
     return outcome
 
 
+#: Files that are named where many are passed over.
+_NAMED = 3
+
+
 @dataclass(frozen=True)
 class _Waves:
     home: Home
@@ -109,6 +113,7 @@ class _Waves:
         except PermissionError as error:
             self.outcome.failures.append(f"{fleet_id}: {error}")
             return
+        self.outcome.remarks.extend(passed_over(self.home, fleet_id))
         if index is not None and not self._indexed(index):
             return
         for days in making_days(self.home, fleet_id, within=within, again=again):
@@ -132,6 +137,20 @@ def unreadable_files(home: Home, fleet_id: str) -> Sequence[str]:
     files = home.landing_files(fleet_id)
     bad = files.filter(files["status"] == "unreadable").select("path", "checksum", "error")
     return [f"{fleet_id}/{printable(path)}: {error}" for path, _, error in bad.iter_rows()]
+
+
+def passed_over(home: Home, fleet_id: str) -> Sequence[str]:
+    """What is said of files that a fleet's pattern does not take; nothing if there are none."""
+    fleet = home.fleet(fleet_id)
+    try:
+        others = other_files(fleet, home.folder(fleet_id))
+    except PermissionError:  # said of the folder
+        return []
+    if not others:
+        return []
+    count = f"{len(others)} files are" if len(others) > 1 else "1 file is"
+    named = ", ".join([*map(printable, others[:_NAMED]), *(["…"] if len(others) > _NAMED else [])])
+    return [f"{fleet_id}: {count} not looked at, the fleet file takes {fleet.source.files}: {named}"]
 
 
 def unlistable_folder(home: Home, fleet_id: str) -> Sequence[str]:

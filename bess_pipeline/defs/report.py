@@ -13,8 +13,8 @@ from rich.text import Text
 
 from bess_pipeline.config import Settings
 from bess_pipeline.defs.instance import last_run
-from bess_pipeline.defs.operate import Outcome, unlistable_folder, unreadable_files
-from bess_pipeline.defs.plan import stale_windows
+from bess_pipeline.defs.operate import Outcome, passed_over, unlistable_folder, unreadable_files
+from bess_pipeline.defs.plan import indexing, stale_windows
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.retired import retired_fleets
@@ -100,12 +100,33 @@ def status(home: Home) -> RenderableType:
         for fleet_id in known.fleets
         for line in (*unlistable_folder(home, fleet_id), *unreadable_files(home, fleet_id))
     ]
-    nothing = [] if known.fleets else [Text(f"no fleets in {home.settings.fleets}: put <fleet_id>.yaml there")]
+    passed = [Text(line, style="yellow") for fleet_id in known.fleets for line in passed_over(home, fleet_id)]
+    nothing = (
+        []
+        if known.fleets or known.mistakes
+        else [Text(f"no fleets in {home.settings.fleets}: put <fleet_id>.yaml there")]
+    )
+    waiting = [fleet_id for fleet_id in known.fleets if _waits(home, fleet_id)]
+    told = (
+        [Text(f"files wait for fleet {', '.join(waiting)}: `bess run`, or the daemon, takes them in")]
+        if waiting
+        else []
+    )
     aside = retired_fleets(home.settings.fleets)
     gone = [Text(f"retired: {', '.join(aside)}")] if aside else []
     current = home.warehouse.is_current(home.lake)
     warehouse = f"{home.settings.warehouse}: {'up to date' if current else 'behind the lake, run `bess run`'}"
-    return Group(grid, *mistakes, *unreadable, *nothing, *gone, Text(warehouse), Text(last_run(home.settings)))
+    return Group(
+        grid, *mistakes, *unreadable, *passed, *told, *nothing, *gone, Text(warehouse), Text(last_run(home.settings))
+    )
+
+
+def _waits(home: Home, fleet_id: str) -> bool:
+    """Whether the landing folder of a fleet holds what nobody has looked at yet."""
+    try:
+        return indexing(home, fleet_id) is not None
+    except PermissionError:  # said of the folder
+        return False
 
 
 def _fleet_row(home: Home, fleet_id: str) -> list[str]:

@@ -12,7 +12,10 @@ import duckdb
 import polars as pl
 import xxhash
 
+from bess_pipeline import logs
 from bess_pipeline.lake.warehouse import PUBLICATION, attached
+
+_LOG = logs.logger(__name__)
 
 #: A cursor begins where its connection began: beside the warehouse, in the time zone of the machine.
 _AT_HOME = "USE warehouse; SET TimeZone = 'UTC'"
@@ -38,14 +41,23 @@ class Publication:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
+        try:
+            self.tag = self._prepared()
+        except BaseException:
+            connection.close()
+            raise
+
+    def _prepared(self) -> str:
+        """Views for those who may not see all; what tells publications of other rows apart."""
+        connection = self._connection
         versions = connection.execute(f"FROM {PUBLICATION} ORDER BY ALL").fetchall()
-        self.tag = xxhash.xxh3_64_hexdigest(repr(versions).encode())
         connection.execute("CREATE SCHEMA memory.seen")
         for (name,) in connection.execute(_WITH_FLEETS).fetchall():
             connection.execute(
                 f'CREATE VIEW memory.seen."{name}" AS SELECT * FROM warehouse.main."{name}" '  # noqa: S608 - its own names
                 "WHERE list_contains(getvariable('fleets'), fleet_id)"
             )
+        return xxhash.xxh3_64_hexdigest(repr(versions).encode())
 
     def ask(
         self, sql: str, values: Mapping[str, object] | None = None, *, fleets: Sequence[str] | None = None
@@ -116,6 +128,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._newest: _Held | None = None
+        self._damaged: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
     @contextmanager
@@ -145,12 +158,25 @@ class Reader:
         try:
             stat = self._path.stat()
         except FileNotFoundError:
-            raise UnpublishedError(f"no warehouse at {self._path} yet: `bess run` publishes one") from None
+            raise UnpublishedError("nothing has been published yet: the first `bess run` does") from None
         file = stat.st_ino, stat.st_mtime_ns
         if self._newest is None or self._newest.file != file:
             # One that is published at this very moment is opened under the older's name, and once more the next time.
-            older, self._newest = self._newest, _Held(Publication(attached(self._path)), file)
+            try:
+                newer = _Held(Publication(attached(self._path)), file)
+            except (duckdb.Error, OSError) as error:
+                return self._instead_of(file, error)
+            older, self._newest = self._newest, newer
             self._close_unless_needed(older)
+        return self._newest
+
+    def _instead_of(self, file: tuple[int, int], error: Exception) -> _Held:
+        """The publication before one that cannot be read; said once of each."""
+        if file != self._damaged:
+            self._damaged = file
+            _LOG.error("the warehouse at %s cannot be read: %s; publish it anew: `bess run --again`", self._path, error)
+        if self._newest is None:
+            raise UnpublishedError("the warehouse cannot be read: the next publication replaces it")
         return self._newest
 
     def _close_unless_needed(self, held: _Held | None) -> None:

@@ -145,9 +145,9 @@ def attached(path: Path) -> duckdb.DuckDBPyConnection:
     Connected to by its path, DuckDB would hand out the file that another thread of the process has opened there before,
     though it was replaced since.
     """
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False})
     try:
-        connection.execute(f"ATTACH '{_quoted(path)}' AS warehouse (READ_ONLY)")
+        connection.execute(f"ATTACH '{_quoted(path)}' AS warehouse (TYPE duckdb, READ_ONLY)")
         connection.execute("USE warehouse")
         connection.execute("SET TimeZone = 'UTC'")
     except BaseException:

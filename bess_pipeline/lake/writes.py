@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from pydantic_core import to_json
 
 from bess_pipeline import logs
 
+_ERASED = "a file of a fleet that was erased"
+_PATIENCE_SECONDS = 20
 _LOG = logs.logger(__name__)
 
 
@@ -35,15 +39,18 @@ class Writes:
             more: Whatever else tells what happened.
         """
         said = {"at": datetime.now(UTC), "who": who, "did": did, "what": what, **more}
-        line = to_json(said) + b"\n"
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._alone():
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with self._opened() as file:
+            # A line that a crash, or a full disk, has cut off ends here.
+            begun = os.fstat(file).st_size
+            cut = begun > 0 and os.pread(file, 1, begun - 1) != b"\n"
+            rest = (b"\n" if cut else b"") + to_json(said) + b"\n"
             try:
-                os.write(descriptor, line)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+                os.fsync(file)
+            except OSError:
+                os.ftruncate(file, begun)
+                raise
         _LOG.info("%s %s %s", who, did, what)
 
     def forget(self, fleet_id: str) -> None:
@@ -51,7 +58,7 @@ class Writes:
         if not self._path.exists():
             return
         with self._alone():
-            kept = [_without(json.loads(line), fleet_id) for line in self._path.read_bytes().splitlines()]
+            kept = [_without(line, fleet_id) for line in self._path.read_bytes().splitlines() if line.strip()]
             fresh = self._path.with_suffix(".new")
             with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.writelines(to_json(line) + b"\n" for line in kept)
@@ -59,11 +66,36 @@ class Writes:
                 os.fsync(file.fileno())
             fresh.replace(self._path)
 
+    def require_writable(self) -> None:
+        """Refuse to go on where nothing could be put down.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        with self._opened():
+            pass
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._alone():
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                yield file
+            finally:
+                os.close(file)
+
     def _alone(self) -> FileLock:
-        return FileLock(self._path.with_suffix(".lock"))
+        return FileLock(self._path.with_suffix(".lock"), timeout=_PATIENCE_SECONDS)
 
 
-def _without(line: dict[str, object], fleet_id: str) -> dict[str, object]:
-    if not str(line["what"]).startswith(f"{fleet_id}/"):
-        return line
-    return {name: line[name] for name in ("at", "who", "did")} | {"what": "a file of a fleet that was erased"}
+def _without(line: bytes, fleet_id: str) -> dict[str, object]:
+    """A line as it stays; one that cannot be read may name anybody."""
+    try:
+        told = json.loads(line)
+        what = str(told["what"])
+    except (ValueError, TypeError, KeyError):
+        return {"what": "a line that could not be read"}
+    if not what.startswith(f"{fleet_id}/"):
+        return dict(told)
+    return {name: told[name] for name in ("at", "who", "did") if name in told} | {"what": _ERASED}

@@ -101,6 +101,17 @@ def telemetry_files(fleet: Fleet, folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def other_files(fleet: Fleet, folder: Path) -> list[str]:
+    """Files of a landing folder that the fleet's pattern does not take: nobody looks at them; in order of path."""
+    taken, found = set(telemetry_files(fleet, folder).values()), []
+    for file in folder.rglob("*"):
+        below = file.relative_to(folder)
+        hidden = any(part.startswith(".") for part in below.parts)
+        if not hidden and file.suffix not in _UNFINISHED and file.is_file() and file not in taken:
+            found.append(sayable(below.as_posix()))
+    return sorted(found)
+
+
 def require_listable(folder: Path) -> None:
     """Refuse a folder that cannot be looked through.
 

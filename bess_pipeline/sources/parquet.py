@@ -7,9 +7,13 @@ from io import BytesIO
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from bess_pipeline.sources.opening import RAW, Limits, Unpacked, printable
 
+_TEXTS_AT_ONCE = 65_536
 _VALUE_BYTES = 8
 _LIMITS = Limits()
 
@@ -27,11 +31,13 @@ class ParquetFile:
 
     def __init__(self, path: Path, limits: Limits = _LIMITS) -> None:
         self._unpacked = Unpacked(path, limits)
+        self._limits, self._name = limits, printable(path.name)
         try:
             schema = pl.read_parquet_schema(self._stream())
             rows = pl.scan_parquet(self._source, glob=False, hive_partitioning=False).select(pl.len()).collect().item()
             self.size_bytes = rows * max(len(schema), 1) * _VALUE_BYTES
-            limits.check(printable(path.name), self.size_bytes, path.stat().st_size * max(len(schema), 1))
+            self._packed = path.stat().st_size * max(len(schema), 1)
+            limits.check(self._name, self.size_bytes, self._packed)
         except BaseException:
             self.close()
             raise
@@ -71,8 +77,21 @@ class ParquetFile:
 
         Raises:
             PolarsError: If one cannot be decoded.
+            UnreadableFile: If its texts hold more than the file may.
         """
+        self._require_bounded_texts()
         self._scan().select(pl.all().null_count()).collect(engine="streaming")
+
+    def _require_bounded_texts(self) -> None:
+        """Refuse texts that a dictionary of a few bytes would repeat until they fill the memory."""
+        names = [name for name, kind in self.schema.items() if kind in (pl.String, pl.Binary)]
+        size = 0
+        with pq.ParquetFile(self._stream(), read_dictionary=names) as stored:
+            for batch in stored.iter_batches(_TEXTS_AT_ONCE, columns=names) if names else ():
+                for column in batch.columns:
+                    texts = column.dictionary if isinstance(column, pa.DictionaryArray) else column
+                    size += len(column) * (pc.max(pc.binary_length(texts)).as_py() or 0)
+                    self._limits.check(self._name, size, self._packed)
 
     def originals(self, row_numbers: pl.Series) -> pl.DataFrame:
         """The rows as they came, each value as text."""

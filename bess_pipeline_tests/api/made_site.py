@@ -71,7 +71,12 @@ def contents():
     return each | {
         catalog.BATTERIES: made(catalog.BATTERIES, 4, fleet_id=fleets, battery_id=batteries),
         catalog.BATTERY_LATEST: made(
-            catalog.BATTERY_LATEST, 4, fleet_id=fleets, battery_id=batteries, open_events=[1, 0, 2, 3]
+            catalog.BATTERY_LATEST,
+            4,
+            fleet_id=fleets,
+            battery_id=batteries,
+            open_events=[1, 0, 2, 3],
+            timestamp=[datetime(2026, 3, 8, tzinfo=UTC)] * 4,
         ),
         catalog.DATA_QUALITY_DAILY: pl.concat(quality),
         catalog.ANOMALY_EVENTS: events(),

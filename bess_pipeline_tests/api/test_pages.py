@@ -247,5 +247,7 @@ def test_the_report_of_a_month_is_one_whole_file_that_asks_for_nothing(site, tmp
 
 
 def test_a_small_line_needs_two_values_and_keeps_flat_ones_in_the_middle():
-    assert spark([1.0]) == spark([None, 2.0]) == spark([]) == ""
-    assert spark([5.0, 5.0], 10, 4) == "0.0,3.0 10.0,3.0"
+    assert spark([1.0], 0, 1) == spark([None, 2.0], 0, 2) == spark([], 0, 1) == ""
+    assert spark([5.0, 5.0], 5, 5, 10, 4, places=2) == "0.0,3.0 10.0,3.0"
+    # What is half as long begins in the middle, and what moves little beside the others looks so.
+    assert spark([0.0, 1.0], 0, 10, 20, 12, places=3) == "10.0,11.0 20.0,10.0"

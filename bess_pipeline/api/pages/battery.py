@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from bess_pipeline.api.deps import fleet_of, one
 from bess_pipeline.api.pages.charts import Chart, Trace, axis, band, level, line, upright
-from bess_pipeline.api.pages.site import Viewed, battery_address, page
+from bess_pipeline.api.pages.site import FIRST_DAY, LAST_DAY, Viewed, battery_address, page
 from bess_pipeline.lake.reading import Seen
 
 router = APIRouter(include_in_schema=False)
@@ -21,8 +21,9 @@ _SEVERITIES = {"critical": "bad", "warning": "limit", "info": "other"}
 _LONGEST_LIST = 100
 
 _CYCLES = f"""
-    SELECT (10 * least(floor(depth_percent / 10), 9))::INTEGER AS depth, sum(count) AS cycles FROM cycles
-    WHERE {_OF} GROUP BY depth ORDER BY depth
+    SELECT (10 * n)::INTEGER AS depth, coalesce(cycles, 0) AS cycles FROM range(10) r(n) LEFT JOIN (
+        SELECT least(floor(depth_percent / 10), 9) AS n, sum(count) AS cycles FROM cycles WHERE {_OF} GROUP BY ALL
+    ) USING (n) ORDER BY n
 """
 _FORECAST = (
     f"SELECT * FROM capacity_forecast WHERE {_OF} AND as_of = (SELECT max(as_of) FROM capacity_forecast WHERE {_OF}) "
@@ -45,7 +46,11 @@ def _first(rows: pl.DataFrame) -> dict[str, Any]:
 
 @router.get("/fleets/{fleet_id}/batteries/{battery_id:path}")
 def battery(
-    asked: Viewed, request: Request, fleet_id: str, battery_id: str, day: Annotated[date | None, Query()] = None
+    asked: Viewed,
+    request: Request,
+    fleet_id: str,
+    battery_id: str,
+    day: Annotated[date | None, Query(ge=FIRST_DAY, le=LAST_DAY)] = None,
 ) -> Response:
     """A battery: how it stands, its events, its life so far, and one of its days."""
     seen, which = asked.publication, {"fleet_id": fleet_id, "battery_id": battery_id}
@@ -111,9 +116,11 @@ def _day(seen: Seen, which: dict[str, Any], day: date, source: str) -> list[Char
     ]
     heat = [
         line(rows, "timestamp", "temperature_celsius", "mean"),
-        line(rows, "timestamp", "temperature_max_celsius", "hottest probe", "bad"),
+        line(rows, "timestamp", "temperature_max_celsius", "highest", "bad"),
         line(rows, "timestamp", "ambient_temperature_celsius", "surroundings", "other", line={"dash": "dot"}),
     ]
+    heat = [trace for trace in heat if any(value is not None for value in trace["y"])] or heat[:1]
+    volt = [line(rows, "timestamp", "voltage_volt", "voltage")]
     current = [line(rows, "timestamp", "current_ampere", "current")]
     return [
         Chart(
@@ -124,6 +131,7 @@ def _day(seen: Seen, which: dict[str, Any], day: date, source: str) -> list[Char
             source,
         ),
         Chart("Temperature", f"On {day}.", heat, {"yaxis": axis("°C")}, source),
+        Chart("Voltage", f"On {day}.", volt, {"yaxis": axis("V")}, source, 220),
         Chart("Current", f"On {day}; positive charges.", current, {"yaxis": axis("A")}, source, 220),
     ]
 

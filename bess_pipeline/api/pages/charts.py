@@ -98,19 +98,27 @@ def axis(title: str, **more: object) -> dict[str, Any]:
     return {"title": {"text": title}, **more}
 
 
-def spark(values: Sequence[float | None], width: float = 96, height: float = 24) -> str:
-    """The points of a small line, from left to right; empty where fewer than two are known.
+def spark(
+    values: Sequence[float | None], low: float, high: float, width: float = 96, height: float = 24, *, places: int = 26
+) -> str:
+    """The points of a small line, from left to right, its end at the right; empty where fewer than two are known.
+
+    Args:
+        values: What is drawn.
+        low: What lies at the bottom: small lines beside each other have one scale.
+        high: What lies at the top.
+        width: Width [px].
+        height: Height [px].
+        places: Values for which there is room; where there are fewer the line begins later.
 
     Examples:
-        >>> spark([100.0, None, 98.0], 10, 4)
+        >>> spark([100.0, None, 98.0], 98, 100, 10, 4, places=3)
         '0.0,1.0 10.0,3.0'
     """
-    known = [(place, value) for place, value in enumerate(values) if value is not None]
+    known = [(place + places - len(values), value) for place, value in enumerate(values) if value is not None]
     if len(known) < 2:
         return ""
-    low, high = min(value for _, value in known), max(value for _, value in known)
-    room = high - low or 1.0
-    across = width / (len(values) - 1)
+    room, across = high - low or 1.0, width / (places - 1)
     return " ".join(
         f"{place * across:.1f},{height - 1 - (value - low) / room * (height - 2):.1f}" for place, value in known
     )

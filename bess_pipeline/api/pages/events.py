@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
 
 from bess_pipeline.analytics.features import FEATURE_BY_NAME
 from bess_pipeline.analytics.limits import LIMITS, Limit
@@ -162,8 +163,9 @@ def _spoken(
     told = {"verdict": verdict, "note": note or None, "by": by or None, "mute_days": mute_days or None}
     try:
         return Saying.model_validate(told)
-    except ValueError as error:
-        raise HTTPException(422, f"what was said makes no sense: {error}") from None
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise HTTPException(422, f"what was said makes no sense: {wrong}") from None
 
 
 @router.post("/events/{event_id}/say")

@@ -17,7 +17,7 @@ from bess_pipeline.tables.fleet import HEALTH_STATUSES
 
 router = APIRouter(include_in_schema=False)
 
-_PER_PAGE = 50
+_PER_PAGE, _WEEKS_SHOWN = 50, 26
 
 _WORST_FIRST = "array_position(['critical', 'warning', 'watch', 'unknown', 'good'], coalesce(health_status, 'unknown'))"
 
@@ -114,4 +114,12 @@ def _sparks(seen: Seen, batteries: pl.DataFrame) -> dict[tuple[str, str], str]:
         return {}
     which = {"fleets": batteries["fleet_id"].to_list(), "batteries": batteries["battery_id"].to_list()}
     weeks = seen.ask(_WEEKS, which)
-    return {(fleet_id, battery_id): spark(values) for fleet_id, battery_id, values in weeks.iter_rows()}
+    known = weeks["weeks"].explode().drop_nulls()
+    known = known.filter(known.is_finite())
+    if known.is_empty():
+        return {}
+    low, high = float(known.min()), float(known.max())  # type: ignore[arg-type]
+    return {
+        (fleet_id, battery_id): spark(values[-_WEEKS_SHOWN:], low, high)
+        for fleet_id, battery_id, values in weeks.iter_rows()
+    }

@@ -9,7 +9,7 @@ import polars as pl
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from bess_pipeline.api.pages.charts import Chart, axis
-from bess_pipeline.api.pages.site import Viewed, page
+from bess_pipeline.api.pages.site import FIRST_DAY, LAST_DAY, Viewed, page
 
 router = APIRouter(include_in_schema=False)
 
@@ -17,7 +17,10 @@ _DAYS = 90
 
 _COVERAGE = """
     SELECT battery_id, date, coverage_fraction FROM battery_data_quality_daily
-    WHERE fleet_id = $fleet AND date BETWEEN $first AND $last ORDER BY battery_id, date
+    WHERE fleet_id = $fleet AND date BETWEEN $first AND $last AND battery_id IN (
+        SELECT DISTINCT battery_id FROM battery_data_quality_daily
+        WHERE fleet_id = $fleet AND date BETWEEN $first AND $last ORDER BY battery_id LIMIT 200)
+    ORDER BY battery_id, date
 """
 _ROWS = """
     SELECT * FROM data_quality_daily WHERE fleet_id = $fleet AND (date BETWEEN $first AND $last OR date IS NULL)
@@ -37,12 +40,12 @@ def quality(
     asked: Viewed,
     request: Request,
     fleet: Annotated[str | None, Query(max_length=200)] = None,
-    until: Annotated[date | None, Query()] = None,
+    until: Annotated[date | None, Query(ge=FIRST_DAY, le=LAST_DAY)] = None,
 ) -> Response:
     """How much of each day was seen of whom, and what became of every row."""
     seen = asked.publication
-    newest = seen.ask("SELECT fleet_id, max(date) AS last FROM data_quality_daily GROUP BY ALL ORDER BY ALL").rows()
-    fleets = dict(newest)
+    known = seen.ask("SELECT fleet_id, max(date) AS last FROM data_quality_daily GROUP BY ALL ORDER BY ALL").rows()
+    fleets = dict(known)
     if fleet and fleet not in fleets:
         raise HTTPException(404, f"there is no fleet {fleet!r}")
     chosen = fleet or next(iter(fleets), None)
@@ -54,20 +57,22 @@ def quality(
         "reasons": [],
         "files": [],
     }
-    last = until or (fleets.get(chosen) if chosen else None)
-    if chosen is None or last is None:
+    if chosen is None:
         return page(request, "quality", **content, last=None, before=None, after=None)
-    which = {"fleet": chosen, "first": last - timedelta(days=_DAYS - 1), "last": last}
-    rows = seen.ask(_COVERAGE, which)
+    newest = fleets[chosen]
+    last = until or newest
+    # Rows without a usable time have no day: they are told in any case.
+    first = None if last is None else last - timedelta(days=_DAYS - 1)
+    which = {"fleet": chosen, "first": first, "last": last}
     content |= {
-        "charts": [calendar(rows, chosen)],
+        "charts": [] if last is None else [calendar(seen.ask(_COVERAGE, which), chosen)],
         "days": seen.ask(_ROWS, which).to_dicts(),
         "reasons": seen.ask(_REASONS, {"fleet": chosen}).to_dicts(),
         "files": seen.ask(_FILES, {"fleet": chosen}).to_dicts(),
     }
-    later = last + timedelta(days=_DAYS)
-    after = later if last < fleets[chosen] else None
-    return page(request, "quality", **content, last=last, before=last - timedelta(days=_DAYS), after=after)
+    before = None if last is None else last - timedelta(days=_DAYS)
+    after = None if last is None or newest is None or last >= newest else last + timedelta(days=_DAYS)
+    return page(request, "quality", **content, last=last, before=before, after=after)
 
 
 def calendar(rows: pl.DataFrame, fleet: str) -> Chart:
@@ -86,6 +91,6 @@ def calendar(rows: pl.DataFrame, fleet: str) -> Chart:
         "colorbar": {"title": {"text": "%"}},
     }  # fmt: skip
     layout = {"yaxis": axis("", type="category", autorange="reversed"), "xaxis": axis("", type="category", nticks=12)}
-    about = "Share of each day of which samples tell, by battery; a day of which nothing came is empty."
+    about = "Share of each day of which samples tell, of 200 batteries at most; a day of which nothing came is empty."
     height = min(max(160 + 18 * wide.height, 220), 1200)
     return Chart(f"Coverage of {fleet}", about, [heat], layout, height=height)

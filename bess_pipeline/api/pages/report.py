@@ -45,7 +45,7 @@ _EVENTS = """
 _ROWS = """
     SELECT sum(rows_received)::DOUBLE AS received, sum(rows_accepted)::DOUBLE AS accepted,
         sum(rows_quarantined)::DOUBLE AS refused, sum(rows_duplicate)::DOUBLE AS duplicate,
-        100 * avg(coverage_fraction) AS seen_percent
+        100 * sum(coverage_fraction) / $days AS seen_percent, max(date) FILTER (coverage_fraction > 0) AS last_seen
     FROM data_quality_daily WHERE fleet_id = $fleet AND date BETWEEN $first AND $last
 """
 _EFFICIENCY = """
@@ -90,13 +90,17 @@ def report(publication: Publication, fleet_id: str, month: str) -> str:
     days = publication.ask(_DAYS, which)
     if days.is_empty():
         raise LookupError(f"nothing is known of fleet {fleet_id!r} in {month}")
-    batteries, rows = publication.ask(_BATTERIES, which), publication.ask(_ROWS, which).row(0, named=True)
+    batteries, rows = (
+        publication.ask(_BATTERIES, which),
+        publication.ask(_ROWS, which | {"days": (last - first).days + 1}).row(0, named=True),
+    )
     seen = Seen(publication, None)
     return filled(
         "report",
         fleet=fleet_id,
         month=month,
         rows=rows,
+        days_of_month=(last - first).days + 1,
         energy=days.select(pl.col("charging_energy_wh", "discharging_energy_wh").sum() / 1e6).row(0, named=True),
         batteries=batteries.to_dicts(),
         events=publication.ask(_EVENTS, which).to_dicts(),

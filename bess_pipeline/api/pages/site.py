@@ -24,6 +24,9 @@ STATIC = Path(__file__).parent / "static"
 #: Charts are drawn by the browser with this file of the package `plotly`.
 PLOTLY = Path(str(importlib.resources.files("plotly") / "package_data" / "plotly.min.js"))
 
+#: Days that a page may be asked for.
+FIRST_DAY, LAST_DAY = date(1970, 1, 2), date(2199, 12, 31)
+
 #: What says that something is not known.
 UNKNOWN = "–"
 

@@ -20,6 +20,7 @@ router = APIRouter(tags=["anomalies"])
 _MOST_SAMPLES = 20_000
 #: No number of a battery is larger; what is would only break sums.
 _LARGEST = 1e12
+_MOST_NAMES = 32
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
 
 #: Names that `metrics` gives them: what one answer says can be posted as it is.
@@ -41,6 +42,14 @@ class _Sample(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     timestamp: Annotated[datetime, AfterValidator(_utc)] = Field(description="Instant of the sample; UTC unless said")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_names(cls, given: object) -> object:
+        """Each name that is none is a mistake of its own: thousands of them are one."""
+        if isinstance(given, dict) and len(given) > _MOST_NAMES:
+            raise ValueError(f"a sample has at most {_MOST_NAMES} names")
+        return given
 
     @model_validator(mode="after")
     def _says_something(self) -> _Sample:
@@ -119,7 +128,7 @@ class Detection(BaseModel):
     "/anomalies/detect",
     summary="Scores for just these samples: nothing is kept",
     operation_id="detect",
-    responses=refused(400, 404, 408, 409, 413, 422, 503),
+    responses=refused(400, 404, 408, 409, 413, 415, 422, 503),
 )
 def detect(asked: Posed, samples: Samples) -> Detection:
     fleet_id = fleet_of(asked.publication, samples.battery_id, samples.fleet_id)

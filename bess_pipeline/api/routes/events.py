@@ -114,13 +114,14 @@ class Said(BaseModel):
     summary="Confirm, dismiss or annotate an event, or take back what was said of it",
     operation_id="say",
     status_code=201,
-    responses=refused(404, 409, 422, 503),
+    responses=refused(400, 404, 408, 409, 413, 415, 422, 503),
 )
 def say_of(asked: Operated, request: Request, event_id: str, saying: Saying) -> Said:
     sql = "SELECT event_id FROM anomaly_events WHERE event_id = $event_id"
     one(asked.publication.ask(sql, {"event_id": event_id}), f"there is no event {event_id!r}")
     mute = None if saying.mute_days is None else timedelta(days=saying.mute_days)
     by = asked.caller.name if saying.by is None else f"{saying.by} ({asked.caller.name})"
+    request.app.state.writes.require_writable()
     try:
         row = say(request.app.state.lake, event_id, saying.verdict, by=by, note=saying.note, mute=mute)
     except LookupError:

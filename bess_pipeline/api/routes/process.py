@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import re
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
+from anyio import to_thread
 from fastapi import APIRouter, HTTPException, Path, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 
@@ -23,6 +24,8 @@ from bess_pipeline.sources.register import Fleet, read_register
 
 router = APIRouter(tags=["process"])
 
+#: A delivery that holds no more than this is no danger, however well it is compressed [B].
+_FREE_BYTES = 1 << 22
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _PATH = re.compile(r"(?P<fleet_id>[A-Za-z0-9_-]+)/(?P<path>(uploads/[0-9a-f]{16}/)?[A-Za-z0-9_-][A-Za-z0-9._-]*)")
 
@@ -98,28 +101,45 @@ _FORM = {
     response_model=Job,
     responses={
         200: {"description": "It had been delivered before.", "model": Job},
-        **refused(400, 404, 408, 409, 413, 422, 507),
+        **refused(400, 404, 408, 409, 413, 415, 422, 507),
     },
     openapi_extra={"requestBody": _FORM},
 )
 async def process(request: Request, response: Response, caller: Delivering) -> Job:
     # The body is taken only now that it is known who sends it.
-    async with request.form(max_files=1, max_fields=4, max_part_size=1024) as form:
-        file, fleet_id, sha256 = form.get("file"), form.get("fleet_id"), form.get("sha256")
-        if not isinstance(file, UploadFile):
-            raise HTTPException(422, "file: is missing; a form (multipart/form-data) has it, with the name of the file")
-        if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
-            raise HTTPException(422, "sha256: is no checksum: 64 hexadecimal digits")
-        settings: Settings = request.app.state.settings
-        fleet = _fleet(settings, caller, fleet_id if isinstance(fleet_id, str) else None)
-        delivery = await run_in_threadpool(_delivered, settings, fleet, file, sha256)
-    request.app.state.writes.note(
-        caller.name, "delivered", f"{fleet.fleet_id}/{delivery.path}", sha256=delivery.sha256, is_new=delivery.is_new
-    )
-    job = _received(fleet.fleet_id, delivery)
-    response.status_code = 202 if delivery.is_new else 200
+    try:
+        async with request.form(max_files=1, max_fields=4, max_part_size=1024) as form:
+            file, fleet_id, sha256 = form.get("file"), form.get("fleet_id"), form.get("sha256")
+            if not isinstance(file, UploadFile):
+                raise HTTPException(422, "file: is missing; a form (multipart/form-data) has it, with its name")
+            if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
+                raise HTTPException(422, "sha256: is no checksum: 64 hexadecimal digits")
+            said = fleet_id if isinstance(fleet_id, str) else None
+            job, is_new = await to_thread.run_sync(
+                _taken, request.app.state, caller, file, said, sha256, limiter=request.app.state.surveys
+            )
+    except OSError as error:
+        if not is_lack_of_room(error):
+            raise
+        raise HTTPException(507, "there is no room for the file: nothing of it was kept; try again later") from None
+    response.status_code = 202 if is_new else 200
     response.headers["Location"] = f"/api/v1/jobs/{job.job_id}"
     return job
+
+
+def _taken(state: Any, caller: Caller, file: UploadFile, fleet_id: str | None, sha256: str | None) -> tuple[Job, bool]:  # noqa: ANN401
+    """What became of a file that came, and whether it is new."""
+    fleet = _fleet(state.settings, caller, fleet_id)
+    state.writes.require_writable()
+    delivery = _delivered(state.settings, fleet, file, sha256)
+    what = f"{fleet.fleet_id}/{delivery.path}"
+    state.writes.note(caller.name, "delivered", what, sha256=delivery.sha256, is_new=delivery.is_new)
+    if not delivery.is_new:
+        with suppress(UnpublishedError), state.reader.reading() as newest:
+            known = _published(newest.for_fleets(caller.fleets), fleet.fleet_id, delivery.path)
+            if known is not None:
+                return known, False
+    return _received(fleet.fleet_id, delivery), delivery.is_new
 
 
 @router.get(
@@ -148,7 +168,11 @@ def job(
     if published is not None:
         return published
     file = settings.landing / named["fleet_id"] / named["path"]
-    if not file.is_file():
+    try:
+        is_there = file.is_file() and not file.is_symlink()
+    except OSError:  # no file has such a name
+        is_there = False
+    if not is_there:
         raise HTTPException(404, _NO_JOB)
     return _job(named["fleet_id"], named["path"], status="received", size_bytes=file.stat().st_size)
 
@@ -177,7 +201,7 @@ def _fleet(settings: Settings, caller: Caller, fleet_id: str | None) -> Fleet:
 
 
 def _delivered(settings: Settings, fleet: Fleet, file: UploadFile, sha256: str | None) -> Delivery:
-    limits = Limits(settings.largest_file_bytes, settings.largest_compression_ratio)
+    limits = Limits(settings.largest_file_bytes, settings.largest_compression_ratio, free_bytes=_FREE_BYTES)
     try:
         return deliver(
             fleet,
@@ -191,10 +215,6 @@ def _delivered(settings: Settings, fleet: Fleet, file: UploadFile, sha256: str |
         )
     except UploadError as error:
         raise HTTPException(422, str(error)) from None
-    except OSError as error:
-        if not is_lack_of_room(error):
-            raise
-        raise HTTPException(507, "there is no room for the file: nothing of it was kept; try again later") from None
 
 
 def _received(fleet_id: str, delivery: Delivery) -> Job:

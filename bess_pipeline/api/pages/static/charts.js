@@ -41,7 +41,7 @@ function laidOut(layout, height) {
     font: { color: text, family: "system-ui, sans-serif", size: 12 },
     hovermode: "closest",
     legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom" },
-    xaxis: { ...axis, ...layout.xaxis },
+    xaxis: { ...axis, ...layout.xaxis },  // times are UTC, as the foot of the page says
     yaxis: { ...axis, ...layout.yaxis },
     shapes: (layout.shapes || []).map(({ role, ...shape }) => (
       { ...shape, line: { color: colour(role), width: 1.5, dash: "dot", ...shape.line } }

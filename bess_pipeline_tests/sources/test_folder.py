@@ -90,3 +90,21 @@ def test_one_fleet_whose_folder_is_closed_says_so_and_the_others_go_on(fleet, ho
     assert said in told.get()
     assert "beta" in told.get()
     assert outcome.published
+
+
+def test_files_that_the_pattern_does_not_take_are_named_and_files_that_wait_are_told(fleet, home):
+    folder = home.landing / "alpha"
+    folder.mkdir()
+    (folder / "LOG.CSV").touch()
+    (folder / ".hidden").touch()
+    (folder / "a.csv.part").touch()
+    console = Console(width=200)
+    with console.capture() as told:
+        console.print(status(Home()))
+    assert "alpha: 1 file is not looked at, the fleet file takes **/*.csv: LOG.CSV" in told.get()
+    assert "files wait" not in told.get()
+    assert run().remarks == ["alpha: 1 file is not looked at, the fleet file takes **/*.csv: LOG.CSV"]
+    (folder / "b.csv").write_text("timestamp,battery_id,voltage_volt,current_ampere\n")
+    with console.capture() as told:
+        console.print(status(Home()))
+    assert "files wait for fleet alpha" in told.get()

@@ -124,7 +124,10 @@ def cycle_histogram(found: pl.DataFrame) -> pl.DataFrame:
     """
 
     def lower(column: str, width: float) -> pl.Expr:
-        return (pl.col(column) / width).floor() * width
+        value = pl.col(column)
+        begin = (value / width).floor() * width
+        # A quotient that is rounded up to a whole number is one bin too far.
+        return pl.when(begin > value).then(begin - width).otherwise(begin)
 
     depth, middle = "depth_lower_percent", "mean_soc_lower_percent"
     bins = [*BATTERY_DAY, depth, middle]

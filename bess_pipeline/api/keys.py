@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ from typing import Literal
 
 from filelock import FileLock
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from bess_pipeline.lake.durable import replace_private
 
 #: What a key is for: to read what is published, to deliver telemetry, to say what events were.
 Scope = Literal["read", "ingest", "operate"]
@@ -136,7 +137,7 @@ class Keys:
             known = self.every()
             if any(key.name == name and key.is_good(now) for key in known):
                 raise KeysError(f"there is a key named {name!r} already: revoke it first, or choose another name")
-            self._write((*known, made))
+            replace_private(self._path, _KEYS.dump_json((*known, made), indent=1))
         return f"bess_{key_id}_{secret}"
 
     def revoke(self, which: str) -> Key:
@@ -154,22 +155,15 @@ class Keys:
             for place, key in enumerate(known):
                 if which in {key.name, key.key_id} and key.is_good(now):
                     revoked = key.model_copy(update={"revoked_at": now})
-                    self._write((*known[:place], revoked, *known[place + 1 :]))
+                    replace_private(
+                        self._path, _KEYS.dump_json((*known[:place], revoked, *known[place + 1 :]), indent=1)
+                    )
                     return revoked
         raise KeysError(f"there is no key {which!r} that is good: `bess key list` shows those that there are")
 
     def _alone(self) -> FileLock:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         return FileLock(self._path.with_suffix(".lock"))
-
-    def _write(self, keys: tuple[Key, ...]) -> None:
-        """Put other keys in the place of the file, whole or not at all."""
-        fresh = self._path.with_suffix(".new")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(_KEYS.dump_json(keys, indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
 
 
 def _digest(secret: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -15,13 +16,14 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from bess_pipeline.lake.durable import force
 from bess_pipeline.sources.files import survey
 from bess_pipeline.sources.folder import telemetry_files
 from bess_pipeline.sources.opening import Limits, UnreadableFile
 from bess_pipeline.sources.register import Fleet
 from bess_pipeline.sources.surveys import Survey
 
-#: Where files lie until it is known that they can be read: hidden, beside the files that are telemetry.
+#: Where files lie until it is known that they can be read: beside the landing folders, in which others look.
 _ASIDE, _FORGOTTEN_SECONDS = ".uploads", 86_400
 _FOLDER, _HASH_LENGTH, _LONGEST_NAME = "uploads", 16, 120
 _BLOCK_BYTES = 1 << 20
@@ -82,7 +84,7 @@ def deliver(
         UploadError: If it came damaged, cannot be read as the fleet's files are, or is none of them by its name.
     """
     safe = _safe(name)
-    with _aside(folder) as aside:
+    with _aside(folder.parent) as aside:
         received = aside / "received" / safe
         received.parent.mkdir()
         size, checksum = _received(received, content)
@@ -102,9 +104,22 @@ def deliver(
         is_new = not target.exists()
         if is_new:
             target.parent.mkdir(parents=True, exist_ok=True)
-            staged.rename(target)
-            _remember(target.parent)
+            _place(staged, target)
+            force(target.parent)
     return Delivery(path, size, checksum, found, is_new)
+
+
+def _place(staged: Path, target: Path) -> None:
+    """Put a file where it belongs, whole, also where that is another disk."""
+    try:
+        staged.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        unseen = target.with_name(f".{uuid.uuid4().hex}")
+        shutil.copy(staged, unseen)
+        force(unseen)
+        unseen.rename(target)
 
 
 def _safe(name: str) -> str:
@@ -137,11 +152,11 @@ def _path(fleet: Fleet, aside: Path, name: str, checksum: str) -> str:
 
 
 @contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
+def _aside(landing: Path) -> Iterator[Path]:
     """A folder of one's own that nobody looks at, gone afterwards; those that servers left when they died go, too."""
-    everyone = folder / _ASIDE
+    everyone = landing / _ASIDE
     if everyone.is_symlink():
-        raise UploadError(f"{_ASIDE} of the landing folder is a link: it has to be a folder")
+        raise UploadError(f"{_ASIDE} of the landing zone is a link: it has to be a folder")
     mine = everyone / uuid.uuid4().hex
     mine.mkdir(parents=True)
     try:
@@ -165,12 +180,3 @@ def _received(file: Path, content: BinaryIO) -> tuple[int, str]:
         written.flush()
         os.fsync(written.fileno())
     return size, digest.hexdigest()
-
-
-def _remember(folder: Path) -> None:
-    """Have the system write down what a folder holds."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A commit on a local disk that outlives a loss of power: what it names is on the disk before the next step begins."""
+"""What outlives a loss of power on a local disk: it is on the disk before the next step begins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def force(table: Path, versions: Iterable[int], mark: str) -> list[Path]:
+def force_commit(table: Path, versions: Iterable[int], mark: str) -> list[Path]:
     """Have the system write the files of a commit to the disk, and the folders that name them.
 
     Args:
@@ -29,14 +29,25 @@ def force(table: Path, versions: Iterable[int], mark: str) -> list[Path]:
             files = [*added, log]
             forced = [*files, *sorted({file.parent for file in files} | {table})]
             for path in forced:
-                _force(path)
+                force(path)
             return forced
     return []
 
 
-def _force(path: Path) -> None:
+def force(path: Path) -> None:
+    """Have the system write a file, or what a folder names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Put other content in the place of a file that its user alone may read, whole or not at all."""
+    fresh = path.with_suffix(".new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+    force(fresh)
+    fresh.replace(path)
+    force(path.parent)

@@ -38,7 +38,7 @@ from bess_pipeline.lake.contracts import (
     stored_schema,
     unprefixed,
 )
-from bess_pipeline.lake.durable import force
+from bess_pipeline.lake.durable import force_commit
 from bess_pipeline.lake.failures import DamagedError
 from bess_pipeline.lake.slices import Part, Slice
 from bess_pipeline.lake.streaming import MOST_COMMITS, PARQUET, UnmadeError, streamed
@@ -397,7 +397,7 @@ class Lake:
 
         version = self._patience.run(f"writing {table.name}", attempt)
         if "://" not in self.uri:
-            force(Path(self.address(table)), range(before + 1, version + 1), mark)
+            force_commit(Path(self.address(table)), range(before + 1, version + 1), mark)
         return version
 
     def replace_changed(

@@ -13,6 +13,7 @@ from filelock import FileLock
 from pydantic_core import to_json
 
 from bess_pipeline import logs
+from bess_pipeline.lake.durable import replace_private
 
 _ERASED = "a file of a fleet that was erased"
 _PATIENCE_SECONDS = 20
@@ -59,12 +60,7 @@ class Writes:
             return
         with self._alone():
             kept = [_without(line, fleet_id) for line in self._path.read_bytes().splitlines() if line.strip()]
-            fresh = self._path.with_suffix(".new")
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.writelines(to_json(line) + b"\n" for line in kept)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
+            replace_private(self._path, b"".join(to_json(line) + b"\n" for line in kept))
 
     def require_writable(self) -> None:
         """Refuse to go on where nothing could be put down.

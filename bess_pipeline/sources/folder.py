@@ -13,6 +13,7 @@ import polars as pl
 from bess_pipeline.sources.register import Fleet
 from bess_pipeline.tables.landing import LandingFile
 
+_LOOKS = 5
 _UNFINISHED = (".part", ".tmp", ".crc")
 _FILE = LandingFile.create_empty().schema
 
@@ -93,7 +94,7 @@ def telemetry_files(fleet: Fleet, folder: Path) -> dict[str, Path]:
     """
     require_listable(folder)
     found = {}
-    for file in folder.glob(fleet.source.files):
+    for file in _below(folder, fleet.source.files):
         below = file.relative_to(folder)
         hidden = any(part.startswith(".") for part in below.parts)
         if not hidden and file.suffix not in _UNFINISHED and file.is_file():
@@ -101,10 +102,21 @@ def telemetry_files(fleet: Fleet, folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def _below(folder: Path, pattern: str) -> list[Path]:
+    """What fits a pattern; looked for anew where a folder goes while it is looked through, as transfers have it."""
+    for looks_left in reversed(range(_LOOKS)):
+        try:
+            return list(folder.glob(pattern))
+        except FileNotFoundError:
+            if not looks_left:
+                raise
+    raise AssertionError("a look either ends or fails")
+
+
 def other_files(fleet: Fleet, folder: Path) -> list[str]:
     """Files of a landing folder that the fleet's pattern does not take: nobody looks at them; in order of path."""
     taken, found = set(telemetry_files(fleet, folder).values()), []
-    for file in folder.rglob("*"):
+    for file in _below(folder, "**/*"):
         below = file.relative_to(folder)
         hidden = any(part.startswith(".") for part in below.parts)
         if not hidden and file.suffix not in _UNFINISHED and file.is_file() and file not in taken:

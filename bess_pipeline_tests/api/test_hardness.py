@@ -1,11 +1,13 @@
 """What an attacker, and what an accident, tried once with success: each is refused, or does no more than it should."""
 
 import base64
+import errno
 import gzip
 import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -101,8 +103,7 @@ def test_a_link_in_the_place_of_what_is_put_aside_is_not_followed(asking, home, 
     away = tmp_path / "away" / ("0" * 32)
     away.mkdir(parents=True)
     os.utime(away, (0, 0))
-    (home.landing / "alpha").mkdir()
-    (home.landing / "alpha" / ".uploads").symlink_to(away.parent)
+    (home.landing / ".uploads").symlink_to(away.parent)
     assert deliver(asking).status_code == 422
     assert away.exists()
 
@@ -110,6 +111,24 @@ def test_a_link_in_the_place_of_what_is_put_aside_is_not_followed(asking, home, 
 def test_a_name_of_ours_is_a_name_like_any_other(asking):
     for name in ("tried", "received", "uploads"):
         assert deliver(asking, name=name).status_code == 202
+
+
+def test_another_disk_gets_the_file_whole(asking, home, monkeypatch):
+    moved = []
+    rename = Path.rename
+
+    def elsewhere(self, target):
+        moved.append((self, Path(target)))
+        if self.is_relative_to(home.landing / ".uploads") and Path(target).is_relative_to(home.landing / "alpha"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", elsewhere)
+    told = deliver(asking)
+    assert told.status_code == 202
+    assert landed(home) == [f"alpha/{told.json()['path']}"]
+    assert (home.landing / "alpha" / told.json()["path"]).read_bytes() == ROWS
+    assert moved[-1][0].name.startswith(".")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from bess_pipeline.lake.contracts import ContractError, stored_schema
-from bess_pipeline.lake.durable import force
+from bess_pipeline.lake.durable import force_commit
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
@@ -192,9 +192,9 @@ def test_a_write_is_on_the_disk_before_the_next_begins(lake, monkeypatch):
     forced = []
 
     def remember(*known):
-        forced.append(force(*known))
+        forced.append(force_commit(*known))
 
-    monkeypatch.setattr("bess_pipeline.lake.store.force", remember)
+    monkeypatch.setattr("bess_pipeline.lake.store.force_commit", remember)
     lake.replace(catalog.QUARANTINE, quarantine(rejected(date(2026, 1, 1), 1)), Slice("alpha"))
     address = Path(lake.address(catalog.QUARANTINE))
     (paths,) = forced

@@ -64,6 +64,21 @@ def test_a_folder_that_may_not_be_listed_is_no_empty_one(fleet, landing):
             telemetry_files(fleet, landing)
 
 
+def test_a_folder_that_goes_while_it_is_looked_through_costs_another_look(fleet, landing, monkeypatch):
+    (landing / "a.csv").touch()
+    looks, found = [], Path.glob
+
+    def going(self, pattern):
+        looks.append(pattern)
+        if len(looks) % 5:
+            raise FileNotFoundError(2, "No such file or directory")
+        return found(self, pattern)
+
+    monkeypatch.setattr(Path, "glob", going)
+    assert list(telemetry_files(fleet, landing)) == ["a.csv"]
+    assert len(looks) == 5
+
+
 def test_a_folder_that_is_not_there_is_empty(fleet, landing):
     assert telemetry_files(fleet, landing / "none") == {}
 

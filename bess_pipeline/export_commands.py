@@ -41,7 +41,7 @@ def export(
 ) -> None:
     """Write what is published to files."""
     from bess_pipeline.lake import export as exports
-    from bess_pipeline.lake.warehouse import Warehouse
+    from bess_pipeline.lake.warehouse import QueryError, Warehouse
     from bess_pipeline.terminal import err
 
     settings = Settings()
@@ -63,6 +63,6 @@ def export(
                 said = f"{len(exports.write_bdf(warehouse, folder, part))} batteries"
             else:
                 said = f"{len(exports.write_passports(warehouse, folder, part))} passports"
-    except (exports.ExportError, FileNotFoundError) as error:
+    except (exports.ExportError, QueryError, FileNotFoundError) as error:
         fail([str(error)])
     out.print(f"wrote {said} to {folder}", highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ def report(
     reader = Reader(Settings().warehouse)
     try:
         with reader.reading() as publication:
-            told = reports.report(publication, fleet, month)
+            told = reports.report(publication, fleet, month, today=datetime.now(UTC).date())
     except (UnpublishedError, LookupError, ValueError) as error:
         fail([str(error)])
     finally:

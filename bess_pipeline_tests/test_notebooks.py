@@ -2,11 +2,9 @@
 
 import pytest
 
-from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
-from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.tables import catalog
-from bess_pipeline_tests.api.made_site import contents, settled
+from bess_pipeline_tests.api.made_site import contents, put, settled
 from bess_pipeline_tests.notebooks import notebook, twelve_questions
 
 
@@ -14,11 +12,8 @@ from bess_pipeline_tests.notebooks import notebook, twelve_questions
 def test_the_notebook_answers_its_twelve_questions(content, tmp_path, monkeypatch):
     settings = settled(tmp_path)
     lake = Lake(settings.lake)
-    for table, rows in contents().items() if content == "batteries" else ():
-        for fleet_id in ("alpha", "beta"):
-            lake.replace(table, rows.filter(fleet_id=fleet_id), Slice(fleet_id))
     lake.create()
-    Warehouse(settings.warehouse).publish(lake)
+    put(settings, contents() if content == "batteries" else {})
     monkeypatch.setenv("BESS_HOME", str(tmp_path))
     _, defs = notebook("twelve_questions").run()
     defs["connection"].close()

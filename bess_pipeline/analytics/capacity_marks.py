@@ -15,7 +15,7 @@ from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.capacity import MARKS, CapacityEvidence
 from bess_pipeline.tables.chemistry import CHEMISTRY
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
-from bess_pipeline.tables.telemetry import VOIDS
+from bess_pipeline.tables.telemetry import voiding
 from bess_pipeline.units import US_PER_DAY, US_PER_HOUR
 
 #: Smallest current that charges or discharges a battery [C].
@@ -132,7 +132,7 @@ def capacity_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFr
 
 def _days(clean: pl.DataFrame, batteries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Battery-days with a known current, and their samples with one, numbered alike."""
-    doubts = {name: [flag for flag, names in VOIDS.items() if name in names] for name in _READ}
+    doubts = {name: voiding(name) for name in _READ}
     plates = batteries.select(
         "fleet_id", "battery_id", "chemistry", "sampling", "rated_capacity_ah", "cells_in_series",
         "cell_voltage_low_volt", "cell_voltage_high_volt",

@@ -18,7 +18,7 @@ from bess_pipeline.tables import cells as contracts
 from bess_pipeline.tables.cells import TERMINALS
 from bess_pipeline.tables.chemistry import CHEMISTRY
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
-from bess_pipeline.tables.telemetry import CELL_LISTS, VOIDS
+from bess_pipeline.tables.telemetry import CELL_LISTS, voiding
 
 #: Largest current at rest; beyond it a battery charges or discharges [C].
 REST_RATE = 0.02
@@ -140,8 +140,7 @@ def _context(samples: pl.DataFrame, batteries: pl.DataFrame) -> _Context:
 
 def _unless_void(samples: pl.DataFrame, channel: str) -> Floats:
     """A channel, NaN where it is unknown or one of the flags that void it is raised."""
-    flags = [name for name, channels in VOIDS.items() if channel in channels]
-    known = pl.when(~pl.any_horizontal(flags)).then(pl.col(channel))
+    known = pl.when(~pl.any_horizontal(voiding(channel))).then(pl.col(channel))
     return samples.select(known).to_series().fill_null(float("nan")).to_numpy(writable=True)
 
 

@@ -21,7 +21,7 @@ from bess_pipeline.analytics.lanes import Lane, scores
 from bess_pipeline.analytics.limits import LIMITS, Limit
 from bess_pipeline.analytics.telemetry import clean
 from bess_pipeline.arrays import Bools, Floats
-from bess_pipeline.tables.telemetry import FLAGS, VOIDS, CleanTelemetry
+from bess_pipeline.tables.telemetry import FLAGS, VOIDS, CleanTelemetry, voiding
 
 #: Flags that say something about how samples came, not about one sample.
 _OF_DELIVERY = ("gap", "out_of_order", "missing_value", "interpolated", "cell_voltage_in_millivolt")
@@ -235,8 +235,7 @@ def _numbers(column: pl.Series) -> Floats:
 
 def _usable(name: str) -> pl.Expr:
     """A channel where no flag voids it."""
-    voids = [flag for flag, channels in VOIDS.items() if name in channels]
-    return pl.when(~pl.any_horizontal(voids)).then(pl.col(name))
+    return pl.when(~pl.any_horizontal(voiding(name))).then(pl.col(name))
 
 
 def _departing(rows: pl.DataFrame, battery: pl.DataFrame, contamination: float) -> list[_Found]:

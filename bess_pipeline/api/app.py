@@ -39,7 +39,8 @@ is told as problem details (RFC 9457).
 """
 
 #: Names under which a browser reaches this machine itself: another name would be somebody else's page that means it.
-_LOOPBACK = ["127.0.0.1", "localhost", "[::1]", "["]
+#: Of an address of IPv6 all that is looked at stands before its first colon.
+_LOOPBACK = ["127.0.0.1", "localhost", "["]
 
 _API = "/api/v1"
 #: Deliveries that are looked through at the same time: each may take a gigabyte.

@@ -6,9 +6,8 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Protocol
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -34,21 +33,6 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] = Field(default_factory=list, description="Each mistake, with where it is.")
 
 
-class Telling(Protocol):
-    """Says what went wrong with a request."""
-
-    def __call__(
-        self,
-        request: Request,
-        status: int,
-        detail: str,
-        headers: Mapping[str, str] | None = None,
-        errors: Sequence[dict[str, str]] = (),
-    ) -> Response:
-        """The answer."""
-        ...
-
-
 class NotModified(Exception):  # noqa: N818 - it is no error: the client has the answer already
     """The client has what it asks for."""
 
@@ -65,12 +49,12 @@ def problem(
     return JSONResponse(content, status, headers, "application/problem+json")
 
 
-def install(app: FastAPI, told: Telling) -> None:
+def install(app: FastAPI, told: Callable[..., Response]) -> None:
     """Have an application say what went wrong.
 
     Args:
         app: The application.
-        told: The answer to a request, of a status, a detail, headers and single mistakes.
+        told: The answer to a request, of what `problem` takes.
     """
 
     @app.exception_handler(HTTPException)

@@ -82,9 +82,9 @@ def write_tables(
         ExportError: If the folder holds something.
         FileNotFoundError: If nothing has been published yet.
     """
-    _prepare(folder)
     rows = {}
     with warehouse.connection() as connection:
+        _prepare(folder)
         for name, time in _names():
             told(name)
             where, values = _chosen(connection, name, time, part)
@@ -99,13 +99,12 @@ def write_bdf(warehouse: Warehouse, folder: Path, part: Part = Part()) -> list[P
     """Write the 5-minute means of each battery in the Battery Data Format, a file per battery.
 
     ``unix_time_second`` is the start of the interval, ``test_time_second`` counts from the first row. What was repaired
-    is repaired here, too. A preset of ours reads it back: `format: bdf` of a fleet file.
+    is repaired here, too. A preset of ours reads it back: `preset: bdf` of a fleet file.
 
     Raises:
         ExportError: If the folder holds something, or no battery is meant.
         FileNotFoundError: If nothing has been published yet.
     """
-    _prepare(folder)
     columns = ", ".join(f'"{column}" AS "{name}"' for name, column in BDF.items())
     query = f"""
         SELECT epoch(timestamp) - min(epoch(timestamp)) OVER () AS test_time_second,
@@ -113,6 +112,7 @@ def write_bdf(warehouse: Warehouse, folder: Path, part: Part = Part()) -> list[P
     """
     written = []
     with warehouse.connection() as connection:
+        _prepare(folder)
         for fleet_id, battery_id in _batteries(connection, part):
             where, values = _chosen(connection, "telemetry_5min", "timestamp", Part(fleet_id, battery_id, part.within))
             file = folder / quote(fleet_id, safe="") / f"{quote(battery_id, safe=' ')}.bdf.csv"
@@ -130,9 +130,9 @@ def write_passports(warehouse: Warehouse, folder: Path, part: Part = Part()) -> 
         ExportError: If the folder holds something, or no battery is meant.
         FileNotFoundError: If nothing has been published yet.
     """
-    _prepare(folder)
     written = []
     with warehouse.connection() as connection:
+        _prepare(folder)
         for fleet_id, battery_id in _batteries(connection, part):
             file = folder / quote(fleet_id, safe="") / f"{quote(battery_id, safe=' ')}.passport.json"
             file.parent.mkdir(exist_ok=True)

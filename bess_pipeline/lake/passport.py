@@ -52,7 +52,7 @@ def _hours(beyond: str) -> str:
             coalesce(t.temperature_max_celsius, t.temperature_celsius) > b.temperature_high_celsius
             OR coalesce(t.temperature_min_celsius, t.temperature_celsius) < b.temperature_low_celsius)) / 12, 0),
             NULL, NULL, max(t.date) FROM telemetry_5min t JOIN batteries b USING (fleet_id, battery_id)
-        WHERE t.{_OF.replace("battery_id", "t.battery_id")} HAVING count(t.temperature_celsius) > 0
+        WHERE {_OF} HAVING count(t.temperature_celsius) > 0
     """
 
 

@@ -174,7 +174,7 @@ class Reader:
         """The publication before one that cannot be read; said once of each."""
         if file != self._damaged:
             self._damaged = file
-            _LOG.error("the warehouse at %s cannot be read: %s; publish it anew: `bess run --again`", self._path, error)
+            _LOG.error("the warehouse at %s cannot be read: %s; `bess run` publishes it anew", self._path, error)
         if self._newest is None:
             raise UnpublishedError("the warehouse cannot be read: the next publication replaces it")
         return self._newest

@@ -59,11 +59,18 @@ class Warehouse:
         self.path = path
 
     def versions(self) -> dict[str, int]:
-        """Table → version that last changed the rows that were published; empty before the first."""
+        """Table → version that last changed the rows that were published; empty before the first.
+
+        Empty as well where the file is damaged: it is behind anything, and the next publication replaces it.
+        """
         if not self.path.exists():
             return {}
-        with self.connection() as connection:
-            return dict(connection.execute(f"SELECT table_name, version FROM {PUBLICATION}").fetchall())  # noqa: S608
+        try:
+            with self.connection() as connection:
+                return dict(connection.execute(f"SELECT table_name, version FROM {PUBLICATION}").fetchall())  # noqa: S608
+        except (QueryError, duckdb.Error) as error:
+            _LOG.error("%s", error)
+            return {}
 
     def is_current(self, lake: Lake) -> bool:
         """Whether the file holds what the lake holds, apart from what is only published along."""
@@ -78,10 +85,16 @@ class Warehouse:
 
         Raises:
             FileNotFoundError: If nothing has been published yet.
+            QueryError: If the file is damaged.
         """
         if not self.path.exists():
             raise FileNotFoundError(f"no warehouse at {self.path} yet: run `bess run` first")
-        with attached(self.path) as connection:
+        try:
+            opened = attached(self.path)
+        except duckdb.Error as error:
+            reason = str(error).split("\n", maxsplit=1)[0]
+            raise QueryError(f"the warehouse is damaged ({reason}): `bess run` publishes it anew") from None
+        with opened as connection:
             yield connection
 
     def query(self, sql: str) -> pl.DataFrame:

@@ -151,6 +151,11 @@ VOIDS: dict[str, tuple[str, ...]] = {
 }
 
 
+def voiding(channel: str) -> list[str]:
+    """The flags by which a channel is void."""
+    return [flag for flag, channels in VOIDS.items() if channel in channels]
+
+
 class FlagCounts(dy.Schema):
     """One row per battery and UTC day: how many samples have each flag."""
 

@@ -11,6 +11,9 @@ from dataframely.random import Generator
 from bess_pipeline.api.routes.batteries import NOUNS
 from bess_pipeline.config import Settings
 from bess_pipeline.lake.contracts import stored_contract
+from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import Lake
+from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.tables import catalog
 
 FIRST = date(2026, 3, 1)
@@ -81,6 +84,15 @@ def contents():
         catalog.DATA_QUALITY_DAILY: pl.concat(quality),
         catalog.ANOMALY_EVENTS: events(),
     }
+
+
+def put(settings, tables):
+    """Publish a warehouse of these rows, by table."""
+    lake = Lake(settings.lake)
+    for table, rows in tables.items():
+        for fleet_id in ("alpha", "beta"):
+            lake.replace(table, rows.filter(fleet_id=fleet_id), Slice(fleet_id))
+    Warehouse(settings.warehouse).publish(lake)
 
 
 def settled(home):

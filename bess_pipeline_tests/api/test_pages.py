@@ -2,10 +2,11 @@
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from urllib.parse import quote, urljoin
 
+import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
@@ -19,7 +20,7 @@ from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.tables import catalog
-from bess_pipeline_tests.api.made_site import FIRST, ODD, contents, made, settled
+from bess_pipeline_tests.api.made_site import FIRST, ODD, contents, made, put, settled
 
 HERE = "http://127.0.0.1"
 #: As a browser says it.
@@ -68,11 +69,7 @@ class Page(HTMLParser):
 def site(tmp_path_factory):
     """A deployment in which somebody has named things so that they would break a page."""
     settings = settled(tmp_path_factory.mktemp("site"))
-    lake = Lake(settings.lake)
-    for table, rows in contents().items():
-        for fleet_id in ("alpha", "beta"):
-            lake.replace(table, rows.filter(fleet_id=fleet_id), Slice(fleet_id))
-    Warehouse(settings.warehouse).publish(lake)
+    put(settings, contents())
     return settings
 
 
@@ -227,6 +224,13 @@ def test_the_report_of_a_month_is_one_whole_file_that_asks_for_nothing(site, tmp
     days = [FIRST + timedelta(days=n) for n in range(5)]
     rows = made(catalog.FLEET_DAILY, 5, fleet_id=["alpha"] * 5, date=days)
     lake.replace(catalog.FLEET_DAILY, rows, Slice("alpha"))
+    told = lake.read(catalog.ANOMALY_EVENTS, Slice("alpha")).head(1)
+    edges = [datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)]
+    both = pl.concat([told, told]).with_columns(
+        event_id=pl.Series(["inside", "after"]), kind=pl.Series(["of_march", "of_april"]),
+        detected_at=pl.Series(edges).cast(told.schema["detected_at"]),
+    )  # fmt: skip
+    lake.replace(catalog.ANOMALY_EVENTS, both, Slice("alpha"))
     Warehouse(site.warehouse).publish(lake)
 
     def typed(*words):
@@ -241,6 +245,9 @@ def test_the_report_of_a_month_is_one_whole_file_that_asks_for_nothing(site, tmp
     assert ODD.replace("'", "&#39;") in page
     assert ODD not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert len(read.figures) == 4
+    # What is raised with the first instant of a month is that month's, and in no other's report.
+    assert ("of march" in page, "of april" in page) == (True, False)
+    assert "of 31 days" in page
     for words in (("alpha", "2026-13"), ("alpha", "March"), ("alpha", "2031-01"), ("nobody", "2026-03")):
         refused = typed(*words, "--out", tmp_path / "none.html")
         assert (refused.exit_code, (tmp_path / "none.html").exists()) == (1, False)

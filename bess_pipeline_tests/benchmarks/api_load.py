@@ -143,9 +143,8 @@ def served(which: str) -> Iterator[int]:
 
 
 def _serve(which: str, port: int) -> None:
-    app = create_app(Settings())
+    app = FastAPI() if which == "bare" else create_app(Settings())
     if which == "bare":
-        app = FastAPI()
 
         @app.get(_CONSTANT)
         async def constant() -> dict[str, str]:

@@ -11,14 +11,12 @@ from typer.testing import CliRunner
 from bess_pipeline.cli import app
 from bess_pipeline.lake.export import ExportError, Part, write_bdf, write_passports, write_tables
 from bess_pipeline.lake.passport import ATTRIBUTES
-from bess_pipeline.lake.slices import Slice
-from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.sources.files import read_rows
 from bess_pipeline.sources.register import read_register
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window
-from bess_pipeline_tests.api.made_site import BATTERIES, ODD, PER_BATTERY, contents, settled
+from bess_pipeline_tests.api.made_site import BATTERIES, ODD, PER_BATTERY, contents, put, settled
 
 FLEET = """
 fleet_id: back
@@ -31,13 +29,9 @@ source: {files: "**/*.csv", preset: bdf}
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     settings = settled(tmp_path_factory.mktemp("site"))
-    lake = Lake(settings.lake)
     made = contents()
     made[catalog.BATTERY_DAILY] = made[catalog.BATTERY_DAILY].with_columns(charging_energy_wh=pl.lit(1000.0))
-    for table, rows in made.items():
-        for fleet_id in ("alpha", "beta"):
-            lake.replace(table, rows.filter(fleet_id=fleet_id), Slice(fleet_id))
-    Warehouse(settings.warehouse).publish(lake)
+    put(settings, made)
     return settings
 
 

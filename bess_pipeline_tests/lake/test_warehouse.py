@@ -85,3 +85,17 @@ def test_a_query_that_cannot_be_answered_says_why(lake, warehouse):
     warehouse.publish(lake)
     with pytest.raises(QueryError, match="nonsense"):
         warehouse.query("SELECT * FROM nonsense")
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"SQLite format 3\0"])
+def test_a_damaged_file_is_behind_says_so_and_is_replaced(lake, warehouse, content):
+    lake.create()
+    warehouse.publish(lake)
+    assert warehouse.is_current(lake)
+    warehouse.path.write_bytes(content)
+    assert warehouse.versions() == {}
+    assert not warehouse.is_current(lake)
+    with pytest.raises(QueryError, match="bess run"):
+        warehouse.query("SELECT 1")
+    warehouse.publish(lake)
+    assert warehouse.is_current(lake)

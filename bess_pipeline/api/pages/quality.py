@@ -15,7 +15,8 @@ router = APIRouter(include_in_schema=False)
 
 _DAYS = 90
 
-_COVERAGE = """
+#: How much was seen of each day, by battery; of 200 at most.
+COVERAGE = """
     SELECT battery_id, date, coverage_fraction FROM battery_data_quality_daily
     WHERE fleet_id = $fleet AND date BETWEEN $first AND $last AND battery_id IN (
         SELECT DISTINCT battery_id FROM battery_data_quality_daily
@@ -65,7 +66,7 @@ def quality(
     first = None if last is None else last - timedelta(days=_DAYS - 1)
     which = {"fleet": chosen, "first": first, "last": last}
     content |= {
-        "charts": [] if last is None else [calendar(seen.ask(_COVERAGE, which), chosen)],
+        "charts": [] if last is None else [calendar(seen.ask(COVERAGE, which), chosen)],
         "days": seen.ask(_ROWS, which).to_dicts(),
         "reasons": seen.ask(_REASONS, {"fleet": chosen}).to_dicts(),
         "files": seen.ask(_FILES, {"fleet": chosen}).to_dicts(),

@@ -8,15 +8,11 @@ from typing import Any
 import polars as pl
 
 from bess_pipeline.api.pages.charts import Chart, axis, band, line
-from bess_pipeline.api.pages.quality import calendar
+from bess_pipeline.api.pages.quality import COVERAGE, calendar
 from bess_pipeline.api.pages.site import PLOTLY, STATIC, filled
-from bess_pipeline.lake.reading import Publication, Seen
+from bess_pipeline.lake.reading import Publication
 
 _DAYS = "SELECT * FROM fleet_daily WHERE fleet_id = $fleet AND date BETWEEN $first AND $last ORDER BY date"
-_COVERAGE = """
-    SELECT battery_id, date, coverage_fraction FROM battery_data_quality_daily
-    WHERE fleet_id = $fleet AND date BETWEEN $first AND $last ORDER BY battery_id, date
-"""
 #: Each battery at the end of the month, beside the month before.
 _BATTERIES = """
     WITH used AS (
@@ -33,13 +29,13 @@ _BATTERIES = """
     ),
     raised AS (
         SELECT battery_id, count(*) FILTER (effective_severity <> 'info') AS events FROM event_verdicts
-        WHERE fleet_id = $fleet AND detected_at BETWEEN $first AND $last + 1 GROUP BY battery_id
+        WHERE fleet_id = $fleet AND detected_at >= $first AND detected_at < $last + 1 GROUP BY battery_id
     )
     SELECT * FROM batteries LEFT JOIN used USING (battery_id) LEFT JOIN health USING (battery_id)
     LEFT JOIN raised USING (battery_id) WHERE fleet_id = $fleet ORDER BY soh_percent NULLS LAST, battery_id
 """
 _EVENTS = """
-    SELECT * FROM event_verdicts WHERE fleet_id = $fleet AND detected_at BETWEEN $first AND $last + 1
+    SELECT * FROM event_verdicts WHERE fleet_id = $fleet AND detected_at >= $first AND detected_at < $last + 1
     ORDER BY detected_at, event_id
 """
 _ROWS = """
@@ -73,13 +69,14 @@ def month_of(text: str) -> tuple[date, date]:
     return first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
 
 
-def report(publication: Publication, fleet_id: str, month: str) -> str:
+def report(publication: Publication, fleet_id: str, month: str, *, today: date) -> str:
     """The report of a fleet and a month as a page that holds all it needs.
 
     Args:
         publication: What is told of.
         fleet_id: The fleet.
         month: The month, as `2026-03`.
+        today: The current UTC day: the days of a month that goes on are those up to now.
 
     Raises:
         LookupError: If nothing is known of that fleet in that month.
@@ -90,17 +87,14 @@ def report(publication: Publication, fleet_id: str, month: str) -> str:
     days = publication.ask(_DAYS, which)
     if days.is_empty():
         raise LookupError(f"nothing is known of fleet {fleet_id!r} in {month}")
-    batteries, rows = (
-        publication.ask(_BATTERIES, which),
-        publication.ask(_ROWS, which | {"days": (last - first).days + 1}).row(0, named=True),
-    )
-    seen = Seen(publication, None)
+    count = (min(last, max(today, first)) - first).days + 1
+    batteries = publication.ask(_BATTERIES, which)
     return filled(
         "report",
         fleet=fleet_id,
         month=month,
-        rows=rows,
-        days_of_month=(last - first).days + 1,
+        rows=publication.ask(_ROWS, which | {"days": count}).row(0, named=True),
+        days_of_month=count,
         energy=days.select(pl.col("charging_energy_wh", "discharging_energy_wh").sum() / 1e6).row(0, named=True),
         batteries=batteries.to_dicts(),
         events=publication.ask(_EVENTS, which).to_dicts(),
@@ -108,7 +102,7 @@ def report(publication: Publication, fleet_id: str, month: str) -> str:
             _energy(days),
             _efficiency(publication.ask(_EFFICIENCY, which)),
             _health(batteries),
-            calendar(seen.ask(_COVERAGE, which), fleet_id),
+            calendar(publication.ask(COVERAGE, which), fleet_id),
         ],
         style=(STATIC / "pages.css").read_text("utf-8"),
         scripts=[PLOTLY.read_text("utf-8"), (STATIC / "charts.js").read_text("utf-8")],

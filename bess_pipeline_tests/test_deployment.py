@@ -5,8 +5,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -37,6 +39,9 @@ PROGRAMS = {
 }
 #: A variable in docker-compose.yml, and what follows where it is not set: nothing, a default, or a message.
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+
+#: Until somebody has it stopped.
+WAITS = "until [ -e stopped ]; do sleep 0.05; done"
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +189,27 @@ def test_systemd_finds_no_fault_in_the_units(tmp_path):
         unit.write_text(unit.read_text().replace("/opt/bess/venv/bin", str(Path(sys.executable).parent)))
     done = subprocess.run([analyze, "verify", "--man=no", *units], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("ends", "stopped", "code"), [("exit 2", False, 2), ("exit 0", False, 0), (WAITS, True, 130)])
+def test_a_command_on_the_units_ends_as_it_ended_there_and_one_that_was_stopped_as_stopped(
+    tmp_path, ends, stopped, code
+):
+    for name, does in {"systemd-run": f"sleep 0.2; touch begun; {ends}", "systemctl": 'echo "$@" >stopped'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    asked = subprocess.Popen(
+        [UNITS / "bess", "status"], cwd=tmp_path, env=os.environ | {"PATH": path}, stdin=subprocess.DEVNULL
+    )
+    if stopped:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.02)
+        asked.send_signal(signal.SIGTERM)
+    assert asked.wait(60) == code
+    assert (tmp_path / "stopped").exists() == stopped
+    if stopped:
+        assert (tmp_path / "stopped").read_text() == f"stop bess-ask-{asked.pid}\n"
 
 
 def test_a_deployment_is_prepared_once_and_what_is_there_stays(home):

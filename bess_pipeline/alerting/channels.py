@@ -18,6 +18,7 @@ from bess_pipeline.alerting import messages
 from bess_pipeline.alerting.messages import Told
 from bess_pipeline.alerting.outbox import Failure
 from bess_pipeline.config import Settings, Webhook
+from bess_pipeline.tables.alerts import NO_FLEET
 
 #: Longest that a channel may keep us waiting for a connection, and for an answer [s].
 _PATIENCE_SECONDS = 10.0
@@ -56,9 +57,11 @@ class LogChannel:
     name: str = "log"
 
     def send(self, alerts: Sequence[Told], *, now: datetime) -> Failure | None:  # noqa: ARG002
-        """Write one line."""
+        """Write one line, marked with its fleet where it is of one."""
         level = logging.ERROR if any(one.severity == "critical" for one in alerts) else logging.WARNING
-        _log.log(level, "%s", messages.log_line(alerts))
+        fleets = {one.fleet_id for one in alerts} - {NO_FLEET}
+        of_one = {"fleet": fleets.pop()} if len(fleets) == 1 else {}
+        _log.log(level, "%s", messages.log_line(alerts), extra=of_one)
         return None
 
 

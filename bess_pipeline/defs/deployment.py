@@ -9,7 +9,7 @@ def prepared(settings: Settings) -> str:
     """Make folders, Dagster's settings, and every table of the lake, where they are not there; what is there stays.
 
     Tables are there before many processes write to them at once, and an address or a secret that
-    does not work is told before anything runs.
+    does not work, or may not write, is told before anything runs.
 
     Returns:
         The home and the lake, in a few words.
@@ -17,5 +17,7 @@ def prepared(settings: Settings) -> str:
     for folder in (settings.fleets, settings.landing, settings.warehouse.parent):
         folder.mkdir(parents=True, exist_ok=True)
     ready(settings)
-    Home().lake.create()
+    lake = Home().lake
+    lake.create()
+    lake.try_writing()
     return f"{settings.root}, lake {settings.lake}"

@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+from dataclasses import replace
 from datetime import timedelta
 from email import message_from_bytes, policy
 
@@ -12,6 +13,7 @@ from bess_pipeline.alerting import messages
 from bess_pipeline.alerting.channels import channels, least_severities
 from bess_pipeline.alerting.outbox import Failure
 from bess_pipeline.config import Settings
+from bess_pipeline.tables.alerts import NO_FLEET
 from bess_pipeline_tests.alerting.made_alerts import NOW, message
 from bess_pipeline_tests.receivers import free_port, mail_receiver, web_receiver
 
@@ -105,6 +107,16 @@ def test_the_log_gets_a_line_for_each_message(caplog):
     assert (first.levelname, second.levelname) == ("ERROR", "WARNING")
     assert first.message.startswith("critical: alpha / rack-0: thermal: hot_spot: Began yesterday. Look at the fan.")
     assert second.message.startswith("2 alerts: 2 warning: ")
+    assert (first.fleet, second.fleet) == ("alpha", "alpha")
+
+
+def test_a_line_of_several_fleets_or_of_none_is_marked_with_none(caplog):
+    (log,) = channels(Settings())
+    (one,) = message()
+    for many in ([one, replace(one, fleet_id="beta")], [replace(one, fleet_id=NO_FLEET)]):
+        assert log.send(many, now=NOW) is None
+    assert not any(hasattr(record, "fleet") for record in caplog.records)
+    assert len(caplog.records) == 2
 
 
 def test_a_mail_reaches_every_recipient():

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from bess_pipeline.lake.contracts import stored_schema
+from bess_pipeline.lake.disk import Disk
 from bess_pipeline.lake.failures import DamagedError, StorageAwayError, StorageDeniedError, StorageFullError
 from bess_pipeline.lake.ledger import MARK, WHOLE_FLEET, Ledger, Notes
 from bess_pipeline.lake.mending import Damage, damages, mend
@@ -84,6 +85,15 @@ def test_a_storage_that_stays_away_or_refuses_is_told_as_that(remote, storage):
         hurried.read(catalog.QUARANTINE)
     with storage.failing(Fault("403")), pytest.raises(StorageDeniedError, match="403 Forbidden"):
         remote.replace(catalog.QUARANTINE, rejected(1), PART)
+
+
+def test_a_lake_that_may_be_read_alone_is_found_before_anything_is_to_be_written(remote, storage):
+    remote.try_writing()
+    assert [file.path for file in Disk(remote.uri).files() if "written" in file.path] == []
+    with storage.failing(Fault("403", methods=("PUT", "POST"))):
+        assert remote.read(catalog.QUARANTINE).is_empty()
+        with pytest.raises(StorageDeniedError, match="give the pipeline the right"):
+            remote.try_writing()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from bess_pipeline.config import Settings
 from bess_pipeline.defs.instance import ready
 from bess_pipeline.defs.resources import Home
+from bess_pipeline.lake.disk import Disk
 
 
 def prepared(settings: Settings) -> str:
@@ -17,7 +18,6 @@ def prepared(settings: Settings) -> str:
     for folder in (settings.fleets, settings.landing, settings.warehouse.parent):
         folder.mkdir(parents=True, exist_ok=True)
     ready(settings)
-    lake = Home().lake
-    lake.create()
-    lake.try_writing()
+    Home().lake.create()
+    Disk(settings.lake).try_writing()
     return f"{settings.root}, lake {settings.lake}"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 from deltalake.fs import DeltaStorageHandler
 from pyarrow import fs
+
+from bess_pipeline.lake.transient import SCAN_OPTIONS, Patience
 
 #: Folder of a table's log.
 LOG = "_delta_log/"
@@ -30,6 +34,7 @@ class Disk:
     """
 
     def __init__(self, address: str) -> None:
+        self._address = address
         self._files = fs.PyFileSystem(DeltaStorageHandler(address))
         self._folder = None if "://" in address else Path(address)
 
@@ -52,6 +57,21 @@ class Disk:
             self._files.delete_file(file.path)
         except FileNotFoundError:
             return
+
+    def try_writing(self) -> None:
+        """Write a file and remove it: to read what is there says nothing of the right to change it.
+
+        Raises:
+            StorageError: If nothing can be written: there is no right to, no room, or the storage is away for too long.
+        """
+        probe = Stored(f".written-{uuid.uuid4().hex}", 0)
+        options = SCAN_OPTIONS if self._folder is None else None
+
+        def tried() -> None:
+            pl.DataFrame({"written": [True]}).write_parquet(f"{self._address}/{probe.path}", storage_options=options)
+            self.remove(probe)
+
+        Patience(self._address).run("writing a file", tried)
 
     def remove_empty_folders(self, below: str) -> None:
         """Remove a folder, and all in it, that hold no file; an object store has no folders."""

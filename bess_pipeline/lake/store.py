@@ -38,7 +38,6 @@ from bess_pipeline.lake.contracts import (
     stored_schema,
     unprefixed,
 )
-from bess_pipeline.lake.disk import Disk, Stored
 from bess_pipeline.lake.durable import force_commit
 from bess_pipeline.lake.failures import DamagedError
 from bess_pipeline.lake.slices import Part, Slice
@@ -126,21 +125,6 @@ class Lake:
             missing = [field for field in delta_schema(table).fields if field.name not in held]
             if missing:
                 delta.alter.add_columns(missing)
-
-    def try_writing(self) -> None:
-        """Write a file beside the tables, and remove it: to read them says nothing of the right to change them.
-
-        Raises:
-            StorageDeniedError: If the lake may be read, and not be written.
-        """
-        probe = Stored(f".written-{uuid.uuid4().hex}", 0)
-
-        def tried() -> None:
-            options = SCAN_OPTIONS if self.is_remote else None
-            pl.DataFrame({"written": [True]}).write_parquet(f"{self.uri}/{probe.path}", storage_options=options)
-            Disk(self.uri).remove(probe)
-
-        self._patience.run("writing a file", tried)
 
     def outdated(self) -> list[str]:
         """Names of tables that are not there yet, or not with today's columns: what `create` would put right."""

@@ -88,12 +88,13 @@ def test_a_storage_that_stays_away_or_refuses_is_told_as_that(remote, storage):
 
 
 def test_a_lake_that_may_be_read_alone_is_found_before_anything_is_to_be_written(remote, storage):
-    remote.try_writing()
-    assert [file.path for file in Disk(remote.uri).files() if "written" in file.path] == []
+    disk = Disk(remote.uri)
+    disk.try_writing()
+    assert [file.path for file in disk.files() if "written" in file.path] == []
     with storage.failing(Fault("403", methods=("PUT", "POST"))):
         assert remote.read(catalog.QUARANTINE).is_empty()
         with pytest.raises(StorageDeniedError, match="give the pipeline the right"):
-            remote.try_writing()
+            disk.try_writing()
 
 
 @contextmanager

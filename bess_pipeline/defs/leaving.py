@@ -110,7 +110,7 @@ def erase_fleet(home: Home, fleet_id: str, *, keep_files: bool, told: Callable[[
         if home.warehouse.path.exists():
             told("the warehouse")
             home.warehouse.discard_unfinished()
-            home.warehouse.publish(home.lake)
+            home.warehouse.publish(home.lake, linger_seconds=0)
         told("Dagster's records")
         runs = remove_fleet(instance, fleet_id)
         files = RecordFiles.of(instance)

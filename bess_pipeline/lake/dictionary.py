@@ -19,7 +19,7 @@ from bess_pipeline.tables.columns import unit_of
 
 _ABOUT = """# The data dictionary
 
-What the warehouse holds, `warehouse/bess.duckdb`; the same texts are comments on its tables and columns. Written by
+What [the warehouse](warehouse.md) holds; the same texts are comments on its tables and columns. Written by
 `python -m bess_pipeline.lake.dictionary` from the contracts in `bess_pipeline/tables`; a key tells rows apart.
 """
 

@@ -13,15 +13,13 @@ import polars as pl
 import xxhash
 
 from bess_pipeline import logs
-from bess_pipeline.lake.warehouse import PUBLICATION, attached
+from bess_pipeline.lake.warehouse import PUBLICATION, at_home, attached
 
 _LOG = logs.logger(__name__)
 
-#: A cursor begins where its connection began: beside the warehouse, in the time zone of the machine.
-_AT_HOME = "USE warehouse; SET TimeZone = 'UTC'"
 #: Who may not see all asks views of the same names instead, which know only rows of the fleets that were chosen;
 #: where none were, no row. What names no fleet is not there at all.
-_AT_SOME = "USE memory.seen; SET TimeZone = 'UTC'; SET VARIABLE fleets = $fleets"
+_AT_SOME = "USE memory.seen; SET VARIABLE fleets = $fleets"
 _WITH_FLEETS = "SELECT table_name FROM duckdb_columns() WHERE database_name = 'warehouse' AND column_name = 'fleet_id'"
 
 
@@ -33,18 +31,20 @@ class Publication:
     """One publication of the warehouse.
 
     Args:
-        connection: Attached to its file; see `attached`.
+        path: Of its file as it lies there now.
 
     Attributes:
         tag: The same for publications of the same rows.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
+    def __init__(self, path: Path) -> None:
+        self._connection = attached(path)
+        # A cursor begins where its connection began: beside the warehouse, in the time zone of the machine.
+        self._at_home = at_home(path)
         try:
             self.tag = self._prepared()
         except BaseException:
-            connection.close()
+            self._connection.close()
             raise
 
     def _prepared(self) -> str:
@@ -70,9 +70,8 @@ class Publication:
             fleets: Fleets whose rows are there for this query; all where nothing is said.
         """
         with self._connection.cursor() as cursor:
-            if fleets is None:
-                cursor.execute(_AT_HOME)
-            else:
+            cursor.execute(self._at_home)
+            if fleets is not None:
                 cursor.execute(_AT_SOME, {"fleets": list(fleets)})
             answer: pl.DataFrame = cursor.sql(sql, params=dict(values or {})).pl()
         return answer
@@ -163,7 +162,7 @@ class Reader:
         if self._newest is None or self._newest.file != file:
             # One that is published at this very moment is opened under the older's name, and once more the next time.
             try:
-                newer = _Held(Publication(attached(self._path)), file)
+                newer = _Held(Publication(self._path), file)
             except (duckdb.Error, OSError) as error:
                 return self._instead_of(file, error)
             older, self._newest = self._newest, newer

@@ -65,15 +65,14 @@ def searched_lake(address: str, fleet_id: str, *, rows: bool = True) -> Searched
 
 
 def searched_warehouse(warehouse: Warehouse, fleet_id: str) -> Searched:
-    """Look for a fleet in every text column of every table of a warehouse; nothing where there is none yet."""
+    """Look for a fleet in every text column of every table and view of a warehouse; nothing where there is none yet."""
     if not warehouse.path.exists():
         return Searched()
     rows, found = 0, []
     with warehouse.connection() as connection:
         columns = connection.execute(
             "SELECT table_name, list(column_name) FILTER (data_type = 'VARCHAR')"
-            " FROM duckdb_columns() JOIN duckdb_tables() USING (table_name)"
-            " WHERE NOT duckdb_columns.internal GROUP BY 1"
+            " FROM duckdb_columns() WHERE database_name = 'warehouse' AND NOT internal GROUP BY 1"
         ).fetchall()
         for table, texts in columns:
             named = " OR ".join(f'"{name}" = $fleet' for name in texts or []) or "false"
@@ -85,9 +84,11 @@ def searched_warehouse(warehouse: Warehouse, fleet_id: str) -> Searched:
             rows += counted[0]
             if counted[1]:
                 found.append(f"{warehouse.path.name}: {counted[1]} rows of {table}")
-    left = [path for path in warehouse.path.parent.iterdir() if path != warehouse.path]
-    found += [f"{path}: not searched, for it is not the warehouse" for path in left]
-    return Searched(1, rows, warehouse.path.stat().st_size, tuple(found))
+    folder = warehouse.path.parent
+    searched = {warehouse.path, *(folder / path for path in warehouse.files())}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    found += [f"{path}: not searched, for it is not the warehouse" for path in files if path not in searched]
+    return Searched(len(searched), rows, sum(path.stat().st_size for path in searched), tuple(found))
 
 
 def _searched_file(disk: Disk, file: Stored, name: re.Pattern[str], fleet_id: str) -> Searched:

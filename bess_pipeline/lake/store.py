@@ -88,7 +88,7 @@ class Lake:
         self.uri = uri.rstrip("/")
         self.is_remote = "://" in uri and not uri.startswith("file://")
         self._open: dict[str, deltalake.DeltaTable] = {}
-        self._patience = Patience(self.uri, patience)
+        self.patience = Patience(self.uri, patience)
 
     def __repr__(self) -> str:
         return f"Lake({self.uri!r})"
@@ -108,7 +108,7 @@ class Lake:
             ContractError: If a table of received rows has a column of another type than today's.
         """
         for table in catalog.TABLES.values():
-            self._patience.run(f"creating {table.name}", partial(self._fit, table))
+            self.patience.run(f"creating {table.name}", partial(self._fit, table))
 
     def _fit(self, table: Table) -> None:
         """Create one table, or fit it to today's columns."""
@@ -134,7 +134,7 @@ class Lake:
             return delta is None or fields_of(delta.schema()) != fields_today(table)
 
         tables = catalog.TABLES.items()
-        return [name for name, table in tables if self._patience.run(f"opening {name}", partial(is_outdated, table))]
+        return [name for name, table in tables if self.patience.run(f"opening {name}", partial(is_outdated, table))]
 
     @property
     def _options(self) -> dict[str, str] | None:
@@ -164,13 +164,13 @@ class Lake:
         known = self._open.get(table.name)
         if known is not None:
             try:
-                self._patience.run(f"opening {table.name}", known.update_incremental)
+                self.patience.run(f"opening {table.name}", known.update_incremental)
             except DeltaError as error:
                 _log.info("%s is opened anew, as after a backup was put back: %s", table.name, said(error))
                 self._open.pop(table.name, None)
             else:
                 return known
-        found = self._patience.run(f"opening {table.name}", lambda: self._found(table))
+        found = self.patience.run(f"opening {table.name}", lambda: self._found(table))
         if found is None:
             self.create()
             return self.delta(table)
@@ -180,7 +180,7 @@ class Lake:
     def files(self, table: Table) -> pl.DataFrame:
         """The Parquet files of a table as it is now: `path` below its address, and what its log says of each."""
         delta = self.delta(table)
-        return self._patience.run(
+        return self.patience.run(
             f"listing {table.name}", lambda: pl.DataFrame(delta.get_add_actions(flatten=True)).rename(unprefixed)
         )
 
@@ -191,17 +191,17 @@ class Lake:
     def rows_version(self, table: Table) -> int:
         """The number of the last commit that changed rows; upkeep, which stores the same rows another way, is none."""
         delta = self.delta(table)
-        return self._patience.run(f"listing {table.name}", lambda: commits.rows_version(delta))
+        return self.patience.run(f"listing {table.name}", lambda: commits.rows_version(delta))
 
     def snapshot(self, table: Table) -> Snapshot:
         """What the table holds now: see `rows_version`, and the Parquet files that make it up."""
         version, delta = self.rows_version(table), self.delta(table)
-        return self._patience.run(f"listing {table.name}", lambda: Snapshot(version, delta.file_uris()))
+        return self.patience.run(f"listing {table.name}", lambda: Snapshot(version, delta.file_uris()))
 
     def fetch(self, table: Table, to: Path) -> int:
         """Copy the rows of a table as of now into one file of this machine, as a stream; see `rows_version`."""
         version = self.rows_version(table)
-        self._patience.run(f"reading {table.name}", lambda: self.scan(table).sink_parquet(to))
+        self.patience.run(f"reading {table.name}", lambda: self.scan(table).sink_parquet(to))
         return version
 
     def scan(self, table: Table, part: Part | None = None) -> pl.LazyFrame:
@@ -230,7 +230,7 @@ class Lake:
             DamagedError: If a file cannot be read; the message names it.
         """
         try:
-            return self._patience.run(f"reading {table.name}", lambda: question(self.scan(table, part)).collect())
+            return self.patience.run(f"reading {table.name}", lambda: question(self.scan(table, part)).collect())
         except FAILURES as error:
             raise self.diagnosis(table, part, error) from None
 
@@ -241,7 +241,7 @@ class Lake:
         window = part.window if isinstance(part, Slice) and table.by_day else None
         for row in files.filter(of_fleet if window is None else of_fleet & window.days()).iter_rows(named=True):
             try:
-                self._patience.run(f"reading {row['path']}", partial(self._read_through, table, row["path"]))
+                self.patience.run(f"reading {row['path']}", partial(self._read_through, table, row["path"]))
             except FAILURES as error:
                 yield row, said(error)
 
@@ -395,7 +395,7 @@ class Lake:
                 return self.version(table)
             return delta.version()
 
-        version = self._patience.run(f"writing {table.name}", attempt)
+        version = self.patience.run(f"writing {table.name}", attempt)
         if "://" not in self.uri:
             force_commit(Path(self.address(table)), range(before + 1, version + 1), mark)
         return version

@@ -1,4 +1,7 @@
-"""The warehouse: one DuckDB file that analysts open, replaced whole by an atomic rename."""
+"""The warehouse: a DuckDB file that analysts open, replaced whole by an atomic rename.
+
+Its tables are in it, but for the large ones (`monthly`), which are views over Parquet files beside it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +19,10 @@ import duckdb
 import polars as pl
 
 from bess_pipeline import logs
+from bess_pipeline.lake import monthly
 from bess_pipeline.lake.contracts import stored_contract
 from bess_pipeline.lake.failures import StorageFullError, is_lack_of_room
+from bess_pipeline.lake.monthly import MONTHLY, quoted
 from bess_pipeline.lake.store import Lake, Snapshot
 from bess_pipeline.lake.views import VIEWS
 from bess_pipeline.tables import catalog
@@ -29,8 +34,11 @@ _LOG = logs.logger(__name__)
 #: A file format that every client from DuckDB 1.0 on can open.
 _STORAGE_VERSION = "v1.0.0"
 
-#: The table that tells which version of each table was published.
-PUBLICATION = "publication"
+#: The table that tells which version of each table was published, and the one that tells which files lie beside.
+PUBLICATION, _FILES = "publication", "publication_files"
+
+#: A file beside the warehouse that is no longer needed stays for those who have an earlier publication open [s].
+_LINGER_SECONDS = 24 * 3600
 
 #: A publication takes minutes: an unfinished one this old has died [s].
 _UNFINISHED, _ABANDONED_SECONDS = ".publish-", 6 * 3600
@@ -42,17 +50,18 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True)
 class Published:
-    """One publication: rows by table, and the size of the file [B]."""
+    """One publication: rows by table, and the size of its files [B]."""
 
     rows: dict[str, int]
     size_bytes: int
 
 
 class Warehouse:
-    """The DuckDB file of a deployment.
+    """The DuckDB file of a deployment, and the files beside it.
 
     It is built beside the old one and renamed over it: readers that have the old
-    one open go on with it, new ones get the new one, nobody sees half of one.
+    one open go on with it, new ones get the new one, nobody sees half of one. Files
+    beside it go a day after the last publication that needed them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,9 +84,20 @@ class Warehouse:
     def is_current(self, lake: Lake) -> bool:
         """Whether the file holds what the lake holds, apart from what is only published along."""
         held = self.versions()
+        if any(not (self.path.parent / path).exists() for path in self.files()):
+            return False
         return held.keys() == {table.name for table in catalog.PUBLISHED} and all(
             held[table.name] == lake.rows_version(table) for table in catalog.PUBLISHED if table not in catalog.ALONG
         )
+
+    def files(self) -> list[str]:
+        """Files beside the warehouse that it reads, below its folder; none before the first publication."""
+        if not self.versions():
+            return []
+        with self.connection() as connection:
+            if not connection.execute("FROM duckdb_tables() WHERE table_name = ?", [_FILES]).fetchall():
+                return []  # a publication of an earlier version of the pipeline
+            return [str(path) for (path,) in connection.execute(f"SELECT path FROM {_FILES} ORDER BY path").fetchall()]  # noqa: S608
 
     @contextmanager
     def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -111,8 +131,12 @@ class Warehouse:
                 raise QueryError(str(error)) from error
         return answer
 
-    def publish(self, lake: Lake) -> Published:
+    def publish(self, lake: Lake, *, linger_seconds: float = _LINGER_SECONDS) -> Published:
         """Write the lake's published tables, each as of now, into a new file and put it in place.
+
+        Args:
+            lake: The lake.
+            linger_seconds: How long files that are no longer needed stay [s].
 
         Raises:
             StorageFullError: If there is no room for a second one beside the one that is there.
@@ -120,8 +144,8 @@ class Warehouse:
         """
         began = time.monotonic()
         try:
-            rows, size = self._renewed(lake)
-        except (duckdb.Error, OSError) as error:
+            rows, size = self._renewed(lake, linger_seconds)
+        except (duckdb.Error, OSError, pl.exceptions.PolarsError) as error:
             if is_lack_of_room(error):
                 raise StorageFullError(
                     f"no room in {self.path.parent} for a new warehouse beside the old one, which stays: free some, "
@@ -132,16 +156,19 @@ class Warehouse:
         _LOG.info("warehouse published: %d rows, %d bytes", count["rows"], size, extra=count)
         return Published(rows, size)
 
-    def _renewed(self, lake: Lake) -> tuple[dict[str, int], int]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    def _renewed(self, lake: Lake, linger_seconds: float) -> tuple[dict[str, int], int]:
+        place = self.path.parent
+        place.mkdir(parents=True, exist_ok=True)
         self.discard_unfinished(older_than_seconds=_ABANDONED_SECONDS)
-        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=_UNFINISHED) as folder:
+        before = self.files()
+        with tempfile.TemporaryDirectory(dir=place, prefix=_UNFINISHED) as folder:
             built = Path(folder) / self.path.name
-            rows = _built(built, lake)
+            rows, needed = _built(built, lake, place)
             with built.open("rb") as file:
                 os.fsync(file.fileno())
-            size = built.stat().st_size
+            size = built.stat().st_size + sum((place / path).stat().st_size for path in needed)
             built.replace(self.path)
+        monthly.sweep(place, needed, before, linger_seconds=linger_seconds)
         return rows, size
 
     def discard_unfinished(self, *, older_than_seconds: float = 0) -> None:
@@ -160,38 +187,85 @@ def attached(path: Path) -> duckdb.DuckDBPyConnection:
     """
     connection = duckdb.connect(config={"autoinstall_known_extensions": False})
     try:
-        connection.execute(f"ATTACH '{_quoted(path)}' AS warehouse (TYPE duckdb, READ_ONLY)")
-        connection.execute("USE warehouse")
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"ATTACH {quoted(path)} AS warehouse (TYPE duckdb, READ_ONLY)")
+        connection.execute(at_home(path))
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _built(path: Path, lake: Lake) -> dict[str, int]:
+def at_home(path: Path) -> str:
+    """What a connection or a cursor on an attached warehouse begins with: its names, UTC, and where its files are."""
+    folder = quoted(f"{path.resolve().parent}/")
+    return f"USE warehouse; SET TimeZone = 'UTC'; SET VARIABLE {monthly.FOLDER} = {folder}"
+
+
+def _built(path: Path, lake: Lake, place: Path) -> tuple[dict[str, int], list[str]]:
+    """Build the file; rows by table, and the files beside it that it reads."""
     rows: dict[str, int] = {}
     versions: list[tuple[str, int]] = []
+    beside: list[tuple[str, str]] = []
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"ATTACH '{_quoted(path)}' AS built (STORAGE_VERSION '{_STORAGE_VERSION}')")
+        connection.execute(f"ATTACH {quoted(path)} AS built (STORAGE_VERSION '{_STORAGE_VERSION}')")
         connection.execute("USE built")
         for table in catalog.PUBLISHED:
+            if table in MONTHLY:
+                versions.append((table.name, lake.rows_version(table)))
+                months = monthly.months(lake, table)
+                new = monthly.write(lake, table, months, place, path.parent)
+                _LOG.info("%s: %d of %d files written anew", table.name, new, len(months))
+                paths = [month.path for month in months]
+                beside += [(table.name, path) for path in paths]
+                rows[table.name] = sum(month.rows for month in months)
+                _view(connection, table, paths, place)
+                continue
             with _at_hand(lake, table, beside=path.parent) as snapshot:
                 versions.append((table.name, snapshot.version))
                 rows[table.name] = _copied(connection, table, lake, snapshot.files)
         for view in VIEWS:
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
-            connection.execute(f"COMMENT ON VIEW {view.name} IS '{_quoted(view.about)}'")
+            connection.execute(f"COMMENT ON VIEW {view.name} IS {quoted(view.about)}")
             meanings = view.meanings()
             for name in connection.sql(f"FROM {view.name} LIMIT 0").columns:
-                connection.execute(f"COMMENT ON COLUMN {view.name}.\"{name}\" IS '{_quoted(meanings[name])}'")
-        connection.execute(f"CREATE TABLE {PUBLICATION} (table_name VARCHAR, version BIGINT)")
-        connection.executemany(f"INSERT INTO {PUBLICATION} VALUES (?, ?)", versions)  # noqa: S608
-        connection.execute(f"COMMENT ON TABLE {PUBLICATION} IS 'Version of each table of the lake published here'")
+                connection.execute(f'COMMENT ON COLUMN {view.name}."{name}" IS {quoted(meanings[name])}')
+        told = "Version of the table in the lake that was published"
+        _note(
+            connection, PUBLICATION, "Which version of each table was published.", ("version", "BIGINT", told), versions
+        )
+        told = "Where the file is, below the folder of the warehouse"
+        _note(connection, _FILES, "Which files the large tables are read from.", ("path", "VARCHAR", told), beside)
         connection.execute("USE memory")
         connection.execute("DETACH built")
-    return rows
+    return rows, [path for _, path in beside]
+
+
+def _note(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    about: str,
+    column: tuple[str, str, str],
+    rows: Sequence[tuple[str, object]],
+) -> None:
+    """Write what the publication says of itself: a table of tables and one column, with its type and meaning."""
+    told, kind, meaning = column
+    connection.execute(f"CREATE TABLE {name} (table_name VARCHAR, {told} {kind})")
+    if rows:
+        connection.executemany(f"INSERT INTO {name} VALUES (?, ?)", rows)  # noqa: S608 - names of our own
+    connection.execute(f"COMMENT ON TABLE {name} IS {quoted(about)}")
+    connection.execute(f"COMMENT ON COLUMN {name}.table_name IS 'Table of the warehouse'")
+    connection.execute(f"COMMENT ON COLUMN {name}.{told} IS {quoted(meaning)}")
+
+
+def _view(connection: duckdb.DuckDBPyConnection, table: Table, paths: list[str], place: Path) -> None:
+    """A view over the files of a large table, with the meanings of its columns."""
+    columns = stored_contract(table).columns()
+    kinds = {name: sql_type(column) for name, column in columns.items()}
+    connection.execute(f"CREATE VIEW {table.name} AS {monthly.view(paths, place.resolve(), kinds)}")
+    connection.execute(f"COMMENT ON VIEW {table.name} IS {quoted(table.grain)}")
+    for name, column in columns.items():
+        connection.execute(f'COMMENT ON COLUMN {table.name}."{name}" IS {quoted(meaning_of(column))}')
 
 
 @contextmanager
@@ -228,9 +302,9 @@ def _copied(connection: duckdb.DuckDBPyConnection, table: Table, lake: Lake, fil
             )
         except duckdb.Error as error:
             raise lake.diagnosis(table, None, error) from None
-    connection.execute(f"COMMENT ON TABLE {table.name} IS '{_quoted(table.grain)}'")
+    connection.execute(f"COMMENT ON TABLE {table.name} IS {quoted(table.grain)}")
     for name, column in columns.items():
-        connection.execute(f"COMMENT ON COLUMN {table.name}.\"{name}\" IS '{_quoted(meaning_of(column))}'")
+        connection.execute(f'COMMENT ON COLUMN {table.name}."{name}" IS {quoted(meaning_of(column))}')
     counted = connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()  # noqa: S608
     return int(counted[0]) if counted else 0
 
@@ -246,7 +320,3 @@ def sql_type(column: dy.Column) -> str:
         dy.Datetime: "TIMESTAMPTZ",
     }
     return names[type(column)]
-
-
-def _quoted(text: object) -> str:
-    return str(text).replace("'", "''")

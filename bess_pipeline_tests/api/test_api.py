@@ -217,8 +217,7 @@ def test_before_the_first_publication_it_says_so_and_afterwards_answers(site, tm
         assert (told.status_code, told.headers["retry-after"]) == (503, "30")
         assert str(tmp_path) not in told.text
         assert asking.get("/health").json()["status"] == "unpublished"
-        settings.warehouse.parent.mkdir()
-        shutil.copy(site.warehouse, settings.warehouse)
+        shutil.copytree(site.warehouse.parent, settings.warehouse.parent)
         assert asking.get("/api/v1/fleets").status_code == 200
         assert asking.get("/health").json()["status"] == "ok"
 

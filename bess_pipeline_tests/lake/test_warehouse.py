@@ -1,10 +1,13 @@
 import os
 from datetime import UTC, date, datetime
 
+import duckdb
 import polars as pl
 import pytest
+from dataframely.random import Generator
 
-from bess_pipeline.lake.contracts import stored_schema
+from bess_pipeline.lake import monthly
+from bess_pipeline.lake.contracts import stored_contract, stored_schema
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.warehouse import QueryError, Warehouse
 from bess_pipeline.tables import catalog
@@ -39,7 +42,6 @@ def test_every_published_table_and_column_carries_its_meaning(lake, warehouse):
     warehouse.publish(lake)
     silent = warehouse.query(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE comment IS NULL AND NOT internal"
-        " AND table_name <> 'publication'"
     )
     assert silent.is_empty()
     assert warehouse.query("SELECT table_name FROM duckdb_tables() WHERE comment IS NULL AND NOT internal").is_empty()
@@ -99,3 +101,108 @@ def test_a_damaged_file_is_behind_says_so_and_is_replaced(lake, warehouse, conte
         warehouse.query("SELECT 1")
     warehouse.publish(lake)
     assert warehouse.is_current(lake)
+
+
+def five_minutes(fleet_id, *days, count=3):
+    """Rows of two batteries at the beginning of each day."""
+    rows = [
+        {"fleet_id": fleet_id, "date": day, "battery_id": battery_id,
+         "timestamp": datetime(day.year, day.month, day.day, 0, 5 * number, tzinfo=UTC)}
+        for day in days for number in range(count) for battery_id in ("b2", "b1")
+    ]  # fmt: skip
+    return stored_contract(catalog.TELEMETRY_5MIN).sample(overrides=rows, generator=Generator(seed=7))
+
+
+def write_days(lake, fleet_id, *days, count=3):
+    for day in days:
+        part = Slice(fleet_id, Window.of_day(day))
+        lake.replace(catalog.TELEMETRY_5MIN, five_minutes(fleet_id, day, count=count), part)
+
+
+JANUARY, FEBRUARY = (date(2026, 1, 5), date(2026, 1, 31)), (date(2026, 2, 1),)
+
+
+def test_a_large_table_equals_the_lake_in_its_order(lake, warehouse):
+    write_days(lake, "alpha", *JANUARY, *FEBRUARY)
+    write_days(lake, "beta", *JANUARY)
+    published = warehouse.publish(lake)
+    answer = warehouse.query("SELECT * FROM telemetry_5min ORDER BY fleet_id, battery_id, timestamp")
+    assert answer.equals(lake.read(catalog.TELEMETRY_5MIN))
+    assert published.rows["telemetry_5min"] == answer.height == 30
+    assert [path.rsplit("-", 1)[0] for path in warehouse.files()] == [
+        "telemetry_5min/fleet_id=alpha/2026-01-05",
+        "telemetry_5min/fleet_id=alpha/2026-02-01",
+        "telemetry_5min/fleet_id=beta/2026-01-05",
+    ]
+
+
+def test_only_months_in_which_a_day_changed_are_written_again(lake, warehouse):
+    write_days(lake, "alpha", *JANUARY, *FEBRUARY)
+    warehouse.publish(lake)
+    before = {path: (warehouse.path.parent / path).stat().st_ino for path in warehouse.files()}
+    write_days(lake, "alpha", *FEBRUARY, count=4)
+    warehouse.publish(lake)
+    after = {path: (warehouse.path.parent / path).stat().st_ino for path in warehouse.files()}
+    assert len(before.items() & after.items()) == 1
+    assert len(after) == 2
+    assert warehouse.query("SELECT count(*) AS n FROM telemetry_5min")["n"].item() == 12 + 8
+
+
+def test_many_rows_of_a_month_are_in_several_files_of_whole_days(lake, warehouse, monkeypatch):
+    monkeypatch.setattr(monthly, "_MOST_ROWS", 10)
+    write_days(lake, "alpha", *(date(2026, 1, day) for day in (1, 2, 3, 4)))
+    warehouse.publish(lake)
+    assert [path.rsplit("-", 1)[0][-10:] for path in warehouse.files()] == ["2026-01-01", "2026-01-03"]
+    answer = warehouse.query("SELECT * FROM telemetry_5min ORDER BY fleet_id, battery_id, timestamp")
+    assert answer.equals(lake.read(catalog.TELEMETRY_5MIN))
+
+
+def test_a_reader_goes_on_with_files_that_were_replaced_until_they_are_a_day_old(lake, warehouse):
+    write_days(lake, "alpha", *JANUARY)
+    warehouse.publish(lake)
+    (old,) = warehouse.files()
+    os.utime(warehouse.path.parent / old, (0, 0))
+    with warehouse.connection() as reader:
+        write_days(lake, "alpha", *JANUARY, count=5)
+        warehouse.publish(lake)
+        assert reader.execute("SELECT count(*) FROM telemetry_5min").fetchone() == (12,)
+    assert warehouse.query("SELECT count(*) AS n FROM telemetry_5min")["n"].item() == 20
+    os.utime(warehouse.path.parent / old, (0, 0))
+    warehouse.publish(lake)
+    assert not (warehouse.path.parent / old).exists()
+    assert warehouse.is_current(lake)
+
+
+def test_files_that_are_not_to_linger_go_at_once_with_their_folder(lake, warehouse):
+    write_days(lake, "alpha", *JANUARY)
+    warehouse.publish(lake)
+    lake.replace(catalog.TELEMETRY_5MIN, five_minutes("alpha"), Slice("alpha"))
+    warehouse.publish(lake, linger_seconds=0)
+    assert warehouse.files() == []
+    assert list((warehouse.path.parent / "telemetry_5min").iterdir()) == []
+
+
+def test_a_warehouse_without_one_of_its_files_is_behind_and_is_made_whole(lake, warehouse):
+    write_days(lake, "alpha", *JANUARY)
+    warehouse.publish(lake)
+    (file,) = warehouse.files()
+    (warehouse.path.parent / file).unlink()
+    assert not warehouse.is_current(lake)
+    warehouse.publish(lake)
+    assert warehouse.is_current(lake)
+    assert warehouse.query("SELECT count(*) AS n FROM telemetry_5min")["n"].item() == 12
+
+
+def test_a_warehouse_that_was_moved_is_read_where_it_is(lake, warehouse):
+    write_days(lake, "alpha", *JANUARY)
+    warehouse.publish(lake)
+    elsewhere = warehouse.path.parent.with_name("copy of it's")
+    warehouse.path.parent.rename(elsewhere)
+    moved = Warehouse(elsewhere / "bess.duckdb")
+    assert moved.is_current(lake)
+    assert moved.query("SELECT count(*) AS n FROM telemetry_5min")["n"].item() == 12
+    with duckdb.connect(str(moved.path), read_only=True) as anybody:
+        with pytest.raises(duckdb.IOException, match="telemetry_5min"):
+            anybody.execute("FROM telemetry_5min")
+        anybody.execute(f"SET VARIABLE warehouse_folder = {monthly.quoted(f'{elsewhere}/')}")
+        assert anybody.execute("SELECT count(*) FROM telemetry_5min").fetchone() == (12,)

@@ -17,6 +17,7 @@ def _():
     connection = duckdb.connect()
     connection.execute(f"ATTACH '{home / 'warehouse' / 'bess.duckdb'}' AS warehouse (READ_ONLY)")
     connection.execute("USE warehouse; SET TimeZone = 'UTC'")
+    connection.execute(f"SET VARIABLE warehouse_folder = '{home.resolve() / 'warehouse'}/'")
     mo.md(f"""
     # Twelve questions
 

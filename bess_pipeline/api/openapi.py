@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,7 +13,19 @@ from pydantic import BaseModel
 from bess_pipeline.api.listing import ARROW, CSV
 from bess_pipeline.api.problems import Problem
 
-_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_PROBLEM = {
+    "application/problem+json": {
+        "schema": {"$ref": "#/components/schemas/Problem"},
+        "example": {
+            "type": "about:blank",
+            "title": "Not Found",
+            "status": 404,
+            "detail": "there is no battery 'R99'",
+        },
+    }
+}
+#: What the operations answered on a simulated fleet; `python -m bess_pipeline_tests.api_examples` writes it.
+EXAMPLES = Path(__file__).with_name("examples.json")
 
 #: What operations answer when they cannot answer.
 _REFUSALS = {
@@ -54,12 +69,38 @@ def forms(page: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     return {200: listed, **refusals(404, 406, 409, 422, 503)}
 
 
+@cache
+def examples() -> dict[str, dict[str, Any]]:
+    """Operation → an example: what stands in its path, its body if it takes one, and its answer."""
+    told: dict[str, dict[str, Any]] = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    return told
+
+
+def _exemplify(operation: dict[str, Any]) -> None:
+    example = examples().get(operation["operationId"])
+    if example is None:  # a test says so
+        return
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "path":
+            parameter["example"] = example["path"][parameter["name"]]
+    if "body" in example:
+        operation["requestBody"]["content"]["application/json"]["example"] = example["body"]
+    for status, told in operation["responses"].items():
+        if status in {"200", "201", "202"}:
+            told["content"]["application/json"]["example"] = example["answer"]
+
+
 def describe(app: FastAPI, *, needs_key: bool) -> None:
-    """Have the description know what a problem is, and that a key is needed where one is."""
+    """Have the description know examples, what a problem is, and that a key is needed where one is."""
     plain = app.openapi
 
     def described() -> dict[str, Any]:
+        is_new = app.openapi_schema is None
         document = plain()
+        if is_new:
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    _exemplify(operation)
         parts = document.setdefault("components", {})
         parts.setdefault("schemas", {}).setdefault(Problem.__name__, Problem.model_json_schema())
         if needs_key:

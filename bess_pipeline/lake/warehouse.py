@@ -35,7 +35,7 @@ _LOG = logs.logger(__name__)
 _STORAGE_VERSION = "v1.0.0"
 
 #: The table that tells which version of each table was published, and the one that tells which files lie beside.
-PUBLICATION, _FILES = "publication", "publication_files"
+PUBLICATION, FILES = "publication", "publication_files"
 
 #: A file beside the warehouse that is no longer needed stays for those who have an earlier publication open [s].
 _LINGER_SECONDS = 24 * 3600
@@ -95,9 +95,9 @@ class Warehouse:
         if not self.versions():
             return []
         with self.connection() as connection:
-            if not connection.execute("FROM duckdb_tables() WHERE table_name = ?", [_FILES]).fetchall():
+            if not connection.execute("FROM duckdb_tables() WHERE table_name = ?", [FILES]).fetchall():
                 return []  # a publication of an earlier version of the pipeline
-            return [str(path) for (path,) in connection.execute(f"SELECT path FROM {_FILES} ORDER BY path").fetchall()]  # noqa: S608
+            return [str(path) for (path,) in connection.execute(f"SELECT path FROM {FILES} ORDER BY path").fetchall()]  # noqa: S608
 
     @contextmanager
     def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -235,7 +235,7 @@ def _built(path: Path, lake: Lake, place: Path) -> tuple[dict[str, int], list[st
             connection, PUBLICATION, "Which version of each table was published.", ("version", "BIGINT", told), versions
         )
         told = "Where the file is, below the folder of the warehouse"
-        _note(connection, _FILES, "Which files the large tables are read from.", ("path", "VARCHAR", told), beside)
+        _note(connection, FILES, "Which files the large tables are read from.", ("path", "VARCHAR", told), beside)
         connection.execute("USE memory")
         connection.execute("DETACH built")
     return rows, [path for _, path in beside]

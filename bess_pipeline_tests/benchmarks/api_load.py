@@ -60,10 +60,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["BESS_HOME"] = folder
         settings = Settings()
-        settings.warehouse.parent.mkdir(parents=True)
-        shutil.copy(given.home / "warehouse" / "bess.duckdb", settings.warehouse)
+        shutil.copytree(given.home / "warehouse", settings.warehouse.parent)
         addresses = mixed(Warehouse(settings.warehouse))
-        size = settings.warehouse.stat().st_size
+        size = sum(file.stat().st_size for file in settings.warehouse.parent.rglob("*") if file.is_file())
         rounds = {
             "a constant": asked("bare", [_CONSTANT], given),
             "the API": asked("api", addresses, given),

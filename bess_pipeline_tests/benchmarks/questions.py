@@ -21,9 +21,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table as Grid
 
+from bess_pipeline.lake import monthly
+from bess_pipeline.lake.contracts import stored_contract
 from bess_pipeline.lake.views import VIEWS
-from bess_pipeline.lake.warehouse import PUBLICATION, Warehouse
+from bess_pipeline.lake.warehouse import FILES, PUBLICATION, Warehouse, sql_type
 from bess_pipeline.tables import catalog
+from bess_pipeline.tables.catalog import Table
 from bess_pipeline_tests.benchmarks.api_load import published
 from bess_pipeline_tests.notebooks import twelve_questions
 
@@ -82,22 +85,40 @@ def multiplied(source: Path, target: Path, batteries: int) -> int:
         known = connection.execute("SELECT count(*) FROM one.batteries").fetchone()
         times = -(-batteries // (known[0] if known else 1))
         for table in catalog.PUBLISHED:
-            columns = connection.sql(f"FROM one.{table.name} LIMIT 0").columns
+            columns = list(stored_contract(table).columns())
             named = [
                 f"CASE WHEN n = 0 THEN {name} ELSE {name} || '-' || n END AS {name}" if name in _NAMES else f'"{name}"'
                 for name in columns
             ]
             copies = times if "battery_id" in columns else 1
             order = ", ".join(["fleet_id", *table.sort])
-            query = f"SELECT {', '.join(named)} FROM one.{table.name}, range({copies}) r(n) ORDER BY {order}"  # noqa: S608
-            connection.execute(f"CREATE TABLE many.{table.name} AS {query}")
+            query = f"SELECT {', '.join(named)} FROM {{}}, range({copies}) r(n) ORDER BY {order}"  # noqa: S608
+            if table in monthly.MONTHLY:
+                connection.execute(
+                    f"CREATE VIEW many.{table.name} AS {_by_month(connection, table, query, source, target)}"
+                )
+            else:
+                connection.execute(f"CREATE TABLE many.{table.name} AS {query.format(f'one.{table.name}')}")
             counted = connection.execute(f"SELECT count(*) FROM many.{table.name}").fetchone()  # noqa: S608
             total += counted[0] if counted else 0
         connection.execute("USE many")
         for view in VIEWS:
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
-        connection.execute(f"CREATE TABLE {PUBLICATION} AS FROM one.{PUBLICATION}")
+        for name in (PUBLICATION, FILES):
+            connection.execute(f"CREATE TABLE {name} AS FROM one.{name}")
     return total
+
+
+def _by_month(connection: duckdb.DuckDBPyConnection, table: Table, query: str, source: Path, target: Path) -> str:
+    """Write the files of a large table with its batteries under several names; the query of the view over them."""
+    listed = connection.execute(f"SELECT path FROM one.{FILES} WHERE table_name = ?", [table.name])  # noqa: S608
+    paths = [path for (path,) in listed.fetchall()]
+    for path in paths:
+        (target.parent / path).parent.mkdir(parents=True, exist_ok=True)
+        rows = query.format(f"read_parquet('{source.parent / path}', hive_partitioning = false)")
+        connection.execute(f"COPY ({rows}) TO '{target.parent / path}' (FORMAT parquet, COMPRESSION zstd)")
+    kinds = {name: sql_type(column) for name, column in stored_contract(table).columns().items()}
+    return monthly.view(paths, target.parent, kinds)
 
 
 #: Columns by which batteries and what is theirs are told apart.

@@ -31,6 +31,7 @@ _FORECAST = (
 )
 _EVENTS = f"SELECT * FROM event_verdicts WHERE {_OF} ORDER BY detected_at DESC, event_id LIMIT {_LONGEST_LIST}"
 _LATEST = f"SELECT * FROM battery_latest WHERE {_OF}"
+_SOH = f"SELECT * FROM state_of_health WHERE {_OF} ORDER BY date DESC LIMIT 1"
 _RISK = f"SELECT * FROM failure_risk WHERE {_OF} ORDER BY date DESC LIMIT 1"
 _DEGRADATION = f"SELECT * FROM degradation WHERE {_OF} ORDER BY as_of DESC LIMIT 1"
 
@@ -73,6 +74,7 @@ def battery(
         "battery",
         plate=plate,
         latest=latest,
+        soh=_first(seen.ask(_SOH, which)),
         risk=_first(seen.ask(_RISK, which)),
         ageing=_first(seen.ask(_DEGRADATION, which)),
         events=events.to_dicts(),
@@ -198,27 +200,21 @@ def compare(
 
 def _beside(seen: Seen, pair: list[dict[str, Any]]) -> list[Chart]:
     told = (
-        ("State of health", "state_of_health", "soh_percent", 1.0, "%", "soh"),
-        ("Resistance", "resistance_daily", "resistance_ohm", 1000.0, "mΩ", "resistance"),
-        ("Round-trip efficiency", "battery_daily", "round_trip_efficiency_30d_percent", 1.0, "%", "efficiency"),
-        ("Warmest", "battery_daily", "temperature_max_celsius", 1.0, "°C", "warmest"),
-        ("Equivalent full cycles a day", "battery_daily", "equivalent_full_cycles", 1.0, "cycles", "cycles"),
+        ("State of health", "state_of_health", "soh{}_percent", 1.0, "%", True),
+        ("Resistance", "resistance_daily", "resistance{}_ohm", 1000.0, "mΩ", True),
+        ("Round-trip efficiency", "battery_daily", "round_trip_efficiency_30d{}_percent", 1.0, "%", True),
+        ("Warmest", "battery_daily", "temperature_max_celsius", 1.0, "°C", False),
+        ("Equivalent full cycles a day", "battery_daily", "equivalent_full_cycles", 1.0, "cycles", False),
     )
-    return [
-        Chart(
-            name,
-            f"{name} of both, day by day.",
-            [
-                line(
-                    _rows(seen, table, which).with_columns(pl.col(column) * scale),
-                    "date",
-                    column,
-                    f"{which['fleet_id']} {which['battery_id']}",
-                    role,
-                )
-                for which, role in zip(pair, ("own", "other"), strict=True)
-            ],
-            {"yaxis": axis(unit)},
-        )
-        for name, table, column, scale, unit, _ in told
-    ]
+    charts = []
+    for name, table, pattern, scale, unit, has_interval in told:
+        columns = [pattern.format(edge) for edge in ("", "_lower", "_upper")]
+        traces: list[Trace] = []
+        for which, role in zip(pair, ("own", "other"), strict=True):
+            of = f"{which['fleet_id']} {which['battery_id']}"
+            rows = _rows(seen, table, which).with_columns(pl.col(*dict.fromkeys(columns)) * scale)
+            if has_interval:
+                traces += band(rows, "date", columns[1], columns[2], f"{of}, 90 % interval", role)
+            traces.append(line(rows, "date", columns[0], of, role))
+        charts.append(Chart(name, f"{name} of both, day by day.", traces, {"yaxis": axis(unit)}))
+    return charts

@@ -32,7 +32,7 @@ _BETWEEN = 0.15
 #: Loss that lies before the data.
 _BEFORE = 0.004
 #: Error of the gain of the sensor, in every estimate alike; estimates are alike over so many days beyond that.
-_GAIN, _ALIKE_DAYS, _OWN_SIGMA = 0.004, 150.0, 0.001
+GAIN, ALIKE_DAYS, OWN_SIGMA = 0.004, 150.0, 0.001
 #: Futures, and what they differ by beyond the regression: use, and what the clocks do not know (logarithms).
 _FUTURES, _USE, _UNKNOWN = 400, 0.08, 0.12
 #: How far ahead futures are followed [days], and forecasts are told [years].
@@ -186,7 +186,7 @@ def _lives(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) 
             clock=clock,
             at=at,
             level=days["soh_percent"].to_numpy() / 100,
-            sigma=np.sqrt(np.maximum((half / NORMAL_90) ** 2 - _GAIN**2, _OWN_SIGMA**2)),
+            sigma=np.sqrt(np.maximum((half / NORMAL_90) ** 2 - GAIN**2, OWN_SIGMA**2)),
             calendar=run_through(added[:, 0], clock.calendar_power, _BEFORE),
             cycle=run_through(added[:, 1], clock.cycle_power, _BEFORE),
             added=added,
@@ -240,8 +240,8 @@ def _fit(life: _Life, day: int, prior: _Fit) -> _Fit:
     at = life.at[chosen]
     design = life.design(at)
     apart = np.abs(np.subtract.outer(at, at))
-    noise = np.outer(life.sigma[chosen], life.sigma[chosen]) * np.exp(-apart / _ALIKE_DAYS)
-    noise += _OWN_SIGMA**2 * np.eye(len(chosen))
+    noise = np.outer(life.sigma[chosen], life.sigma[chosen]) * np.exp(-apart / ALIKE_DAYS)
+    noise += OWN_SIGMA**2 * np.eye(len(chosen))
     spread = design @ prior.cover @ design.T + noise
     gain = np.linalg.solve(spread, design @ prior.cover).T
     mean = prior.mean + gain @ (life.level[chosen] - design @ prior.mean)
@@ -297,10 +297,10 @@ def _week(life: _Life, search: _Search, day: int) -> _Search:
     variance = (
         change @ fit.cover @ change
         + (_UNKNOWN * lost) ** 2
-        + 2 * life.sigma[now] ** 2 * (1 - np.exp(-_LEFT_OUT / _ALIKE_DAYS))
+        + 2 * life.sigma[now] ** 2 * (1 - np.exp(-_LEFT_OUT / ALIKE_DAYS))
     )
     # Against the newest estimate that was forecast from, of which both share the lasting error.
-    residual = (life.level[then] - life.level[now] - lost) / np.sqrt(variance + 2 * _OWN_SIGMA**2)
+    residual = (life.level[then] - life.level[now] - lost) / np.sqrt(variance + 2 * OWN_SIGMA**2)
     since = day if search.total <= 0 else search.grows_since
     total = max(0.0, float(search.total + residual - _DRIFT))
     if total > _THRESHOLD:
@@ -328,7 +328,7 @@ def _told(
         rate, sigma = _since(life, knee[0], day)
     draws = _draws()
     level = _futures(life, fit, day, draws, (rate, sigma) if has_knee else None)
-    end: Floats = life.end * (1 + _GAIN * draws[:, 5])
+    end: Floats = life.end * (1 + GAIN * draws[:, 5])
     crossed = level <= end[:, None]
     first = np.where(crossed.any(axis=1), crossed.argmax(axis=1), len(_AHEAD) - 1)
     left = _AHEAD[first].astype(np.float64)
@@ -387,7 +387,7 @@ def _since(life: _Life, knee: int, day: int) -> tuple[float, float]:
     at, level = life.at[chosen] / _YEAR, life.level[chosen]
     span = max(float(at[-1] - at[0]), 7 / _YEAR)
     slope = -float(np.polyfit(at, level, 1)[0]) if len(at) > 2 else 0.0
-    return slope, float(1.2 * life.sigma[chosen][-1] * np.sqrt(1 - np.exp(-span * _YEAR / _ALIKE_DAYS)) / span)
+    return slope, float(1.2 * life.sigma[chosen][-1] * np.sqrt(1 - np.exp(-span * _YEAR / ALIKE_DAYS)) / span)
 
 
 def _futures(life: _Life, fit: _Fit, day: int, draws: Floats, since_knee: tuple[float, float] | None) -> Floats:

@@ -147,7 +147,8 @@ def fleet_signature(home: Home, fleet_id: str) -> str:
     days: dict[date, str] = home.ledger.signatures(fleet_id, LAST_OF_DAY)
     files = home.landing_files(fleet_id).select("path", "checksum", "status", "rows_without_day")
     made_by = CODE_VERSION, catalog.shape("gold")
-    return fingerprint(home.fleet(fleet_id).telemetry_version, *made_by, sorted(days.items()), files.rows())
+    fleet = home.fleet(fleet_id)
+    return fingerprint(fleet.telemetry_version, fleet.terms_version, *made_by, sorted(days.items()), files.rows())
 
 
 def is_fleet_stale(home: Home, fleet_id: str) -> bool:

@@ -11,7 +11,7 @@ from bess_pipeline.lake.ledger import Ledger, day_signatures
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
-from bess_pipeline.sources import landing, register, retired
+from bess_pipeline.sources import landing, register, retired, terms
 from bess_pipeline.sources.opening import Limits
 from bess_pipeline.sources.register import Fleet, Register
 from bess_pipeline.tables import catalog
@@ -122,6 +122,11 @@ class Home:
     def ocv_curves(self, fleet_id: str) -> pl.DataFrame:
         """Open-circuit voltage curves of every battery of the fleet: `OcvPoint` rows."""
         return register.ocv_curves(self.fleet(fleet_id), self.battery_ids(fleet_id))
+
+    def assumptions(self, fleet_id: str) -> pl.DataFrame:
+        """What was agreed and assumed of a fleet: `Assumption` rows."""
+        fleet = self.fleet(fleet_id)
+        return terms.assumptions(fleet_id, fleet.warranty, fleet.commissioned)
 
     def battery_ids(self, fleet_id: str) -> list[str]:
         """Every battery that a file of the fleet ever named, in order."""

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from bess_pipeline.sources.source import Source
 from bess_pipeline.sources.strict import Strict
+from bess_pipeline.sources.terms import Warranty
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.chemistry import CHEMISTRY
 from bess_pipeline.tables.fleet import Battery as BatteryRow
@@ -124,7 +125,7 @@ class Fleet(Strict):
     battery: Battery
     batteries: dict[str, BatteryPart] = Field(default_factory=dict)
     source: Source
-    warranty: dict[str, Any] = Field(default_factory=dict)
+    warranty: Warranty = Field(default_factory=Warranty)
     economics: dict[str, Any] = Field(default_factory=dict)
 
     _curves: dict[str, Curve] = PrivateAttr(default_factory=dict)
@@ -141,6 +142,12 @@ class Fleet(Strict):
     def _nothing_said(cls, value: object) -> object:
         return {} if value is None else value
 
+    @model_validator(mode="after")
+    def _warranty_begins(self) -> Fleet:
+        if not self.warranty.is_empty and self.warranty.starts_on is None and self.commissioned is None:
+            raise ValueError("the warranty says nothing of its begin: give warranty.starts_on, or commissioned")
+        return self
+
     @cached_property
     def source_version(self) -> str:
         """Fingerprint of how the files are read, and of what is kept of them."""
@@ -151,6 +158,11 @@ class Fleet(Strict):
         """Fingerprint of everything telemetry rests on: nameplates, voltage curves, and how the files are read."""
         said = self.model_dump(mode="json", by_alias=True, include={"battery", "batteries", "source"})
         return _digest([said, self._curves, catalog.shape("bronze", "silver", "evidence")])
+
+    @cached_property
+    def terms_version(self) -> str:
+        """Fingerprint of what was agreed and assumed, on which tables of the fleet rest, and none of its days."""
+        return _digest(self.model_dump(mode="json", include={"commissioned", "warranty", "economics"}))
 
     @cached_property
     def register_version(self) -> str:

@@ -23,6 +23,7 @@ from bess_pipeline.tables import (
     health,
     hours,
     landing,
+    lifecycle,
     memory,
     quality,
     resistance,
@@ -197,6 +198,20 @@ AGEING_MEMORY = Table("ageing_memory", memory.EpochMemory, "evidence", "fleet", 
 DEGRADATION = Table("degradation", degradation.Degradation, "gold", "fleet", _BATTERY_AS_OF, until="as_of")
 CAPACITY_FORECAST = Table(
     "capacity_forecast", degradation.CapacityForecast, "gold", "fleet", (*_BATTERY_AS_OF, "date"), until="as_of"
+)
+ASSUMPTIONS = Table("assumptions", lifecycle.Assumption, "gold", "fleet", ("name", "position"))
+WARRANTY_PIECES = Table(
+    "warranty_pieces", lifecycle.WarrantyPiece, "evidence", "fleet", (*_BATTERY_DAY, "term", "started_at")
+)
+WARRANTY_DAILY = Table("warranty_daily", lifecycle.WarrantyDaily, "gold", "fleet", _BATTERY_DAY)
+WARRANTY_EVENTS = Table(
+    "warranty_events", lifecycle.WarrantyEvent, "gold", "fleet", ("battery_id", "started_at", "term"), until="ended_at"
+)
+WARRANTY_FORECAST = Table(
+    "warranty_forecast", lifecycle.WarrantyForecast, "gold", "fleet", _BATTERY_AS_OF, until="as_of"
+)
+WARRANTY_YEARS = Table(
+    "warranty_years", lifecycle.WarrantyYear, "gold", "fleet", ("battery_id", "year"), until="last_day"
 )
 FEATURE_EVIDENCE = Table("feature_evidence", anomalies.FeatureEvidence, "evidence", "fleet", _BATTERY_DAY)
 HOURLY_EVIDENCE = Table("hourly_evidence", hours.HourlyEvidence, "evidence", "fleet", _BATTERY_TIME, by_day=True)

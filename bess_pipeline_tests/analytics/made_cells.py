@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import dataframely as dy
 import numpy as np
 import polars as pl
 
@@ -36,6 +37,16 @@ def batteries(*names: str, chemistry: str = "NMC", cells: int | None = CELLS) ->
         "sampling": "instant",
     }
     return pl.DataFrame([row | {"battery_id": name} for name in names], schema=Battery.create_empty().schema)
+
+
+def whole(frame: pl.DataFrame, contract: type[dy.Schema], **constant: object) -> pl.DataFrame:
+    """A frame with all columns of a contract: those that are not given are null."""
+    given = frame.with_columns(**{name: pl.lit(value) for name, value in constant.items()})
+    schema = contract.create_empty().schema
+    return given.select(
+        (pl.col(name) if name in given.columns else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in schema.items()
+    )
 
 
 def curves(plates: pl.DataFrame) -> pl.DataFrame:

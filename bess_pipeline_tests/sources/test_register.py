@@ -200,7 +200,7 @@ def test_several_mistakes_are_several_lines(tmp_path):
     ("path", "value", "source", "telemetry"),
     [
         ("name", "Other", False, False),
-        ("warranty", {"years": 10}, False, False),
+        ("warranty", {"starts_on": "2024-01-01", "years": 10}, False, False),
         ("battery.rated_capacity_ah", 281, False, True),
         ("batteries", {"b": {"resistance_ohm": 0.1}}, False, True),
         ("source.sampling", "mean", True, True),
@@ -211,6 +211,19 @@ def test_versions_change_with_what_they_stand_for(path, value, source, telemetry
     assert (before.source_version != after.source_version) is source
     assert (before.telemetry_version != after.telemetry_version) is telemetry
     assert before.register_version != after.register_version
+
+
+def test_a_warranty_needs_a_begin(tmp_path):
+    said = {name: value for name, value in changed("warranty", {"years": 10}).items() if name != "commissioned"}
+    register = read_register(written(tmp_path, said))
+    assert "says nothing of its begin" in register.mistakes["alpha.yaml"][0]
+
+
+@pytest.mark.parametrize(("path", "changes"), [("warranty", True), ("name", False), ("source.sampling", False)])
+def test_the_version_of_the_terms_is_that_of_what_was_agreed(path, changes):
+    value = {"warranty": {"starts_on": "2024-01-01", "years": 10}, "name": "Other", "source.sampling": "mean"}[path]
+    before, after = Fleet.model_validate(ALPHA), Fleet.model_validate(changed(path, value))
+    assert (before.terms_version != after.terms_version) is changes
 
 
 def test_writing_a_default_out_changes_no_version():

@@ -1,0 +1,48 @@
+"""Warranty: what was agreed, and how each battery stands against it."""
+
+import dagster as dg
+import polars as pl
+
+from bess_pipeline.analytics import warranty, warranty_events
+from bess_pipeline.defs.house import spec
+from bess_pipeline.defs.increments import Reach
+from bess_pipeline.defs.resources import Home
+from bess_pipeline.tables import catalog
+
+
+@dg.asset(deps=[catalog.BATTERIES.name], **spec(catalog.ASSUMPTIONS))
+def assumptions(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> pl.DataFrame:
+    return home.assumptions(context.partition_key)
+
+
+@dg.asset(**spec(catalog.WARRANTY_PIECES, Reach()))
+def warranty_pieces(assumptions: pl.DataFrame, telemetry_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return warranty_events.warranty_pieces(assumptions, telemetry_5min, batteries)
+
+
+@dg.asset(**spec(catalog.WARRANTY_DAILY))
+def warranty_daily(
+    assumptions: pl.DataFrame, state_of_health: pl.DataFrame, battery_daily: pl.DataFrame, batteries: pl.DataFrame
+) -> pl.DataFrame:
+    return warranty.warranty_daily(assumptions, state_of_health, battery_daily, batteries)
+
+
+@dg.asset(**spec(catalog.WARRANTY_EVENTS))
+def broken_terms(
+    assumptions: pl.DataFrame, warranty_pieces: pl.DataFrame, warranty_daily: pl.DataFrame, battery_daily: pl.DataFrame
+) -> pl.DataFrame:
+    return warranty_events.warranty_events(assumptions, warranty_pieces, warranty_daily, battery_daily)
+
+
+@dg.asset(**spec(catalog.WARRANTY_FORECAST))
+def warranty_forecast(
+    assumptions: pl.DataFrame, warranty_daily: pl.DataFrame, capacity_forecast: pl.DataFrame
+) -> pl.DataFrame:
+    return warranty.warranty_forecast(assumptions, warranty_daily, capacity_forecast)
+
+
+@dg.asset(**spec(catalog.WARRANTY_YEARS))
+def warranty_years(
+    assumptions: pl.DataFrame, battery_daily: pl.DataFrame, availability: pl.DataFrame, batteries: pl.DataFrame
+) -> pl.DataFrame:
+    return warranty.warranty_years(assumptions, battery_daily, availability, batteries)

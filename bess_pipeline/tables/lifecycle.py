@@ -1,0 +1,113 @@
+"""Warranty, wear, money: what was agreed and assumed, and what follows for each battery."""
+
+import dataframely as dy
+
+from bess_pipeline.tables.columns import choice, count, day, flag, instant, key, label, number, quantity
+from bess_pipeline.tables.keys import OfBattery, OfBatteryDay
+
+#: Terms of a warranty that tell how a battery may be used; what breaks them is the operator's to answer for.
+OPERATING_TERMS = ("soc_low", "soc_high", "temperature_low", "temperature_high", "charging_rate", "discharging_rate")
+#: All terms that events are raised for. The last two are what the supplier promises.
+TERMS = (*OPERATING_TERMS, "rest", "efficiency", "capacity")
+PARTIES = ("operator", "supplier")
+STANDINGS = ("within", "doubtful", "breached", "unknown", "nothing agreed")
+
+
+class Assumption(dy.Schema):
+    """One row per fleet and number that its warranty or its economics rest on, or point of a curve."""
+
+    fleet_id = key("Fleet")
+    name = key("What it is")
+    position = dy.Int64(primary_key=True, min=0, description="Which point of a curve, or which of several; else 0")
+    curve_at = number("Where on the curve the point is: years, or equivalent full cycles")
+    value = number("The number")
+    unit = label("Unit of the number")
+    first_day = day("First day that it is about", primary_key=False, nullable=True)
+    last_day = day("Last day that it is about", primary_key=False, nullable=True)
+    source = label("Who says so: contract, quotation, market report; of an exclusion, the reason", nullable=True)
+    stated_on = day("Day on which it was said", primary_key=False, nullable=True)
+
+
+class WarrantyPiece(OfBatteryDay):
+    """One row per battery, UTC day, term and stretch of the day in which the term was not kept, or of work."""
+
+    term = choice((*OPERATING_TERMS, "work"), "The term; work: there was a current.", primary_key=True)
+    started_at = instant("Begin of the stretch", primary_key=True)
+    ended_at = instant("End of the stretch")
+    intervals = count("Intervals of 5 minutes in it that were seen")
+    worst = number("Value that is farthest beyond the limit, in the unit of the term")
+    agreed = number("The limit; null of work")
+
+
+class WarrantyDaily(OfBatteryDay):
+    """One row per battery and UTC day under warranty: what is guaranteed, what is there, and what has been used up."""
+
+    age_years = number(
+        "Anniversaries of the warranty's first day, and the part of the year since [a]", low=0, nullable=False
+    )
+    equivalent_full_cycles = number("Equivalent full cycles so far, those before the first data included", low=0)
+    guaranteed_soh_percent = quantity("%", "State of health that is guaranteed at this age and after these cycles")
+    soh_percent = quantity("%", "State of health")
+    margin_percent = quantity("%", "State of health above the guaranteed one, in points; negative is a breach")
+    margin_lower_percent = quantity("%", "Lower end of its 90 % interval")
+    margin_upper_percent = quantity("%", "Upper end of its 90 % interval")
+    standing = choice(
+        STANDINGS,
+        "How it stands; doubtful: below what is guaranteed, but within the error; breached: below it beyond error.",
+    )
+    cycles_used_percent = quantity("%", "Equivalent full cycles of those that the warranty allows in all", low=0)
+    cycles_run_out_on = day("Day on which they are used up at the pace of 90 days", primary_key=False, nullable=True)
+    cycles_of_year = number("Equivalent full cycles in this year of the warranty", low=0)
+    cycles_of_year_percent = quantity("%", "Of those that the warranty allows in a year", low=0)
+    energy_used_percent = quantity("%", "Energy discharged of what the warranty allows in all", low=0)
+    energy_runs_out_on = day("Day on which it is used up at the pace of 90 days", primary_key=False, nullable=True)
+    loss_90d_percent_per_year = quantity("%/a", "Loss of state of health over 90 days")
+    guaranteed_loss_percent_per_year = quantity("%/a", "Loss over the same 90 days that the guarantee allows")
+    is_early_notice = flag(
+        "Loses more than twice what the guarantee allows over 90 days, and beyond error more than that", nullable=True
+    )
+
+
+class WarrantyEvent(OfBattery):
+    """One row per battery, term and stretch of time in which a term of its warranty was not kept."""
+
+    term = choice(TERMS, "The term.", primary_key=True)
+    started_at = instant("Begin", primary_key=True)
+    ended_at = instant("End; the end of the data where it goes on")
+    party = choice(PARTIES, "Who has to answer for it.")
+    duration_hours = number("From begin to end [h]", low=0, nullable=False)
+    seen_hours = number("Of these, with telemetry that shows it [h]", low=0, nullable=False)
+    worst = number("Value that is farthest beyond the limit, in the unit of the limit")
+    agreed = number("What the warranty says")
+    unit = label("Unit of the two")
+    evidence = label("Table and column that show it")
+
+
+class WarrantyForecast(OfBattery):
+    """One row per battery and `as_of`: when its state of health will fall below what is guaranteed."""
+
+    as_of = day("Last day that is known")
+    warranty_ends_on = day("Day on which the warranty ends", primary_key=False)
+    breach_probability = number("Probability of a breach before the warranty ends", low=0, high=1)
+    breach_date_p10 = day("Day by which it has come with 10 % probability", primary_key=False, nullable=True)
+    breach_date_p50 = day("With 50 %", primary_key=False, nullable=True)
+    breach_date_p90 = day(
+        "With 90 %; null where that is not before the warranty ends", primary_key=False, nullable=True
+    )
+    cycles_run_out_on = day("Day on which the cycles that are allowed are used up", primary_key=False, nullable=True)
+
+
+class WarrantyYear(OfBattery):
+    """One row per battery and year of its warranty: what was used, and what availability is settled at."""
+
+    year = dy.Int64(primary_key=True, min=1, description="Year of the warranty, from 1")
+    first_day = day("First day of the year", primary_key=False)
+    last_day = day("Last day of it, or of the data", primary_key=False)
+    equivalent_full_cycles = number("Equivalent full cycles in it", low=0)
+    cycles_allowed = number("Equivalent full cycles that the warranty allows in a year", low=0)
+    discharging_energy_wh = quantity("Wh", "Energy discharged in it", low=0)
+    hours = number("Hours of it that availability counts: neither excluded nor without any knowledge [h]", low=0)
+    unavailable_hours = number("Of these, outage and standstill [h]", low=0)
+    availability_percent = quantity("%", "Share of the hours in which the battery could be used")
+    guaranteed_availability_percent = quantity("%", "What the supplier guarantees")
+    settled_percent = quantity("%", "Share of the payment that is due after the clause on availability")

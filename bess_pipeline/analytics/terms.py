@@ -29,8 +29,8 @@ def age_years(first: date, day: date) -> float:
     """Anniversaries that have passed, and the part of the year since the last [a].
 
     Examples:
-        >>> age_years(date(2023, 1, 1), date(2024, 7, 1)), age_years(date(2023, 1, 1), date(2022, 1, 1))
-        (1.4972677595628416, -1.0)
+        >>> age_years(date(2023, 7, 1), date(2026, 7, 1)), age_years(date(2023, 1, 1), date(2022, 1, 1))
+        (3.0, -1.0)
     """
     whole = day.year - first.year
     whole -= day < anniversary(first, whole)

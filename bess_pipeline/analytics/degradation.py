@@ -340,11 +340,14 @@ def _told(
     apart = fit.cover[1, 2] / np.sqrt(fit.cover[1, 1] * fit.cover[2, 2])
     separable = calendar > 0 and cycle > 0 and abs(apart) < 0.9 and fit.cover[1, 1] < (_PACE_SIGMA / 2) ** 2
     key = dict(zip(BATTERY, life.key, strict=True))
+    units = _units(life, fit, day, rate if has_knee else None)
     row: dict[str, object] = {
         **key,
         "degradation_percent_per_year": 100 * rate,
         "degradation_lower_percent_per_year": 100 * low,
         "degradation_upper_percent_per_year": 100 * high,
+        "calendar_unit_percent": 100 * units[0],
+        "cycle_unit_percent": 100 * units[1],
         "calendar_share_percent": 100 * calendar / (calendar + cycle) if separable else None,
         "end_of_life_percent": 100 * life.end,
         **{f"remaining_life_days_p{p:02d}": value if significant else None for p, value in quantiles.items()},
@@ -371,6 +374,23 @@ def _told(
         for k in range(len(told))
     ]
     return row, forecast
+
+
+def _units(life: _Life, fit: _Fit, day: int, since_knee: float | None) -> tuple[float, float]:
+    """Capacity that one more unit of each clock costs on a day: the slope of the two roots, times the battery's pace.
+
+    Since a knee both are so much larger that use as in the last year costs what is lost in one now.
+    """
+    stood = (life.calendar[day] + _BEFORE, life.cycle[day] + _BEFORE)
+    powers = (life.clock.calendar_power, life.clock.cycle_power)
+    slopes = [power * at ** ((power - 1) / power) for power, at in zip(powers, stood, strict=True)]
+    calendar, cycle = (max(float(fit.mean[k + 1]), 0.0) * slopes[k] for k in range(2))
+    if since_knee is not None:
+        lately = life.added[max(day - 364, 0) : day + 1].mean(axis=0) * _YEAR
+        usual = calendar * lately[0] + cycle * lately[1]
+        faster = max(since_knee, 0.0) / usual if usual > 0 else 1.0
+        calendar, cycle = calendar * faster, cycle * faster
+    return calendar, cycle
 
 
 def _between(level: Floats, told: Ints) -> Floats:

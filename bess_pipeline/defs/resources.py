@@ -126,7 +126,7 @@ class Home:
     def assumptions(self, fleet_id: str) -> pl.DataFrame:
         """What was agreed and assumed of a fleet: `Assumption` rows."""
         fleet = self.fleet(fleet_id)
-        return terms.assumptions(fleet_id, fleet.warranty, fleet.commissioned)
+        return terms.assumptions(fleet_id, fleet.warranty, fleet.commissioned, fleet.economics)
 
     def battery_ids(self, fleet_id: str) -> list[str]:
         """Every battery that a file of the fleet ever named, in order."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import polars as pl
 import xxhash
@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 
 from bess_pipeline.sources.source import Source
 from bess_pipeline.sources.strict import Strict
-from bess_pipeline.sources.terms import Warranty
+from bess_pipeline.sources.terms import Economics, Warranty
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.chemistry import CHEMISTRY
 from bess_pipeline.tables.fleet import Battery as BatteryRow
@@ -126,7 +126,7 @@ class Fleet(Strict):
     batteries: dict[str, BatteryPart] = Field(default_factory=dict)
     source: Source
     warranty: Warranty = Field(default_factory=Warranty)
-    economics: dict[str, Any] = Field(default_factory=dict)
+    economics: Economics = Field(default_factory=Economics)
 
     _curves: dict[str, Curve] = PrivateAttr(default_factory=dict)
 

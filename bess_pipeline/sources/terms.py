@@ -40,6 +40,17 @@ UNITS: dict[str, str] = {
     "availability_percent": "%",
     "availability_points_per_point": "1",
     "availability_exclusion": "",
+    "replacement_cost_per_kwh": "{currency}/kWh",
+    "discount_rate_percent": "%/a",
+    "operating_cost_per_kwh_year": "{currency}/(kWh·a)",
+    "energy_margin_per_mwh": "{currency}/MWh",
+    "contracted_energy_mwh": "MWh",
+    "contract_floor_percent": "%",
+    "contract_years": "a",
+    "augmentation_cost_per_kwh": "{currency}/kWh",
+    "augmentation_fade_percent_per_year": "%/a",
+    "residual_value_percent": "%",
+    "power_kw": "kW",
 }
 
 
@@ -186,13 +197,63 @@ class Warranty(Strict):
             }
 
 
-def assumptions(fleet_id: str, warranty: Warranty, commissioned: date | None) -> pl.DataFrame:
-    """All numbers that a fleet's warranty rests on.
+class Economics(Strict):
+    """What money a fleet earns and costs: each number may come with its source and date."""
+
+    currency: Annotated[str, Field(min_length=1, max_length=12)] = "money"
+    replacement_cost_per_kwh: Stated | None = None
+    discount_rate_percent: Stated | None = None
+    operating_cost_per_kwh_year: Stated | None = None
+    energy_margin_per_mwh: Stated | None = None
+    contracted_energy_mwh: Stated | None = None
+    contract_floor_percent: Stated | None = None
+    contract_years: Stated | None = None
+    augmentation_cost_per_kwh: Stated | None = None
+    augmentation_fade_percent_per_year: Stated | None = None
+    residual_value_percent: Stated | None = None
+    power_kw: Stated | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Economics:
+        above = ("replacement_cost_per_kwh", "contracted_energy_mwh", "contract_years", "power_kw")
+        shares = ("contract_floor_percent", "residual_value_percent", "augmentation_fade_percent_per_year")
+        for name, number in self._stated():
+            if name in above and number.value <= 0:
+                raise ValueError(f"{name} ({number.value:g}) must be above 0")
+            if name in shares and not 0 <= number.value <= 100:
+                raise ValueError(f"{name} ({number.value:g}) must lie between 0 and 100")
+            if name == "discount_rate_percent" and number.value <= -100:
+                raise ValueError(f"discount_rate_percent ({number.value:g}) must be above -100")
+        return self
+
+    def _stated(self) -> Iterator[tuple[str, StatedNumber]]:
+        for name in type(self).model_fields:
+            number = getattr(self, name)
+            if isinstance(number, StatedNumber):
+                yield name, number
+
+    def numbers(self) -> Iterator[dict[str, Any]]:
+        """Each number as a row, without its fleet."""
+        for name, number in self._stated():
+            yield {
+                "name": name,
+                "value": number.value,
+                "unit": UNITS[name].format(currency=self.currency),
+                "source": number.source,
+                "stated_on": number.stated_on,
+            }
+
+
+def assumptions(
+    fleet_id: str, warranty: Warranty, commissioned: date | None, economics: Economics | None = None
+) -> pl.DataFrame:
+    """All numbers that a fleet's warranty and its economics rest on.
 
     Args:
         fleet_id: The fleet.
         warranty: Its warranty; one that says nothing has no rows.
         commissioned: The day on which the fleet was commissioned, on which a warranty begins that does not say when.
+        economics: What it earns and costs.
 
     Returns:
         `Assumption` rows, sorted.
@@ -200,7 +261,8 @@ def assumptions(fleet_id: str, warranty: Warranty, commissioned: date | None) ->
     rows = [] if warranty.is_empty else list(warranty.numbers())
     if rows and warranty.starts_on is None and commissioned is not None:
         rows.append({"name": "starts_on", "first_day": commissioned, "source": "commissioned"})
-    whole = [{"fleet_id": fleet_id, "position": 0, **row, "unit": UNITS[row["name"]]} for row in rows]
+    rows += economics.numbers() if economics else ()
+    whole = [{"fleet_id": fleet_id, "position": 0, "unit": UNITS[row["name"]], **row} for row in rows]
     return (
         pl.DataFrame(whole, schema=Assumption.create_empty().schema).sort("name", "position").pipe(Assumption.validate)
     )

@@ -210,6 +210,10 @@ WARRANTY_EVENTS = Table(
 WARRANTY_FORECAST = Table(
     "warranty_forecast", lifecycle.WarrantyForecast, "gold", "fleet", _BATTERY_AS_OF, until="as_of"
 )
+WEAR_DAILY = Table("wear_daily", lifecycle.WearDaily, "gold", "fleet", _BATTERY_DAY)
+WEAR_CURVES = Table(
+    "wear_curves", lifecycle.WearCurve, "gold", "fleet", ("battery_id", "factor", "level"), until="as_of"
+)
 WARRANTY_YEARS = Table(
     "warranty_years", lifecycle.WarrantyYear, "gold", "fleet", ("battery_id", "year"), until="last_day"
 )

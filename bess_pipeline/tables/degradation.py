@@ -19,6 +19,8 @@ class Degradation(OfBattery):
     degradation_percent_per_year = quantity("%/a", "Capacity lost in a year, of rated, over the year up to as_of")
     degradation_lower_percent_per_year = quantity("%/a", "Lower end of its 90 % interval")
     degradation_upper_percent_per_year = quantity("%/a", "Upper end of its 90 % interval")
+    calendar_unit_percent = quantity("%", "Capacity that one more unit of the calendar's clock costs now", low=0)
+    cycle_unit_percent = quantity("%", "The same of the clock of cycling: units are those of daily_stress", low=0)
     calendar_share_percent = quantity("%", "Share of the loss so far that is of the calendar; null where inseparable")
     end_of_life_percent = quantity("%", "Capacity of rated at which life ends", nullable=False)
     remaining_life_days_p05 = number("Days to the end of life, 5th percentile [d]", low=0)

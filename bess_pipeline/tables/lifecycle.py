@@ -97,6 +97,35 @@ class WarrantyForecast(OfBattery):
     cycles_run_out_on = day("Day on which the cycles that are allowed are used up", primary_key=False, nullable=True)
 
 
+#: What wear depends on.
+WEAR_FACTORS = ("depth", "state of charge", "temperature", "c_rate")
+
+
+class WearDaily(OfBatteryDay):
+    """One row per battery and UTC day: what capacity the day cost, by resting and by cycling, and what it is worth."""
+
+    calendar_loss_percent = quantity("%", "Capacity lost by the calendar, of rated", low=0)
+    cycle_loss_percent = quantity("%", "Capacity lost by cycling, of rated", low=0)
+    discharging_energy_wh = quantity("Wh", "Energy discharged", low=0)
+    calendar_cost = number("What the calendar's loss is worth [money]", low=0)
+    cycle_cost = number("What the loss by cycling is worth [money]", low=0)
+    cycle_cost_per_mwh = number("The same for each MWh discharged [money/MWh]", low=0)
+
+
+class WearCurve(OfBattery):
+    """One row per battery, factor of wear and level of it: what use at that level would cost, the rest as lately."""
+
+    factor = choice(WEAR_FACTORS, "What is varied.", primary_key=True)
+    level = dy.Float64(primary_key=True, description="Its level: % of charge, °C, or C")
+    as_of = day("Last day that is known", primary_key=False)
+    usual = number("Where the battery has been on this factor in the last 90 days")
+    calendar_loss_percent_per_year = quantity("%/a", "Capacity that the calendar would cost in a year", low=0)
+    cycle_loss_percent_per_year = quantity("%/a", "Capacity that cycling would cost in a year", low=0)
+    cycle_loss_percent_per_mwh = number("Capacity that a discharged MWh would cost [% of rated/MWh]", low=0)
+    cycle_cost_per_mwh = number("What that is worth [money/MWh]", low=0)
+    calendar_cost_per_year = number("What the calendar's loss is worth [money/a]", low=0)
+
+
 class WarrantyYear(OfBattery):
     """One row per battery and year of its warranty: what was used, and what availability is settled at."""
 

@@ -1,9 +1,9 @@
-"""Warranty: what was agreed, and how each battery stands against it."""
+"""Warranty and wear: what was agreed, how each battery stands against it, what use costs."""
 
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import warranty, warranty_events
+from bess_pipeline.analytics import warranty, warranty_events, wear
 from bess_pipeline.defs.house import spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.defs.resources import Home
@@ -46,3 +46,25 @@ def warranty_years(
     assumptions: pl.DataFrame, battery_daily: pl.DataFrame, availability: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
     return warranty.warranty_years(assumptions, battery_daily, availability, batteries)
+
+
+@dg.asset(**spec(catalog.WEAR_DAILY))
+def wear_daily(
+    assumptions: pl.DataFrame,
+    daily_stress: pl.DataFrame,
+    degradation: pl.DataFrame,
+    battery_daily: pl.DataFrame,
+    batteries: pl.DataFrame,
+) -> pl.DataFrame:
+    return wear.wear_daily(assumptions, daily_stress, degradation, battery_daily, batteries)
+
+
+@dg.asset(**spec(catalog.WEAR_CURVES))
+def wear_curves(
+    assumptions: pl.DataFrame,
+    degradation: pl.DataFrame,
+    energy_evidence: pl.DataFrame,
+    batteries: pl.DataFrame,
+    ocv_curves: pl.DataFrame,
+) -> pl.DataFrame:
+    return wear.wear_curves(assumptions, degradation, energy_evidence, batteries, ocv_curves)

@@ -23,6 +23,7 @@ from bess_pipeline.record_commands import record_app
 from bess_pipeline.report_commands import report
 from bess_pipeline.terminal import Commands, err, fail, out, remark
 from bess_pipeline.upkeep_commands import upkeep
+from bess_pipeline.warranty_commands import warranty_app
 from bess_pipeline.window import Window
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.add_typer(alert_app, name="alerts")
 app.command()(mend)
 app.command()(export)
 app.command()(report)
+app.add_typer(warranty_app, name="warranty")
 
 #: Rows of an answer that are printed.
 _ROWS_SHOWN = 200

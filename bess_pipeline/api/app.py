@@ -22,7 +22,7 @@ from bess_pipeline.api.access import Access
 from bess_pipeline.api.bodies import AROUND_A_FILE, Bodies, Body
 from bess_pipeline.api.headers import SecurityHeaders
 from bess_pipeline.api.openapi import describe
-from bess_pipeline.api.pages import about, battery, overview, quality, sign_in, site
+from bess_pipeline.api.pages import about, battery, lifecycle, overview, quality, sign_in, site
 from bess_pipeline.api.pages import events as events_pages
 from bess_pipeline.api.routes import anomalies, batteries, events, fleets, metrics, process
 from bess_pipeline.config import Settings
@@ -125,7 +125,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _add_pages(app: FastAPI) -> None:
-    for pages in (overview, battery, events_pages, quality, about, sign_in):
+    for pages in (overview, lifecycle, battery, events_pages, quality, about, sign_in):
         app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=site.STATIC), name="static")
 

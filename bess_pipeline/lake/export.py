@@ -142,6 +142,45 @@ def write_passports(warehouse: Warehouse, folder: Path, part: Part = Part()) -> 
     return written
 
 
+#: What a claim rests on: the 5-minute rows of each event, for a term that they show; the estimates of capacity.
+_CLAIM = {
+    "assumptions": "FROM assumptions WHERE fleet_id = $fleet ORDER BY name, position",
+    "warranty_events": "FROM warranty_events WHERE fleet_id = $fleet ORDER BY battery_id, started_at, term",
+    "warranty_daily": "FROM warranty_daily WHERE fleet_id = $fleet ORDER BY battery_id, date",
+    "warranty_years": "FROM warranty_years WHERE fleet_id = $fleet ORDER BY battery_id, year",
+    "warranty_forecast": "FROM warranty_forecast WHERE fleet_id = $fleet ORDER BY battery_id, as_of",
+    "capacity_observations": "FROM capacity_observations WHERE fleet_id = $fleet ORDER BY battery_id, started_at",
+    "capacity_tests": "FROM capacity_tests WHERE fleet_id = $fleet ORDER BY battery_id, started_at",
+    "evidence": """
+        SELECT e.term, e.started_at AS event_started_at, t.* FROM telemetry_5min t JOIN warranty_events e
+            ON t.fleet_id = e.fleet_id AND t.battery_id = e.battery_id
+            AND t.timestamp >= e.started_at AND t.timestamp < e.ended_at
+        WHERE t.fleet_id = $fleet AND e.party = 'operator' ORDER BY t.battery_id, t.timestamp, e.term
+    """,
+}
+
+
+def write_claim(warehouse: Warehouse, folder: Path, fleet_id: str) -> dict[str, int]:
+    """Write the rows that a fleet's warranty report rests on, a Parquet file each.
+
+    Returns:
+        File, without its suffix → rows.
+
+    Raises:
+        ExportError: If the folder holds something.
+        FileNotFoundError: If nothing has been published yet.
+    """
+    rows = {}
+    with warehouse.connection() as connection:
+        _prepare(folder)
+        for name, query in _CLAIM.items():
+            target = str(folder / f"{name}.parquet").replace("'", "''")
+            sql = f"COPY ({query}) TO '{target}' ({_OPTIONS['parquet']})"
+            copied = connection.execute(sql, {"fleet": fleet_id}).fetchone()
+            rows[name] = int(copied[0]) if copied else 0
+    return rows
+
+
 def _prepare(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(f"{folder} is not empty: name a folder that is, or none that is there")

@@ -14,6 +14,7 @@ from bess_pipeline.lake.contracts import stored_contract
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
+from bess_pipeline.sources.terms import Economics, Warranty, assumptions
 from bess_pipeline.tables import catalog
 
 FIRST = date(2026, 3, 1)
@@ -65,6 +66,18 @@ def events():
     )
 
 
+def agreed():
+    """What was agreed of the first fleet; of the other nothing was."""
+    warranty = Warranty.model_validate({
+        "starts_on": FIRST, "years": 10, "soh_by_years": [[0, 100], [10, 70]], "source": "<Contract> & 'annex'",
+        "availability": {"percent": 98, "exclusions": [{"first": FIRST, "last": FIRST, "reason": "grid works"}]},
+    })  # fmt: skip
+    economics = Economics.model_validate({"currency": "EUR", "replacement_cost_per_kwh": 150})
+    rows = assumptions("alpha", warranty, None, economics)
+    provenance = {name: pl.lit("x") for name in catalog.Provenance.column_names()}
+    return rows.with_columns(**provenance)
+
+
 def contents():
     """What is put into the lake, by table."""
     fleets, batteries = zip(*BATTERIES, strict=True)
@@ -82,6 +95,10 @@ def contents():
             timestamp=[datetime(2026, 3, 8, tzinfo=UTC)] * 4,
         ),
         catalog.DATA_QUALITY_DAILY: pl.concat(quality),
+        catalog.ASSUMPTIONS: agreed(),
+        catalog.WARRANTY_YEARS: made(
+            catalog.WARRANTY_YEARS, 4, fleet_id=fleets, battery_id=batteries, year=[1, 1, 2, 1], first_day=[FIRST] * 4
+        ),
         catalog.ANOMALY_EVENTS: events(),
     }
 

@@ -31,6 +31,7 @@ PAGES = (
     "/", "/?fleet=alpha&status=&named=b", "/?sort=soh&down=true", "/events", "/events?every=true&family=&fleet=beta",
     "/events/e0", "/events/e5", BATTERY, f"{BATTERY}?day=2026-03-03", "/fleets/beta/batteries/b2", "/quality",
     "/quality?fleet=beta&until=2026-03-04", "/compare", "/methods", "/dictionary", "/sign-in",
+    "/fleets/alpha/lifecycle",
     f"/compare?one_battery={quote(ODD, safe='')}&other_battery=b2",
 )  # fmt: skip
 
@@ -258,3 +259,32 @@ def test_a_small_line_needs_two_values_and_keeps_flat_ones_in_the_middle():
     assert spark([5.0, 5.0], 5, 5, 10, 4, places=2) == "0.0,3.0 10.0,3.0"
     # What is half as long begins in the middle, and what moves little beside the others looks so.
     assert spark([0.0, 1.0], 0, 10, 20, 12, places=3) == "10.0,11.0 20.0,10.0"
+
+
+def test_the_lifecycle_page_holds_terms_margins_and_charts(client):
+    told = client.get("/fleets/alpha/lifecycle")
+    assert "&lt;Contract&gt; &amp; &#39;annex&#39;" in told.text
+    assert "grid works" in told.text
+    margins = Page(told.text).figures[0]
+    assert margins["layout"]["annotations"][0]["text"] == "guaranteed"
+    assert len(margins["data"]) == 2
+    assert client.get("/fleets/beta/lifecycle").status_code == 200
+    assert client.get("/fleets/gamma/lifecycle").status_code == 404
+
+
+def test_a_claim_is_a_page_and_the_rows_that_it_rests_on(site, tmp_path):
+    runner, target = CliRunner(env={"BESS_HOME": str(site.home)}), tmp_path / "claim"
+    told = runner.invoke(app, ["warranty", "report", "alpha", "--out", str(target)])
+    assert told.exit_code == 0, told.output
+    page = (target / "warranty.html").read_text("utf-8")
+    assert re.findall(r"<(?:script|link|img)[^>]*(?:src|href)=", page) == []
+    assert "Warranty of alpha" in page
+    ask = Warehouse(site.warehouse).query
+    for name in ("assumptions", "warranty_events", "warranty_daily", "warranty_years"):
+        count = ask(f"FROM {name}").filter(fleet_id="alpha").height
+        assert pl.read_parquet(target / f"{name}.parquet").height == count > 0
+    again = runner.invoke(app, ["warranty", "report", "alpha", "--out", str(target)])
+    assert (again.exit_code, "not empty" in again.output) == (1, True)
+    nothing = runner.invoke(app, ["warranty", "report", "beta", "--out", str(tmp_path / "other")])
+    assert (nothing.exit_code, "docs/warranty.md" in nothing.output) == (1, True)
+    assert not (tmp_path / "other").exists()

@@ -44,6 +44,11 @@ NOUNS = (
     Noun("balance", catalog.CELL_BALANCE, "date"),
     Noun("availability", catalog.AVAILABILITY, "date"),
     Noun("scores", catalog.ANOMALY_SCORES, "date"),
+    Noun("warranty", catalog.WARRANTY_DAILY, "date"),
+    Noun("warranty-events", catalog.WARRANTY_EVENTS, "started_at"),
+    Noun("warranty-forecast", catalog.WARRANTY_FORECAST, "as_of"),
+    Noun("wear", catalog.WEAR_DAILY, "date"),
+    Noun("wear-curves", catalog.WEAR_CURVES, "as_of"),
     Noun("data-quality", catalog.BATTERY_DATA_QUALITY_DAILY, "date"),
 )
 

@@ -26,7 +26,16 @@ _FLEETS = """
         coalesce(sum(l.open_events), 0)::BIGINT AS open_events
     FROM batteries b LEFT JOIN battery_latest l USING (fleet_id, battery_id) GROUP BY ALL ORDER BY ALL
 """
-_TABLES = {"daily": catalog.FLEET_DAILY, "data-quality": catalog.DATA_QUALITY_DAILY, "arrivals": catalog.ARRIVALS_DAILY}
+#: Last part of the address → table, and its column that days bound.
+_TABLES: dict[str, tuple[catalog.Table, str]] = {
+    "daily": (catalog.FLEET_DAILY, "date"),
+    "data-quality": (catalog.DATA_QUALITY_DAILY, "date"),
+    "arrivals": (catalog.ARRIVALS_DAILY, "date"),
+    "assumptions": (catalog.ASSUMPTIONS, "stated_on"),
+    "warranty-events": (catalog.WARRANTY_EVENTS, "started_at"),
+    "warranty-years": (catalog.WARRANTY_YEARS, "first_day"),
+    "wear-curves": (catalog.WEAR_CURVES, "as_of"),
+}
 
 
 class FleetNow(BaseModel):
@@ -69,8 +78,8 @@ def _require(publication: Seen, fleet_id: str) -> None:
         raise HTTPException(404, f"there is no fleet {fleet_id!r}")
 
 
-def _add(path: str, table: catalog.Table) -> None:
-    listing = Listing.of(table, "date")
+def _add(path: str, table: catalog.Table, time: str) -> None:
+    listing = Listing.of(table, time)
 
     @router.get(
         f"/fleets/{{fleet_id}}/{path}",
@@ -83,5 +92,5 @@ def _add(path: str, table: catalog.Table) -> None:
         return asked.page(listing, days, {"fleet_id": fleet_id})
 
 
-for name, of in _TABLES.items():
-    _add(name, of)
+for name, (of, bounded_by) in _TABLES.items():
+    _add(name, of, bounded_by)

@@ -1,0 +1,146 @@
+"""A fleet's warranty and wear: how each battery stands, what was not kept, what use costs."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import polars as pl
+from fastapi import APIRouter, Request, Response
+
+from bess_pipeline.api.deps import one
+from bess_pipeline.api.pages.charts import Chart, Trace, axis, level, line
+from bess_pipeline.api.pages.site import PLOTLY, STATIC, Viewed, filled, page
+from bess_pipeline.lake.reading import Publication, Seen
+
+router = APIRouter(include_in_schema=False)
+
+#: So many lines are told apart in a chart; the worst are drawn.
+_LINES, _LONGEST_LIST = 6, 200
+_ROLES = ("bad", "limit", "forecast", "own", "good", "other")
+
+#: Each battery on its last day under warranty, the smallest margin first.
+_STANDS = """
+    WITH last AS (
+        SELECT * FROM warranty_daily WHERE fleet_id = $fleet
+        QUALIFY row_number() OVER (PARTITION BY battery_id ORDER BY date DESC) = 1
+    ),
+    ahead AS (
+        SELECT battery_id, breach_probability, breach_date_p10, breach_date_p50, breach_date_p90, warranty_ends_on
+        FROM warranty_forecast WHERE fleet_id = $fleet
+        QUALIFY row_number() OVER (PARTITION BY battery_id ORDER BY as_of DESC) = 1
+    ),
+    kept AS (
+        SELECT battery_id, count(*) FILTER (party = 'operator') AS by_operator,
+            count(*) FILTER (party = 'supplier') AS by_supplier
+        FROM warranty_events WHERE fleet_id = $fleet GROUP BY battery_id
+    ),
+    worn AS (
+        SELECT battery_id, sum(calendar_loss_percent) AS calendar_loss, sum(cycle_loss_percent) AS cycle_loss,
+            sum(calendar_cost) + sum(cycle_cost) AS cost,
+            sum(cycle_cost) / nullif(sum(discharging_energy_wh) / 1e6, 0) AS cost_per_mwh
+        FROM wear_daily WHERE fleet_id = $fleet
+            AND date > (SELECT max(date) FROM wear_daily WHERE fleet_id = $fleet) - 30 GROUP BY battery_id
+    )
+    SELECT b.fleet_id, b.battery_id, last.* EXCLUDE (fleet_id, battery_id), ahead.* EXCLUDE (battery_id),
+        coalesce(by_operator, 0) AS by_operator, coalesce(by_supplier, 0) AS by_supplier,
+        worn.* EXCLUDE (battery_id)
+    FROM batteries b LEFT JOIN last USING (battery_id) LEFT JOIN ahead USING (battery_id)
+    LEFT JOIN kept USING (battery_id) LEFT JOIN worn USING (battery_id)
+    WHERE b.fleet_id = $fleet ORDER BY margin_percent NULLS LAST, b.battery_id
+"""
+_BROKEN = f"""
+    SELECT * FROM warranty_events WHERE fleet_id = $fleet ORDER BY started_at DESC, battery_id, term
+    LIMIT {_LONGEST_LIST}
+"""
+_SUMS = """
+    SELECT term, party, count(*) AS events, count(DISTINCT battery_id) AS batteries, sum(duration_hours) AS hours,
+        max(ended_at) AS last_at
+    FROM warranty_events WHERE fleet_id = $fleet GROUP BY term, party ORDER BY party, hours DESC, term
+"""
+_ASSUMED = "SELECT * FROM assumptions WHERE fleet_id = $fleet ORDER BY name, position"
+_YEARS = "SELECT * FROM warranty_years WHERE fleet_id = $fleet ORDER BY battery_id, year"
+_MARGINS = "SELECT battery_id, date, margin_percent FROM warranty_daily WHERE fleet_id = $fleet ORDER BY date"
+_CURVES = """
+    SELECT factor, level, median(cycle_cost_per_mwh) AS cost, median(cycle_loss_percent_per_year) AS cycle,
+        median(calendar_loss_percent_per_year) AS calendar, median(usual) AS usual
+    FROM wear_curves WHERE fleet_id = $fleet GROUP BY factor, level ORDER BY factor, level
+"""
+
+
+def _content(seen: Seen, fleet_id: str) -> dict[str, Any]:
+    """What the page and the report show."""
+    which: dict[str, Any] = {"fleet": fleet_id}
+    stands, assumed = seen.ask(_STANDS, which), seen.ask(_ASSUMED, which)
+    broken = seen.ask(_BROKEN, which)
+    sums = seen.ask(_SUMS, which)
+    priced = assumed.filter(name="replacement_cost_per_kwh")["unit"].str.split("/").list.first()
+    currency = priced[0] if priced.len() else "money"
+    return {
+        "fleet": fleet_id,
+        "batteries": stands.to_dicts(),
+        "sums": sums.to_dicts(),
+        "broken": broken.to_dicts(),
+        "more": max(int(sums["events"].sum()) - broken.height, 0),
+        "years": seen.ask(_YEARS, which).to_dicts(),
+        "assumed": assumed.to_dicts(),
+        "currency": currency,
+        "charts": [_margins(seen.ask(_MARGINS, which), stands), *_wear(seen.ask(_CURVES, which), fleet_id, currency)],
+    }
+
+
+@router.get("/fleets/{fleet_id}/lifecycle")
+def lifecycle(asked: Viewed, request: Request, fleet_id: str) -> Response:
+    """How a fleet stands against its warranty, and what its use costs."""
+    known = "SELECT 1 FROM batteries WHERE fleet_id = $fleet LIMIT 1"
+    one(asked.publication.ask(known, {"fleet": fleet_id}), f"there is no fleet {fleet_id!r}")
+    return page(request, "lifecycle", **_content(asked.publication, fleet_id))
+
+
+def warranty_report(publication: Publication, fleet_id: str) -> str:
+    """A fleet's warranty as one page that holds all it needs.
+
+    Raises:
+        LookupError: If the fleet is not known, or has no warranty.
+    """
+    content = _content(publication.for_fleets(None), fleet_id)
+    if not content["batteries"]:
+        raise LookupError(f"there is no fleet {fleet_id!r}")
+    if not any(row["name"] == "starts_on" for row in content["assumed"]):
+        raise LookupError(f"the file of fleet {fleet_id!r} says nothing of a warranty: see docs/warranty.md")
+    return filled(
+        "warranty_report",
+        **content,
+        style=(STATIC / "pages.css").read_text("utf-8"),
+        scripts=[PLOTLY.read_text("utf-8"), (STATIC / "charts.js").read_text("utf-8")],
+        publication=publication.tag,
+    )
+
+
+def _margins(rows: pl.DataFrame, stands: pl.DataFrame) -> Chart:
+    worst = stands.drop_nulls("margin_percent")["battery_id"].head(_LINES).to_list()
+    traces: list[Trace] = [
+        line(rows.filter(battery_id=name), "date", "margin_percent", name, role)
+        for name, role in zip(worst, _ROLES, strict=False)
+    ]
+    about = f"State of health above the guaranteed one; the {len(worst)} batteries with the least of it."
+    return Chart("Margin to the guarantee", about, traces, {"yaxis": axis("points"), **level(0.0, "guaranteed")})
+
+
+def _wear(rows: pl.DataFrame, fleet_id: str, currency: str) -> list[Chart]:
+    source = f"/api/v1/fleets/{quote(fleet_id, safe='')}/wear-curves"
+    told = (
+        ("Cost of a discharged MWh by depth", "depth", "cost", "%", f"{currency}/MWh"),
+        ("Capacity that cycling costs, by C-rate", "c_rate", "cycle", "C", "% a year"),
+        ("Capacity that resting costs, by charge", "state of charge", "calendar", "%", "% a year"),
+        ("Capacity that resting costs, by temperature", "temperature", "calendar", "°C", "% a year"),
+    )
+    charts = []
+    for name, factor, column, across, unit in told:
+        points = rows.filter(factor=factor)
+        usual = points["usual"].median()
+        about = "Median battery, everything else as in the last 90 days"
+        about += f"; usual is {usual:.3g} {across}." if isinstance(usual, float) else "."
+        layout = {"yaxis": axis(unit), "xaxis": axis(across), "showlegend": False}
+        charts.append(Chart(name, about, [line(points, "level", column, name)], layout, source, 240))
+    return charts

@@ -1,8 +1,13 @@
-# syntax=docker/dockerfile:1.7
-
 # The Python that the tests run on. Where images have to be the same to the last byte, put the digest behind the tag,
 # python:3.11.14-slim-bookworm@sha256:…, in both places at once: docker buildx imagetools inspect tells it.
 ARG PYTHON=python:3.11.14-slim-bookworm
+
+FROM ${PYTHON} AS requirements
+
+WORKDIR /src
+COPY pyproject.toml deploy/requirements.py ./
+RUN python requirements.py > requirements.txt
+
 
 FROM ${PYTHON} AS build
 
@@ -10,13 +15,14 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_INPUT=1
 WORKDIR /src
 
-# Dependencies change seldom: a layer of their own, made of the versions of constraints.txt.
-COPY pyproject.toml constraints.txt deploy/requirements.py ./
-RUN python -m venv --without-pip /opt/bess && python requirements.py > requirements.txt
+# Dependencies change seldom, and not with our version: a layer of their own, of the versions of constraints.txt.
+COPY --from=requirements /src/requirements.txt ./
+COPY constraints.txt ./
+RUN python -m venv --without-pip /opt/bess
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/bess install --only-binary :all: --constraint constraints.txt --requirement requirements.txt
 
-COPY README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY bess_pipeline ./bess_pipeline
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/bess install --no-deps --constraint constraints.txt .

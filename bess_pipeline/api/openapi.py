@@ -40,7 +40,7 @@ _REFUSALS = {
     415: "No kind of body that is understood.",
     422: "A parameter is not what it has to be.",
     429: "Too many requests.",
-    503: "Nothing has been published yet.",
+    503: "Nothing has been published yet, or the server cannot do its work.",
     507: "There is no room for it.",
 }
 

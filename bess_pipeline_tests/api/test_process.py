@@ -219,6 +219,16 @@ def test_what_servers_left_when_they_died_goes_after_a_day(asking, home):
     assert sorted(path.name for path in (home.landing / ".uploads").iterdir()) == ["f" * 32, "mine"]
 
 
+def test_a_landing_folder_that_is_somebody_elses_is_said_and_nothing_is_kept(asking, home, monkeypatch):
+    def refused(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(uploads, "_place", refused)
+    told = deliver(asking)
+    assert (told.status_code, "does not let the server write" in told.json()["detail"]) == (503, True)
+    assert landed(home) == []
+
+
 def test_a_full_disk_is_said_and_nothing_is_kept(asking, home, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")

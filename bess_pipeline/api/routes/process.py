@@ -101,7 +101,7 @@ _FORM = {
     response_model=Job,
     responses={
         200: {"description": "It had been delivered before.", "model": Job},
-        **refused(400, 404, 408, 409, 413, 415, 422, 507),
+        **refused(400, 404, 408, 409, 413, 415, 422, 503, 507),
     },
     openapi_extra={"requestBody": _FORM},
 )
@@ -118,6 +118,10 @@ async def process(request: Request, response: Response, caller: Delivering) -> J
             job, is_new = await to_thread.run_sync(
                 _taken, request.app.state, caller, file, said, sha256, limiter=request.app.state.surveys
             )
+    except PermissionError:
+        raise HTTPException(
+            503, "the landing folder of the fleet does not let the server write: who runs it has to mend that"
+        ) from None
     except OSError as error:
         if not is_lack_of_room(error):
             raise
@@ -178,6 +182,7 @@ def job(
 
 
 _NO_JOB = "there is no such job"
+_NOT_OURS = "the landing folder of the fleet does not let the server write: who runs it has to mend that"
 
 
 def _fleet(settings: Settings, caller: Caller, fleet_id: str | None) -> Fleet:

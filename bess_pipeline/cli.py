@@ -14,6 +14,7 @@ import typer
 from bess_pipeline import logs
 from bess_pipeline.alert_commands import alert_app
 from bess_pipeline.config import Settings
+from bess_pipeline.dispatch_commands import dispatch
 from bess_pipeline.event_commands import event_app
 from bess_pipeline.export_commands import export
 from bess_pipeline.fleet_commands import fleet_app
@@ -43,6 +44,7 @@ app.add_typer(alert_app, name="alerts")
 app.command()(mend)
 app.command()(export)
 app.command()(report)
+app.command()(dispatch)
 app.add_typer(warranty_app, name="warranty")
 
 #: Rows of an answer that are printed.

@@ -20,7 +20,7 @@ from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
 from bess_pipeline.tables import catalog
-from bess_pipeline_tests.api.made_site import FIRST, ODD, contents, made, put, settled
+from bess_pipeline_tests.api.made_site import BATTERIES, FIRST, ODD, contents, made, put, settled
 
 HERE = "http://127.0.0.1"
 #: As a browser says it.
@@ -288,3 +288,54 @@ def test_a_claim_is_a_page_and_the_rows_that_it_rests_on(site, tmp_path):
     nothing = runner.invoke(app, ["warranty", "report", "beta", "--out", str(tmp_path / "other")])
     assert (nothing.exit_code, "docs/warranty.md" in nothing.output) == (1, True)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.fixture
+def traded(tmp_path):
+    """A deployment whose batteries have gone up and down for three days."""
+    instant, hour = datetime(2026, 3, 1, tzinfo=UTC), timedelta(hours=1)
+    at = [instant + n * hour for n in range(72)]
+    swing = {"power_watt": [1e5, -1e5] * 36, "soc_percent": [40.0, 60.0] * 36}
+    rows = [
+        made(catalog.TELEMETRY_5MIN, 72, fleet_id=[fleet] * 72, battery_id=[name] * 72, timestamp=at,
+             date=[one.date() for one in at], **swing)
+        for fleet, name in BATTERIES
+    ]  # fmt: skip
+    known = {"calendar_unit_percent": 1000.0, "cycle_unit_percent": 1000.0}
+    plate = {"rated_energy_wh": 4e5, "end_of_life_percent": 80.0, "chemistry": "LFP"}
+    held = contents()
+    tables = held | {
+        catalog.TELEMETRY_5MIN: pl.concat(rows),
+        catalog.DEGRADATION: held[catalog.DEGRADATION].with_columns(
+            **{name: pl.lit(one) for name, one in known.items()}
+        ),
+        catalog.STATE_OF_HEALTH: held[catalog.STATE_OF_HEALTH].with_columns(soh_percent=pl.lit(95.0)),
+        catalog.BATTERIES: held[catalog.BATTERIES].with_columns(**{name: pl.lit(one) for name, one in plate.items()}),
+        catalog.BATTERY_DAILY: held[catalog.BATTERY_DAILY].clear(),
+    }
+    settings = settled(tmp_path / "traded")
+    put(settings, tables)
+    return settings
+
+
+def test_a_fleet_is_held_against_prices(traded, tmp_path):
+    runner = CliRunner(env={"BESS_HOME": str(traded.home), "COLUMNS": "160"})
+    prices, steps = tmp_path / "prices.csv", tmp_path / "steps.parquet"
+    lines = [f"2026-03-{day:02d}T{hour:02d}:00:00Z,{50 + hour}" for day in range(1, 4) for hour in range(24)]
+    prices.write_text("\n".join(["timestamp,price_per_mwh", *lines]))
+    told = runner.invoke(app, ["dispatch", "alpha", "--prices", str(prices), "--out", str(steps)])
+    assert told.exit_code == 0, told.output
+    held = pl.read_parquet(steps)
+    assert set(held["schedule"]) == {"done", "revenue", "wear"}
+    assert held.height == 2 * 3 * 72
+    assert "all" in told.output
+    # What was done: 100 kW in at each even hour and out at the next, which is dearer by one.
+    done = held.filter(battery_id="b1", schedule="done")
+    assert done["power_mw"].to_list() == pytest.approx([0.1, -0.1] * 36)
+    for said, complaint in (
+        (["gamma", "--prices", str(prices)], "no fleet 'gamma'"),
+        (["beta", "--prices", str(prices)], "replacement_cost_per_kwh"),
+        (["alpha", "--prices", str(prices), "--from", "2027-01-01"], "from 2026-03-01 to 2026-03-03 alone"),
+    ):
+        refused = runner.invoke(app, ["dispatch", *said])
+        assert (refused.exit_code, complaint in refused.output) == (1, True), refused.output

@@ -214,6 +214,15 @@ WEAR_DAILY = Table("wear_daily", lifecycle.WearDaily, "gold", "fleet", _BATTERY_
 WEAR_CURVES = Table(
     "wear_curves", lifecycle.WearCurve, "gold", "fleet", ("battery_id", "factor", "level"), until="as_of"
 )
+DECISIONS = Table(
+    "decisions", lifecycle.Decision, "gold", "fleet", ("battery_id", "option", "percentile"), until="as_of"
+)
+DECISION_SENSITIVITIES = Table(
+    "decision_sensitivities", lifecycle.DecisionSensitivity, "gold", "fleet", ("battery_id", "varied", "factor")
+)
+AUGMENTATION_PLAN = Table(
+    "augmentation_plan", lifecycle.AugmentationYear, "gold", "fleet", ("percentile", "year"), until="as_of"
+)
 WARRANTY_YEARS = Table(
     "warranty_years", lifecycle.WarrantyYear, "gold", "fleet", ("battery_id", "year"), until="last_day"
 )

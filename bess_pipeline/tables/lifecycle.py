@@ -126,6 +126,48 @@ class WearCurve(OfBattery):
     calendar_cost_per_year = number("What the calendar's loss is worth [money/a]", low=0)
 
 
+OPTIONS = ("run on", "replace at end of life", "replace now", "shallower cycles", "5 K cooler")
+PERCENTILES = ("p10", "p50", "p90")
+
+
+class Decision(OfBattery):
+    """One row per battery, choice and percentile of its future capacity: what the choice is worth."""
+
+    option = choice(OPTIONS, "The choice.", primary_key=True)
+    percentile = choice(PERCENTILES, "Of the capacity forecast; p10 is the worse.", primary_key=True)
+    as_of = day("Last day that is known", primary_key=False)
+    net_present_value = number("Value today of what it brings and costs [money]", nullable=False)
+    place = count("Place among the choices whose costs are known, by value: 1 is the best", nullable=True)
+    internal_rate_of_return_percent = quantity("%", "Return a year on what is spent, against running on")
+    payback_years = number("Years until what is spent has come back, against running on [a]", low=0)
+    levelized_cost_per_mwh = number("Costs over energy discharged, both discounted [money/MWh]")
+    life_years = number("Years until the end of life, at most as far as forecasts are told [a]", low=0)
+
+
+class DecisionSensitivity(OfBattery):
+    """One row per battery, assumption and its variation: which choice would be the best at the median."""
+
+    varied = choice(("replacement", "rate", "margin", "operating", "fade"), "What is varied.", primary_key=True)
+    factor = dy.Float64(primary_key=True, description="By which it is multiplied")
+    best_option = choice(OPTIONS, "The best choice then.")
+    net_present_value = number("What it is worth then [money]", nullable=False)
+    is_another = flag("Whether another is the best than without the variation")
+
+
+class AugmentationYear(dy.Schema):
+    """One row per fleet, percentile and year ahead: energy that is there, and what has to be added to it."""
+
+    fleet_id = key("Fleet")
+    percentile = choice(PERCENTILES, "Of the capacity forecast; p10 is the worse.", primary_key=True)
+    year = dy.Int64(primary_key=True, min=0, description="Years from now")
+    as_of = day("Last day that is known", primary_key=False)
+    energy_before_mwh = number("Energy that is there [MWh]", low=0, nullable=False)
+    added_mwh = number("Energy of new modules [MWh]", low=0, nullable=False)
+    energy_after_mwh = number("Energy afterwards [MWh]", low=0, nullable=False)
+    cost = number("Their price [money]", low=0)
+    present_cost = number("The same, discounted to today [money]", low=0)
+
+
 class WarrantyYear(OfBattery):
     """One row per battery and year of its warranty: what was used, and what availability is settled at."""
 

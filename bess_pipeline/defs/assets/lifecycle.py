@@ -1,8 +1,9 @@
-"""Warranty and wear: what was agreed, how each battery stands against it, what use costs."""
+"""Warranty, wear and money: what was agreed, how each battery stands, what use costs, what to do."""
 
 import dagster as dg
 import polars as pl
 
+from bess_pipeline.analytics import decisions as choices
 from bess_pipeline.analytics import warranty, warranty_events, wear
 from bess_pipeline.defs.house import spec
 from bess_pipeline.defs.increments import Reach
@@ -68,3 +69,32 @@ def wear_curves(
     ocv_curves: pl.DataFrame,
 ) -> pl.DataFrame:
     return wear.wear_curves(assumptions, degradation, energy_evidence, batteries, ocv_curves)
+
+
+@dg.asset(**spec(catalog.DECISIONS))
+def decisions(
+    assumptions: pl.DataFrame,
+    capacity_forecast: pl.DataFrame,
+    battery_daily: pl.DataFrame,
+    wear_curves: pl.DataFrame,
+    batteries: pl.DataFrame,
+) -> pl.DataFrame:
+    return choices.decisions(assumptions, capacity_forecast, battery_daily, wear_curves, batteries)
+
+
+@dg.asset(**spec(catalog.DECISION_SENSITIVITIES))
+def decision_sensitivities(
+    assumptions: pl.DataFrame,
+    capacity_forecast: pl.DataFrame,
+    battery_daily: pl.DataFrame,
+    wear_curves: pl.DataFrame,
+    batteries: pl.DataFrame,
+) -> pl.DataFrame:
+    return choices.sensitivities(assumptions, capacity_forecast, battery_daily, wear_curves, batteries)
+
+
+@dg.asset(**spec(catalog.AUGMENTATION_PLAN))
+def augmentation_plan(
+    assumptions: pl.DataFrame, capacity_forecast: pl.DataFrame, batteries: pl.DataFrame
+) -> pl.DataFrame:
+    return choices.augmentation_plan(assumptions, capacity_forecast, batteries)

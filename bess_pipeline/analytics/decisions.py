@@ -227,7 +227,7 @@ def _flows(battery: _Battery, terms: Terms, option: str) -> _Flow:
     life = _life(soh, battery.end_percent)
     dies = int(np.ceil(life)) if life < years else years
     price, spent = terms.replacement * battery.rated_kwh, np.zeros(years + 1)
-    level = np.where(np.arange(years + 1) <= life, soh, 0.0)
+    level = np.where(np.arange(years + 1) <= life, soh, 0.0) if life > 0 else np.zeros(years + 1)
     new: Floats = 100 * (1 - terms.fade) ** np.arange(years + 1, dtype=np.float64)
     if option == "replace now":
         level, life = new, _life(new, battery.end_percent)

@@ -96,6 +96,13 @@ def contents():
         ),
         catalog.DATA_QUALITY_DAILY: pl.concat(quality),
         catalog.ASSUMPTIONS: agreed(),
+        catalog.AUGMENTATION_PLAN: made(
+            catalog.AUGMENTATION_PLAN,
+            6,
+            fleet_id=["alpha"] * 6,
+            percentile=["p10", "p50", "p90"] * 2,
+            year=[0, 0, 0, 1, 1, 1],
+        ),
         catalog.WARRANTY_YEARS: made(
             catalog.WARRANTY_YEARS, 4, fleet_id=fleets, battery_id=batteries, year=[1, 1, 2, 1], first_day=[FIRST] * 4
         ),

@@ -58,6 +58,23 @@ _SUMS = """
         max(ended_at) AS last_at
     FROM warranty_events WHERE fleet_id = $fleet GROUP BY term, party ORDER BY party, hours DESC, term
 """
+#: Each battery's choices at the median, the best first, with the worse and the better future beside.
+_CHOICES = """
+    SELECT battery_id, option, any_value(place) FILTER (percentile = 'p50') AS place,
+        any_value(net_present_value) FILTER (percentile = 'p10') AS low,
+        any_value(net_present_value) FILTER (percentile = 'p50') AS middle,
+        any_value(net_present_value) FILTER (percentile = 'p90') AS high,
+        any_value(life_years) FILTER (percentile = 'p50') AS life,
+        any_value(payback_years) FILTER (percentile = 'p50') AS payback,
+        any_value(levelized_cost_per_mwh) FILTER (percentile = 'p50') AS levelized
+    FROM decisions WHERE fleet_id = $fleet GROUP BY battery_id, option
+    ORDER BY battery_id, place NULLS LAST, option
+"""
+_CHANGES = """
+    SELECT battery_id, string_agg(DISTINCT varied, ', ' ORDER BY varied) AS by_what FROM decision_sensitivities
+    WHERE fleet_id = $fleet AND is_another GROUP BY battery_id
+"""
+_MODULES = "SELECT * FROM augmentation_plan WHERE fleet_id = $fleet ORDER BY percentile, year"
 _ASSUMED = "SELECT * FROM assumptions WHERE fleet_id = $fleet ORDER BY name, position"
 _YEARS = "SELECT * FROM warranty_years WHERE fleet_id = $fleet ORDER BY battery_id, year"
 _MARGINS = "SELECT battery_id, date, margin_percent FROM warranty_daily WHERE fleet_id = $fleet ORDER BY date"
@@ -83,6 +100,9 @@ def _content(seen: Seen, fleet_id: str) -> dict[str, Any]:
         "broken": broken.to_dicts(),
         "more": max(int(sums["events"].sum()) - broken.height, 0),
         "years": seen.ask(_YEARS, which).to_dicts(),
+        "choices": seen.ask(_CHOICES, which).to_dicts(),
+        "changes": dict(seen.ask(_CHANGES, which).iter_rows()),
+        "modules": _modules(seen.ask(_MODULES, which)),
         "assumed": assumed.to_dicts(),
         "currency": currency,
         "charts": [_margins(seen.ask(_MARGINS, which), stands), *_wear(seen.ask(_CURVES, which), fleet_id, currency)],
@@ -115,6 +135,20 @@ def warranty_report(publication: Publication, fleet_id: str) -> str:
         scripts=[PLOTLY.read_text("utf-8"), (STATIC / "charts.js").read_text("utf-8")],
         publication=publication.tag,
     )
+
+
+def _modules(rows: pl.DataFrame) -> list[Chart]:
+    """Energy of the fleet year by year, with what has to be added."""
+    if rows.is_empty():
+        return []
+    roles = (("p10", "bad"), ("p50", "own"), ("p90", "good"))
+    traces = [line(rows.filter(percentile=of), "year", "energy_before_mwh", of, role) for of, role in roles]
+    added = rows.filter(percentile="p50")
+    bars: Trace = {"type": "bar", "name": "added at p50", "role": "forecast", "x": added["year"].to_list()}
+    bars["y"] = added["added_mwh"].round(4).to_list()
+    about = "Before anything is added in that year; p10 is the worse future. The table augmentation_plan has the costs."
+    layout = {"yaxis": axis("MWh"), "xaxis": axis("years from now")}
+    return [Chart("Energy of the fleet, and new modules", about, [*traces, bars], layout)]
 
 
 def _margins(rows: pl.DataFrame, stands: pl.DataFrame) -> Chart:

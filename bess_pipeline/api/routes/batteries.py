@@ -49,6 +49,7 @@ NOUNS = (
     Noun("warranty-forecast", catalog.WARRANTY_FORECAST, "as_of"),
     Noun("wear", catalog.WEAR_DAILY, "date"),
     Noun("wear-curves", catalog.WEAR_CURVES, "as_of"),
+    Noun("decisions", catalog.DECISIONS, "as_of"),
     Noun("data-quality", catalog.BATTERY_DATA_QUALITY_DAILY, "date"),
 )
 

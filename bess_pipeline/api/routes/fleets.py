@@ -35,6 +35,8 @@ _TABLES: dict[str, tuple[catalog.Table, str]] = {
     "warranty-events": (catalog.WARRANTY_EVENTS, "started_at"),
     "warranty-years": (catalog.WARRANTY_YEARS, "first_day"),
     "wear-curves": (catalog.WEAR_CURVES, "as_of"),
+    "decisions": (catalog.DECISIONS, "as_of"),
+    "augmentation-plan": (catalog.AUGMENTATION_PLAN, "as_of"),
 }
 
 

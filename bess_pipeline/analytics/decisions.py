@@ -25,8 +25,8 @@ _YEAR = 365.25
 _FARTHEST = 10
 #: What a choice needs to be told in money.
 _NEEDED = ("replacement_cost_per_kwh", "discount_rate_percent", "energy_margin_per_mwh")
-#: How far each assumption is varied [1], and what shallower and cooler mean.
-_VARIED, _SHALLOWER, _COOLER_KELVIN = 0.2, 0.8, 5.0
+#: How far each assumption is varied [1], and what shallower, cooler, emptier and gentler mean.
+_VARIED, _SHALLOWER, _COOLER_KELVIN, _EMPTIER_PERCENT, _GENTLER = 0.2, 0.8, 5.0, 20.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Terms:
     years: int
 
 
-#: Choices whose costs are all known: cooling is told for what it may cost.
-_PRICED = tuple(option for option in OPTIONS if option != "5 K cooler")
+#: Choices whose costs are all known: the value of the others says what they may cost.
+_PRICED = ("run on", "replace at end of life", "replace now", "shallower cycles")
 
 
 def money_terms(assumptions: pl.DataFrame) -> Terms | None:
@@ -74,15 +74,21 @@ def money_terms(assumptions: pl.DataFrame) -> Terms | None:
 
 @dataclass(frozen=True)
 class _Battery:
-    """What a choice needs to know of a battery: capacity at each year from now [% of rated], of one percentile."""
+    """What a choice needs to know of a battery, at one percentile of its future.
+
+    Attributes:
+        soh: Capacity at each year from now [% of rated].
+        slower: Way of use → how much of the usual loss is left with it [1].
+        locked: Capacity that balanced cells would give beyond what is usable now [1 of usable].
+    """
 
     key: tuple[str, str]
     rated_kwh: float
     end_percent: float
     discharged_mwh: float
     soh: Floats
-    shallower: float
-    cooler: float
+    slower: dict[str, float]
+    locked: float
 
 
 def decisions(
@@ -90,6 +96,7 @@ def decisions(
     forecast: pl.DataFrame,
     daily: pl.DataFrame,
     curves: pl.DataFrame,
+    health: pl.DataFrame,
     batteries: pl.DataFrame,
 ) -> pl.DataFrame:
     """Tell each choice for each battery in money, by percentiles of its capacity.
@@ -101,7 +108,10 @@ def decisions(
     * replace at end of life: a new battery then, which loses its share a year;
     * replace now: a new battery today;
     * shallower cycles: 80 % of the depth, so 80 % of the energy; capacity is lost as `WearCurve` tells of it;
-    * 5 K cooler: as it tells of that temperature; cooling may cost as much as it gains.
+    * 5 K cooler, 20 points emptier (the middle of the daily swing), half the C-rate: as it tells of these; what they
+      cost is not known, and may be as much as their value is above that of running on;
+    * rebalance: what the weakest cells keep from being used (`soh_usable_percent`) can be used as well. Where these
+      cells have lost capacity instead, no balancing but their replacement gives it.
 
     Rates of return and payback are those of what is spent, against running on.
 
@@ -110,6 +120,7 @@ def decisions(
         forecast: `CapacityForecast` rows.
         daily: `BatteryDaily` rows.
         curves: `WearCurve` rows.
+        health: `StateOfHealth` rows.
         batteries: `Battery` rows.
 
     Returns:
@@ -119,7 +130,7 @@ def decisions(
     if terms is None:
         return Decision.create_empty()
     rows = []
-    for as_of, percentile, battery in _batteries(terms, forecast, daily, curves, batteries):
+    for as_of, percentile, battery in _batteries(terms, forecast, daily, curves, health, batteries):
         usual = _flows(battery, terms, "run on")
         worth = {}
         for option in OPTIONS:
@@ -158,6 +169,7 @@ def sensitivities(
     forecast: pl.DataFrame,
     daily: pl.DataFrame,
     curves: pl.DataFrame,
+    health: pl.DataFrame,
     batteries: pl.DataFrame,
 ) -> pl.DataFrame:
     """What would change the best choice: each number 20 % lower and higher, everything else as it is, at the median.
@@ -167,6 +179,7 @@ def sensitivities(
         forecast: See there.
         daily: See there.
         curves: See there.
+        health: See there.
         batteries: See there.
 
     Returns:
@@ -176,7 +189,7 @@ def sensitivities(
     if terms is None:
         return DecisionSensitivity.create_empty()
     rows = []
-    for _, percentile, battery in _batteries(terms, forecast, daily, curves, batteries):
+    for _, percentile, battery in _batteries(terms, forecast, daily, curves, health, batteries):
         if percentile != "p50":
             continue
         for name in ("replacement", "rate", "margin", "operating", "fade"):
@@ -220,10 +233,12 @@ def _flows(battery: _Battery, terms: Terms, option: str) -> _Flow:
     """What a choice brings and costs, year by year."""
     years = terms.years
     soh, use = battery.soh, 1.0
+    if option in battery.slower:
+        soh = soh[0] - (soh[0] - soh) * battery.slower[option]
     if option == "shallower cycles":
-        soh, use = soh[0] - (soh[0] - soh) * battery.shallower, _SHALLOWER
-    elif option == "5 K cooler":
-        soh = soh[0] - (soh[0] - soh) * battery.cooler
+        use = _SHALLOWER
+    elif option == "rebalance":
+        use = 1 + battery.locked
     life = _life(soh, battery.end_percent)
     dies = int(np.ceil(life)) if life < years else years
     price, spent = terms.replacement * battery.rated_kwh, np.zeros(years + 1)
@@ -255,7 +270,12 @@ def _life(soh: Floats, end: float) -> float:
 
 
 def _batteries(
-    terms: Terms, forecast: pl.DataFrame, daily: pl.DataFrame, curves: pl.DataFrame, batteries: pl.DataFrame
+    terms: Terms,
+    forecast: pl.DataFrame,
+    daily: pl.DataFrame,
+    curves: pl.DataFrame,
+    health: pl.DataFrame,
+    batteries: pl.DataFrame,
 ) -> Iterator[tuple[date, str, _Battery]]:
     """Each battery whose future is told, for each percentile."""
     last = forecast.filter(pl.col("as_of") == pl.col("as_of").max().over(BATTERY))
@@ -264,7 +284,7 @@ def _batteries(
         mwh=pl.col("discharging_energy_wh").sum() / 1e6 * 365 / pl.col("date").n_unique()
     )
     known = {row[:2]: row[2] for row in used.rows()}
-    slower = _slower(curves)
+    slower, locked = _slower(curves), _locked(health)
     plates = {row[:2]: row[2:] for row in batteries.select(*BATTERY, "rated_energy_wh", "end_of_life_percent").rows()}
     at = np.arange(terms.years + 1) * _YEAR
     for key, rows in last.sort(*BATTERY, "date").group_by(*BATTERY, maintain_order=True):
@@ -278,29 +298,41 @@ def _batteries(
             today = soh[0] + (soh[0] - soh[1]) / (days[1] - days[0]) * days[0] if len(soh) > 1 else soh[0]
             # Of a battery with a knee the forecast goes on below nothing.
             path: Floats = np.maximum(np.interp(at, np.append(0, days), np.append(today, soh)), 0.0)
-            shallower, cooler = slower.get(key, (1.0, 1.0))
             energy, end = plates[key]
-            yield as_of, percentile, _Battery(key, energy / 1000, end, known[key], path, shallower, cooler)
+            yield (
+                as_of,
+                percentile,
+                _Battery(key, energy / 1000, end, known[key], path, slower.get(key, {}), locked.get(key, 0.0)),
+            )
 
 
-def _slower(curves: pl.DataFrame) -> dict[tuple[str, str], tuple[float, float]]:
-    """How much of the usual loss is left with shallower cycles, and cooler, by battery [1]."""
+def _slower(curves: pl.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
+    """How much of the usual loss is left with other ways of use, by battery [1]."""
     found = {}
     for key, rows in curves.group_by(*BATTERY):
+        levels = {str(name[0]): part.sort("level") for name, part in rows.group_by("factor")}
+        usual = {name: float(part["usual"][0] or 0.0) for name, part in levels.items()}
 
-        def loss(factor: str, at: float | None, rows: pl.DataFrame = rows) -> float:
-            part = rows.filter(factor=factor).sort("level")
+        def left(factor: str, at: float, share: float = 1.0, levels: dict[str, pl.DataFrame] = levels) -> float:
+            part = levels[factor]
             both = part["calendar_loss_percent_per_year"] + part["cycle_loss_percent_per_year"]
-            usual = part["usual"][0]
-            return float(np.interp(usual if at is None else at, part["level"], both))
+            before = float(np.interp(part["usual"][0] or 0.0, part["level"], both))
+            return min(share * float(np.interp(at, part["level"], both)) / before, 1.0) if before > 0 else 1.0
 
-        depth = rows.filter(factor="depth")["usual"][0]
-        warm = rows.filter(factor="temperature")["usual"][0]
-        usual = loss("depth", None)
-        cycling = _SHALLOWER * loss("depth", _SHALLOWER * depth) if depth else usual
-        cooler = loss("temperature", warm - _COOLER_KELVIN) / max(loss("temperature", None), 1e-12)
-        found[str(key[0]), str(key[1])] = (min(cycling / max(usual, 1e-12), 1.0), min(cooler, 1.0))
+        found[str(key[0]), str(key[1])] = {
+            "shallower cycles": left("depth", _SHALLOWER * usual["depth"], _SHALLOWER),
+            "5 K cooler": left("temperature", usual["temperature"] - _COOLER_KELVIN),
+            "20 points emptier": left("state of charge", usual["state of charge"] - _EMPTIER_PERCENT),
+            "half the C-rate": left("c_rate", _GENTLER * usual["c_rate"]),
+        }
     return found
+
+
+def _locked(health: pl.DataFrame) -> dict[tuple[str, str], float]:
+    """What balanced cells would give beyond what is usable on the last day that tells, by battery [1 of usable]."""
+    told = health.drop_nulls(["soh_percent", "soh_usable_percent"]).sort("date").group_by(*BATTERY).last()
+    more = told.select(*BATTERY, (pl.col("soh_percent") / pl.col("soh_usable_percent") - 1).clip(lower_bound=0))
+    return {row[:2]: row[2] for row in more.rows()}
 
 
 def augmentation_plan(assumptions: pl.DataFrame, forecast: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:

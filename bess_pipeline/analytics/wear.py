@@ -9,13 +9,15 @@ import polars as pl
 
 from bess_pipeline.analytics.ageing_clocks import stress_of
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
-from bess_pipeline.tables.lifecycle import WearCurve, WearDaily
+from bess_pipeline.tables.lifecycle import WearByDepth, WearCurve, WearDaily
 
 _YEAR = 365.25
 #: Days whose use is the usual one.
 _LATELY = 90
 #: A day with less discharge says nothing of a price per energy [of rated energy].
 _LEAST_DISCHARGE = 0.02
+#: Depths that are told together.
+_BAND_PERCENT = 20.0
 #: Levels at which each factor is told.
 LEVELS: dict[str, tuple[float, ...]] = {
     "depth": (10, 20, 30, 40, 50, 60, 70, 80, 90, 100),
@@ -94,6 +96,57 @@ def wear_daily(
         .select(WearDaily.column_names())
         .sort(*BATTERY_DAY)
         .pipe(WearDaily.validate)
+    )
+
+
+def wear_by_depth(wear: pl.DataFrame, cycles: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """What of each month's loss by cycling cycles of each depth cost.
+
+    The month's loss (`WearDaily`) is shared out by what the clock of cycling says of each cycle that ended in it:
+    its depth, its C-rate, and how much of a full cycle it is.
+
+    Args:
+        wear: `WearDaily` rows.
+        cycles: `Cycle` rows.
+        batteries: `Battery` rows.
+
+    Returns:
+        `WearByDepth` rows, sorted; of months without a cycle there are none.
+    """
+    known = cycles.join(batteries.select(*BATTERY, "chemistry"), on=BATTERY, how="inner").select(
+        *BATTERY,
+        "chemistry",
+        "count",
+        date=pl.col("ended_at").dt.date(),
+        celsius=pl.col("temperature_mean_celsius").fill_null(25.0),
+        soc=(pl.col("mean_soc_percent") / 100).clip(0, 1),
+        depth=(pl.col("depth_percent") / 100).clip(0, 1),
+        volt=pl.lit(None, pl.Float64),
+        rate=pl.col("c_rate_mean").fill_null(0.0),
+        cycles=pl.col("count") * pl.col("depth_percent") / 100,
+    )
+    if known.is_empty() or wear.is_empty():
+        return WearByDepth.create_empty()
+    band = (pl.col("depth") * 100 / _BAND_PERCENT).floor().clip(0, 100 / _BAND_PERCENT - 1) * _BAND_PERCENT
+    shares = (
+        pl.concat([known, stress_of(known).select("cycle")], how="horizontal")
+        .group_by(*BATTERY, month=pl.col("date").dt.month_start(), depth_lower_percent=band)
+        .agg(cycles=pl.col("count").sum(), equivalent_full_cycles=pl.col("cycles").sum(), weight=pl.col("cycle").sum())
+        .with_columns(share=pl.col("weight") / pl.col("weight").sum().over(*BATTERY, "month"))
+    )
+    lost = wear.group_by(*BATTERY, month=pl.col("date").dt.month_start()).agg(
+        pl.col("cycle_loss_percent").sum(),
+        cycle_cost=pl.when(pl.col("cycle_cost").is_not_null().any()).then(pl.col("cycle_cost").sum()),
+    )
+    return (
+        shares.join(lost, on=[*BATTERY, "month"], how="inner")
+        .with_columns(
+            pl.col("cycle_loss_percent", "cycle_cost") * pl.col("share").fill_nan(None),
+            depth_upper_percent=pl.col("depth_lower_percent") + _BAND_PERCENT,
+        )
+        .select(WearByDepth.column_names())
+        .sort(*BATTERY, "month", "depth_lower_percent")
+        .pipe(WearByDepth.validate)
     )
 
 

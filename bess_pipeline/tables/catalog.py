@@ -211,6 +211,14 @@ WARRANTY_FORECAST = Table(
     "warranty_forecast", lifecycle.WarrantyForecast, "gold", "fleet", _BATTERY_AS_OF, until="as_of"
 )
 WEAR_DAILY = Table("wear_daily", lifecycle.WearDaily, "gold", "fleet", _BATTERY_DAY)
+WEAR_BY_DEPTH = Table(
+    "wear_by_depth",
+    lifecycle.WearByDepth,
+    "gold",
+    "fleet",
+    ("battery_id", "month", "depth_lower_percent"),
+    until="month",
+)
 WEAR_CURVES = Table(
     "wear_curves", lifecycle.WearCurve, "gold", "fleet", ("battery_id", "factor", "level"), until="as_of"
 )

@@ -112,6 +112,20 @@ class WearDaily(OfBatteryDay):
     cycle_cost_per_mwh = number("The same for each MWh discharged [money/MWh]", low=0)
 
 
+class WearByDepth(OfBattery):
+    """One row per battery, month and depth of cycles: what of the month's loss by cycling they cost."""
+
+    month = day("First day of the month in which the cycles ended")
+    depth_lower_percent = dy.Float64(
+        primary_key=True, min=0, max=100, description="Depth from here on", metadata={"unit": "%"}
+    )
+    depth_upper_percent = quantity("%", "Depth up to here", nullable=False)
+    cycles = number("Cycles of that depth, halves as halves", low=0, nullable=False)
+    equivalent_full_cycles = number("The same by their depth", low=0, nullable=False)
+    cycle_loss_percent = quantity("%", "Capacity that they cost, of rated", low=0)
+    cycle_cost = number("What that is worth [money]", low=0)
+
+
 class WearCurve(OfBattery):
     """One row per battery, factor of wear and level of it: what use at that level would cost, the rest as lately."""
 
@@ -126,7 +140,16 @@ class WearCurve(OfBattery):
     calendar_cost_per_year = number("What the calendar's loss is worth [money/a]", low=0)
 
 
-OPTIONS = ("run on", "replace at end of life", "replace now", "shallower cycles", "5 K cooler")
+OPTIONS = (
+    "run on",
+    "replace at end of life",
+    "replace now",
+    "shallower cycles",
+    "5 K cooler",
+    "20 points emptier",
+    "half the C-rate",
+    "rebalance",
+)
 PERCENTILES = ("p10", "p50", "p90")
 
 

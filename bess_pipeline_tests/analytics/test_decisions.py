@@ -12,6 +12,7 @@ from bess_pipeline.analytics.wear import LEVELS
 from bess_pipeline.sources.terms import Economics, Warranty, assumptions
 from bess_pipeline.tables.degradation import CapacityForecast
 from bess_pipeline.tables.energy import BatteryDaily
+from bess_pipeline.tables.health import StateOfHealth
 from bess_pipeline.tables.lifecycle import WearCurve
 from bess_pipeline_tests.analytics import made_cells
 
@@ -61,8 +62,13 @@ def curves(names=("b",)):
     return made_cells.whole(pl.DataFrame(rows), WearCurve, fleet_id="f")
 
 
+def health(usable=98.0, names=("b",)):
+    frame = pl.DataFrame({"date": [TODAY]}).with_columns(soh_percent=pl.lit(100.0), soh_usable_percent=pl.lit(usable))
+    return pl.concat([made_cells.whole(frame, StateOfHealth, fleet_id="f", battery_id=name) for name in names])
+
+
 def told(loss, option, percentile="p50", **said):
-    found = decisions(agreed(**said), forecast(loss), daily(), curves(), made_cells.batteries("b"))
+    found = decisions(agreed(**said), forecast(loss), daily(), curves(), health(), made_cells.batteries("b"))
     return found.filter(option=option, percentile=percentile).row(0, named=True)
 
 
@@ -123,8 +129,22 @@ def test_cooling_is_told_without_a_place_for_its_cost_is_not_known():
     assert row["net_present_value"] > told(5.0, "run on")["net_present_value"]
 
 
+@pytest.mark.parametrize(
+    ("option", "left"), [("20 points emptier", 0.6), ("half the C-rate", 0.5), ("5 K cooler", 0.8)]
+)
+def test_gentler_use_lasts_longer_by_what_the_curves_tell(option, left):
+    assert told(5.0, option)["life_years"] == pytest.approx(min(4 / left, 10), rel=0.02)
+    assert told(5.0, option)["place"] is None
+
+
+def test_rebalancing_gives_what_the_weakest_cells_lock_away():
+    usual, balanced = told(1.0, "run on"), told(1.0, "rebalance")
+    assert balanced["net_present_value"] == pytest.approx(usual["net_present_value"] * 100 / 98, rel=1e-9)
+    assert balanced["life_years"] == usual["life_years"]
+
+
 def test_the_worse_future_is_worth_less_and_places_are_told_for_each():
-    found = decisions(agreed(), forecast(4.0), daily(), curves(), made_cells.batteries("b"))
+    found = decisions(agreed(), forecast(4.0), daily(), curves(), health(), made_cells.batteries("b"))
     worth = {row["percentile"]: row["net_present_value"] for row in found.filter(option="run on").to_dicts()}
     assert worth["p10"] < worth["p50"] < worth["p90"]
     for percentile in ("p10", "p50", "p90"):
@@ -132,9 +152,9 @@ def test_the_worse_future_is_worth_less_and_places_are_told_for_each():
 
 
 def test_what_would_change_the_best_choice_is_told():
-    found = sensitivities(agreed(), forecast(5.0), daily(), curves(), made_cells.batteries("b"))
+    found = sensitivities(agreed(), forecast(5.0), daily(), curves(), health(), made_cells.batteries("b"))
     assert found.height == 10
-    best = decisions(agreed(), forecast(5.0), daily(), curves(), made_cells.batteries("b"))
+    best = decisions(agreed(), forecast(5.0), daily(), curves(), health(), made_cells.batteries("b"))
     best = best.filter(percentile="p50", place=1)["option"].item()
     assert (found.filter(~pl.col("is_another"))["best_option"] == best).all()
     assert (found.filter("is_another")["best_option"] != best).all()
@@ -142,8 +162,8 @@ def test_what_would_change_the_best_choice_is_told():
 
 def test_without_prices_there_are_no_choices():
     money = assumptions("f", Warranty(), None, Economics.model_validate({"discount_rate_percent": 8}))
-    assert decisions(money, forecast(1.0), daily(), curves(), made_cells.batteries("b")).is_empty()
-    assert sensitivities(money, forecast(1.0), daily(), curves(), made_cells.batteries("b")).is_empty()
+    assert decisions(money, forecast(1.0), daily(), curves(), health(), made_cells.batteries("b")).is_empty()
+    assert sensitivities(money, forecast(1.0), daily(), curves(), health(), made_cells.batteries("b")).is_empty()
     assert augmentation_plan(money, forecast(1.0), made_cells.batteries("b")).is_empty()
 
 
@@ -173,5 +193,5 @@ def test_a_capacity_that_falls_below_nothing_counts_as_nothing():
     plan = augmentation_plan(said, forecast(60.0), made_cells.batteries("b"))
     assert (plan["energy_before_mwh"] >= 0).all()
     assert (plan["energy_after_mwh"] >= 0.036 - 1e-9).all()
-    rows = decisions(said, forecast(60.0), daily(), curves(), made_cells.batteries("b"))
+    rows = decisions(said, forecast(60.0), daily(), curves(), health(), made_cells.batteries("b"))
     assert rows["net_present_value"].is_finite().all()

@@ -1,16 +1,18 @@
 """What use costs: against the loss that was made, and cases worked out by hand."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
 from bess_pipeline.analytics.degradation import ageing
-from bess_pipeline.analytics.wear import LEVELS, cost_per_percent, wear_curves, wear_daily
+from bess_pipeline.analytics.wear import LEVELS, cost_per_percent, wear_by_depth, wear_curves, wear_daily
 from bess_pipeline.sources.terms import Economics, Warranty, assumptions
+from bess_pipeline.tables.cycles import Cycle
 from bess_pipeline.tables.degradation import Degradation
 from bess_pipeline.tables.energy import BatteryDaily, EnergyEvidence
+from bess_pipeline.tables.lifecycle import WearDaily
 from bess_pipeline_tests.analytics import made_cells
 from bess_pipeline_tests.analytics.test_degradation import CALENDAR, CYCLE, START, lived, tables
 
@@ -139,3 +141,27 @@ def test_batteries_whose_ageing_is_not_known_have_no_rows():
     assert wear_curves(agreed(), nothing, usual(), plates, made_cells.curves(plates)).is_empty()
     _, stress, plates = tables([lived(50)[1]])
     assert wear_daily(agreed(), stress, nothing, energy(50), plates).is_empty()
+
+
+def test_a_months_loss_is_shared_out_by_what_cycles_of_each_depth_do():
+    day = datetime(2026, 3, 5, tzinfo=UTC)
+    rows = [
+        {"depth_percent": depth, "count": count, "ended_at": day, "mean_soc_percent": 50.0, "c_rate_mean": 0.25}
+        for depth, count in ((90.0, 1.0), (85.0, 0.5), (10.0, 4.0))
+    ]
+    cycles = made_cells.whole(pl.DataFrame(rows), Cycle, fleet_id="f", battery_id="b")
+    worn = pl.DataFrame({"date": [date(2026, 3, 1), date(2026, 3, 2)], "cycle_loss_percent": [0.01, 0.02]})
+    worn = made_cells.whole(worn, WearDaily, fleet_id="f", battery_id="b")
+    told = wear_by_depth(worn, cycles, made_cells.batteries("b", chemistry="LFP"))
+    assert told["depth_lower_percent"].to_list() == [0.0, 80.0]
+    assert told["cycles"].to_list() == [4.0, 1.5]
+    np.testing.assert_allclose(told["equivalent_full_cycles"], [0.4, 1.325])
+    assert told["cycle_loss_percent"].sum() == pytest.approx(0.03)
+
+    def k(depth):
+        return (4.0253 * (depth - 0.6) ** 3 + 1.0923) ** 2
+
+    shallow, deep = 0.4 * k(0.1), 0.9 * k(0.9) + 0.425 * k(0.85)
+    assert told["cycle_loss_percent"][0] == pytest.approx(0.03 * shallow / (shallow + deep))
+    assert told["cycle_cost"].null_count() == 2
+    assert wear_by_depth(worn, cycles.clear(), made_cells.batteries("b")).is_empty()

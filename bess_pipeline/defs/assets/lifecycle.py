@@ -60,6 +60,11 @@ def wear_daily(
     return wear.wear_daily(assumptions, daily_stress, degradation, battery_daily, batteries)
 
 
+@dg.asset(**spec(catalog.WEAR_BY_DEPTH))
+def wear_by_depth(wear_daily: pl.DataFrame, cycles: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    return wear.wear_by_depth(wear_daily, cycles, batteries)
+
+
 @dg.asset(**spec(catalog.WEAR_CURVES))
 def wear_curves(
     assumptions: pl.DataFrame,
@@ -77,9 +82,10 @@ def decisions(
     capacity_forecast: pl.DataFrame,
     battery_daily: pl.DataFrame,
     wear_curves: pl.DataFrame,
+    state_of_health: pl.DataFrame,
     batteries: pl.DataFrame,
 ) -> pl.DataFrame:
-    return choices.decisions(assumptions, capacity_forecast, battery_daily, wear_curves, batteries)
+    return choices.decisions(assumptions, capacity_forecast, battery_daily, wear_curves, state_of_health, batteries)
 
 
 @dg.asset(**spec(catalog.DECISION_SENSITIVITIES))
@@ -88,9 +94,10 @@ def decision_sensitivities(
     capacity_forecast: pl.DataFrame,
     battery_daily: pl.DataFrame,
     wear_curves: pl.DataFrame,
+    state_of_health: pl.DataFrame,
     batteries: pl.DataFrame,
 ) -> pl.DataFrame:
-    return choices.sensitivities(assumptions, capacity_forecast, battery_daily, wear_curves, batteries)
+    return choices.sensitivities(assumptions, capacity_forecast, battery_daily, wear_curves, state_of_health, batteries)
 
 
 @dg.asset(**spec(catalog.AUGMENTATION_PLAN))

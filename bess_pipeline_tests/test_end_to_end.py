@@ -119,6 +119,28 @@ def test_a_changed_file_redoes_its_days_and_what_follows_from_them(ran):
         assert not before[name].equals(after[name]), name
 
 
+AGREED = """
+warranty:
+  starts_on: 2026-03-01
+  years: 10
+  soh_by_years: [[0, 100], [10, 70]]
+  soc_percent: {min: 20, max: 80}
+economics: {replacement_cost_per_kwh: 150, contracted_energy_mwh: 0.5}
+"""
+
+
+def test_what_is_agreed_later_is_told_without_making_anything_else_again(ran):
+    before, file = tables(ran.lake), ran.fleets / "alpha.yaml"
+    file.write_text(file.read_text() + AGREED)
+    outcome = run()
+    assert (outcome.days, outcome.fleets, outcome.published) == ({}, ["alpha"], True)
+    changed = differing(before, tables(ran.lake))
+    assert changed == ["assumptions", "warranty_pieces", "warranty_daily", "warranty_events", "warranty_years"]
+    days = Home().warehouse.query("SELECT DISTINCT date FROM warranty_daily ORDER BY date")["date"].to_list()
+    assert days == [date(2026, 3, day) for day in range(1, 1 + PLAN.days)]
+    assert run().did_nothing
+
+
 def test_a_vanished_file_keeps_its_rows(ran):
     before = tables(ran.lake)
     path, _ = samples(ran)[2]

@@ -23,12 +23,38 @@ from bess_pipeline.defs.increments import BEFORE, REACH, Reach
 from bess_pipeline.sources.simulate import Plan, Simulated
 from bess_pipeline.sources.simulate.data_faults import delivered
 from bess_pipeline.sources.simulate.deliver import published_curve
+from bess_pipeline.sources.terms import Economics, Warranty, assumptions
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.fleet import OcvPoint
 from bess_pipeline.tables.telemetry import RawTelemetry
 from bess_pipeline_tests.analytics.made_fleets import plates_of
 
 Frames = dict[str, pl.DataFrame]
+
+#: What is agreed of a fleet whose samples come without a fleet file: a term of each kind, and all that money needs.
+WARRANTY = Warranty.model_validate(
+    {
+        "starts_on": date(2020, 1, 1),
+        "years": 30,
+        "soh_by_years": [[0, 100], [30, 40]],
+        "equivalent_full_cycles_per_year": 350,
+        "soc_percent": {"min": 10, "max": 95},
+        "temperature_celsius": {"min": 5, "max": 30},
+        "charging_c_rate": 0.3,
+        "discharging_c_rate": 0.3,
+        "rest": {"minutes": 60},
+        "round_trip_efficiency_percent": 95,
+        "availability": {"percent": 98},
+    }
+)
+ECONOMICS = Economics.model_validate(
+    {
+        "replacement_cost_per_kwh": 150,
+        "discount_rate_percent": 7,
+        "energy_margin_per_mwh": 60,
+        "contracted_energy_mwh": 0.5,
+    }
+)
 
 
 def fleet_tables(
@@ -54,9 +80,12 @@ def fleet_tables(
         made.
     """
     raw = _raw(samples, batteries["fleet_id"].item(0))
-    made = {catalog.BATTERIES.name: batteries, catalog.OCV_CURVES.name: curves} | _condensed(
-        raw, batteries, rows_at_once
-    )
+    made = {
+        catalog.BATTERIES.name: batteries,
+        catalog.OCV_CURVES.name: curves,
+        catalog.ASSUMPTIONS.name: assumptions(batteries["fleet_id"].item(0), WARRANTY, None, ECONOMICS),
+        **_condensed(raw, batteries, rows_at_once),
+    }
     return followed(made, wanted=wanted)
 
 

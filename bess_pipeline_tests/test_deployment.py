@@ -132,6 +132,13 @@ def test_a_container_that_may_not_be_written_gets_no_file_of_composes_own(compos
     assert not [name for name, service in compose["services"].items() if "configs" in service or "secrets" in service]
 
 
+def test_a_root_that_becomes_another_user_may_still_tell_it_to_stop(compose):
+    """Without it the first process cannot pass a signal on: the store would be killed at every stop."""
+    for name, service in compose["services"].items():
+        if "SETUID" in service.get("cap_add", []):
+            assert "KILL" in service["cap_add"], name
+
+
 def test_the_store_knows_its_keys_by_a_file_that_the_shell_makes_of_them(compose, tmp_path):
     (script,) = compose["services"]["store"]["command"]
     made = script.replace("$$", "$").replace("/tmp/", f"{tmp_path}/").partition("exec ")[0]  # noqa: S108

@@ -146,7 +146,7 @@ def fleet_signature(home: Home, fleet_id: str) -> str:
     """Fingerprint of everything that a fleet's tables rest on."""
     days: dict[date, str] = home.ledger.signatures(fleet_id, LAST_OF_DAY)
     files = home.landing_files(fleet_id).select("path", "checksum", "status", "rows_without_day")
-    made_by = CODE_VERSION, catalog.shape("gold")
+    made_by = CODE_VERSION, catalog.shape("evidence", "gold", per="fleet")
     fleet = home.fleet(fleet_id)
     return fingerprint(fleet.telemetry_version, fleet.terms_version, *made_by, sorted(days.items()), files.rows())
 

@@ -151,13 +151,13 @@ class Fleet(Strict):
     @cached_property
     def source_version(self) -> str:
         """Fingerprint of how the files are read, and of what is kept of them."""
-        return _digest([self.source.model_dump(mode="json", by_alias=True), catalog.shape("landing")])
+        return _digest([self.source.model_dump(mode="json", by_alias=True), catalog.shape("landing", per="fleet")])
 
     @cached_property
     def telemetry_version(self) -> str:
         """Fingerprint of everything telemetry rests on: nameplates, voltage curves, and how the files are read."""
         said = self.model_dump(mode="json", by_alias=True, include={"battery", "batteries", "source"})
-        return _digest([said, self._curves, catalog.shape("bronze", "silver", "evidence")])
+        return _digest([said, self._curves, catalog.shape("bronze", "silver", "evidence", per="fleet_day")])
 
     @cached_property
     def terms_version(self) -> str:

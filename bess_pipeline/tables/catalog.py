@@ -266,12 +266,17 @@ TABLES: dict[str, Table] = {value.name: value for value in list(globals().values
 NOTES: tuple[Table, ...] = (LEDGER, MADE_FROM, EVENT_FEEDBACK, ALERTS, ALERT_DELIVERIES)
 
 
-def shape(*layers: Layer) -> str:
-    """A text that is another when a table of these layers that is made gets, loses or changes a column."""
+def shape(*layers: Layer, per: Per) -> str:
+    """A text that is another when a table of these layers gets, loses or changes a column.
+
+    Args:
+        layers: Layers.
+        per: Of these, tables that are made per day of a fleet, or of its whole history.
+    """
     return "; ".join(
         f"{table.name}({', '.join(f'{name} {column.dtype}' for name, column in table.columns.items())})"
         for table in TABLES.values()
-        if table.layer in layers and table not in NOTES
+        if table.layer in layers and table.per == per and table not in NOTES
     )
 
 

@@ -46,8 +46,18 @@ def test_the_order_of_a_table_is_total(table):
 
 
 def test_a_table_that_no_asset_makes_is_no_reason_to_make_others_again():
-    assert catalog.LANDING_FILES.name in catalog.shape("landing")
-    assert [table.name for table in catalog.NOTES if f"{table.name}(" in catalog.shape(table.layer)] == []
+    assert catalog.LANDING_FILES.name in catalog.shape("landing", per="fleet")
+    told = {table.name: catalog.shape(table.layer, per=table.per) for table in catalog.NOTES}
+    assert [name for name, shape in told.items() if f"{name}(" in shape] == []
+
+
+def test_a_table_of_a_fleet_is_no_reason_to_make_its_days_again():
+    days = catalog.shape("bronze", "silver", "evidence", per="fleet_day")
+    fleets = catalog.shape("evidence", "gold", per="fleet")
+    for table in catalog.TABLES.values():
+        if table.layer in {"bronze", "silver", "evidence", "gold"} and table not in catalog.NOTES:
+            assert (f"{table.name}(" in days) is (table.per == "fleet_day"), table.name
+            assert (f"{table.name}(" in fleets) is (table.per == "fleet"), table.name
 
 
 def test_gold_rows_say_where_they_come_from():

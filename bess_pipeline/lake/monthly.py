@@ -29,8 +29,10 @@ MONTHLY: tuple[Table, ...] = (catalog.TELEMETRY_5MIN,)
 #: The variable of a connection that says where the files are, if not where they were published.
 FOLDER = "warehouse_folder"
 
+#: What stands for the folder of the warehouse; no name of a table, fleet or day has it.
+_PLACE = "@"
 #: DuckDB passes over so many rows at once whose battery is not the one that is asked for.
-_ROW_GROUP = 122_880
+_ROW_GROUP = 16_384
 #: Days of a month share a file up to so many rows, which are held in memory while they are put in order.
 _MOST_ROWS = 2_000_000
 
@@ -112,11 +114,13 @@ def view(paths: Collection[str], folder: Path, kinds: dict[str, str]) -> str:
         empty = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in kinds.items())
         return f"SELECT {empty} WHERE false"
     names = ", ".join(f'"{name}"' for name in kinds)
-    place = f"coalesce(getvariable('{FOLDER}'), {quoted(f'{folder}/')})"
-    listed = ", ".join(f"{place} || {quoted(path)}" for path in paths)
+    # One text that is put together and cut once: an expression for each file takes twice as long to read.
+    told = quoted("\n".join(f"{_PLACE}{path}" for path in paths))
+    where = f"coalesce(getvariable('{FOLDER}'), {quoted(f'{folder}/')})"
+    listed = f"string_split(replace({told}, '{_PLACE}', {where}), chr(10))"
     # Paths tell the fleet, so that files of others need not be opened.
     by_fleet = "hive_partitioning = true, hive_types = {'fleet_id': VARCHAR}"
-    return f"SELECT {names} FROM read_parquet([{listed}], {by_fleet})"  # noqa: S608 - names of our own
+    return f"SELECT {names} FROM read_parquet({listed}, {by_fleet})"  # noqa: S608 - names of our own
 
 
 def quoted(text: object) -> str:

@@ -198,7 +198,8 @@ def attached(path: Path) -> duckdb.DuckDBPyConnection:
 def at_home(path: Path) -> str:
     """What a connection or a cursor on an attached warehouse begins with: its names, UTC, and where its files are."""
     folder = quoted(f"{path.resolve().parent}/")
-    return f"USE warehouse; SET TimeZone = 'UTC'; SET VARIABLE {monthly.FOLDER} = {folder}"
+    settings = "SET TimeZone = 'UTC'; SET parquet_metadata_cache = true"  # files beside it never change
+    return f"USE warehouse; {settings}; SET VARIABLE {monthly.FOLDER} = {folder}"
 
 
 def _built(path: Path, lake: Lake, place: Path) -> tuple[dict[str, int], list[str]]:

@@ -151,18 +151,19 @@ def _tell(fleet: str, known: pl.DataFrame, told: pl.DataFrame) -> None:
     first, last = known["timestamp"][0], known["timestamp"][-1]
     days = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
     grid = Table(title=f"{fleet}, {days}", caption="spread: revenue over that of each day's dearest and cheapest hours")
-    for name in ("battery", "schedule", "revenue", "wear", "profit", "MWh", "cycles", "spread"):
+    for name in ("battery", "schedule", "revenue", "wear", "profit", "MWh", "cycles/d", "spread"):
         grid.add_column(name, justify="left" if name in {"battery", "schedule"} else "right", no_wrap=True)
     summed = ("revenue", "wear_cost", "profit", "discharged_mwh", "equivalent_full_cycles")
     whole = told.group_by("schedule").agg(pl.col(*summed).sum(), capture_fraction=pl.lit(None, pl.Float64))
     place = pl.col("schedule").replace_strict({name: place for place, name in enumerate(SCHEDULES)})
-    for part in (told, whole.with_columns(battery_id=pl.lit("all"))):
+    length, count = known["hours"].sum() / 24, told["battery_id"].n_unique()
+    for part, batteries in ((told, 1), (whole.with_columns(battery_id=pl.lit("all")), count)):
         ordered = part.sort("battery_id", place)
         for row in ordered.iter_rows(named=True):
             share = row["capture_fraction"]
             grid.add_row(
                 row["battery_id"], row["schedule"], *(f"{row[name]:,.0f}" for name in summed[:3]),
-                f"{row['discharged_mwh']:,.1f}", f"{row['equivalent_full_cycles']:,.1f}",
+                f"{row['discharged_mwh']:,.1f}", f"{row['equivalent_full_cycles'] / length / batteries:,.2f}",
                 "" if share is None else f"{share:.0%}",
             )  # fmt: skip
         grid.add_section()

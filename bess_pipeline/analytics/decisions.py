@@ -65,10 +65,10 @@ def money_terms(assumptions: pl.DataFrame) -> Terms | None:
         replacement=told["replacement_cost_per_kwh"],
         rate=told["discount_rate_percent"] / 100,
         margin=told["energy_margin_per_mwh"],
-        operating=told.get("operating_cost_per_kwh_year") or 0.0,
-        fade=(told.get("augmentation_fade_percent_per_year") or 2.0) / 100,
-        residual=(told.get("residual_value_percent") or 0.0) / 100,
-        years=int(min(told.get("contract_years") or _FARTHEST, _FARTHEST)),
+        operating=told["operating_cost_per_kwh_year"],
+        fade=told["augmentation_fade_percent_per_year"] / 100,
+        residual=told["residual_value_percent"] / 100,
+        years=int(min(told["contract_years"], _FARTHEST)),
     )
 
 
@@ -354,13 +354,13 @@ def augmentation_plan(assumptions: pl.DataFrame, forecast: pl.DataFrame, batteri
     last = forecast.filter(pl.col("as_of") == pl.col("as_of").max())
     if contracted is None or last.is_empty():
         return AugmentationYear.create_empty()
-    years = int(min(told.get("contract_years") or _FARTHEST, _FARTHEST))
-    floor, fade = (told.get("contract_floor_percent") or 100.0) / 100, told.get("augmentation_fade_percent_per_year")
+    years = int(min(told["contract_years"], _FARTHEST))
+    floor, fade = told["contract_floor_percent"] / 100, told["augmentation_fade_percent_per_year"]
     cost, rate = told.get("augmentation_cost_per_kwh"), (told.get("discount_rate_percent") or 0.0) / 100
     rated = {row[:2]: row[2] / 1e6 for row in batteries.select(*BATTERY, "rated_energy_wh").rows()}
     as_of: date = last["as_of"][0]
     at: Floats = np.arange(years + 1, dtype=np.float64) * _YEAR
-    new: Floats = (1 - (fade or 2.0) / 100) ** (at / _YEAR)
+    new: Floats = (1 - fade / 100) ** (at / _YEAR)
     parts = []
     for percentile in PERCENTILES:
         energy = np.zeros(years + 1)

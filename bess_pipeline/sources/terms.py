@@ -54,6 +54,16 @@ UNITS: dict[str, str] = {
 }
 
 
+#: What is taken for a number of the economics that is needed and not stated.
+ASSUMED: dict[str, float] = {
+    "operating_cost_per_kwh_year": 0.0,
+    "augmentation_fade_percent_per_year": 2.0,
+    "residual_value_percent": 0.0,
+    "contract_floor_percent": 100.0,
+    "contract_years": 10.0,
+}
+
+
 def _as_stated(said: object) -> object:
     return {"value": said} if isinstance(said, int | float) and not isinstance(said, bool) else said
 
@@ -233,15 +243,22 @@ class Economics(Strict):
                 yield name, number
 
     def numbers(self) -> Iterator[dict[str, Any]]:
-        """Each number as a row, without its fleet."""
-        for name, number in self._stated():
+        """Each number as a row, without its fleet; where any is stated, those that are assumed as well."""
+        stated = dict(self._stated())
+        assumed = {name: value for name, value in ASSUMED.items() if stated and name not in stated}
+        for name, value in assumed.items():
             yield {
                 "name": name,
-                "value": number.value,
-                "unit": UNITS[name].format(currency=self.currency),
-                "source": number.source,
-                "stated_on": number.stated_on,
+                "value": value,
+                "unit": self._unit(name),
+                "source": "assumed: the fleet file does not say",
             }
+        for name, number in stated.items():
+            said = {"source": number.source, "stated_on": number.stated_on}
+            yield {"name": name, "value": number.value, "unit": self._unit(name), **said}
+
+    def _unit(self, name: str) -> str:
+        return UNITS[name].format(currency=self.currency)
 
 
 def assumptions(

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from bess_pipeline.analytics.terms import terms_of
-from bess_pipeline.sources.terms import Warranty, assumptions
+from bess_pipeline.sources.terms import ASSUMED, Economics, Warranty, assumptions
 
 WHOLE = {
     "years": 10,
@@ -58,6 +58,35 @@ def test_the_rows_are_the_warranty_again():
 def test_a_fleet_without_a_warranty_has_no_rows():
     assert assumptions("f", Warranty(), date(2024, 1, 1)).is_empty()
     assert terms_of(assumptions("f", Warranty(), date(2024, 1, 1))) is None
+
+
+def test_numbers_of_money_come_with_their_currency_and_those_that_are_assumed_say_so():
+    stated = {"value": 150, "source": "Quotation", "stated_on": date(2025, 2, 1)}
+    money = Economics.model_validate({"currency": "EUR", "replacement_cost_per_kwh": stated, "contract_years": 12})
+    rows = {row["name"]: row for row in assumptions("f", Warranty(), None, money).to_dicts()}
+    cost = rows["replacement_cost_per_kwh"]
+    assert (cost["value"], cost["unit"]) == (150, "EUR/kWh")
+    assert (cost["source"], cost["stated_on"]) == ("Quotation", date(2025, 2, 1))
+    assert (rows["contract_years"]["value"], rows["contract_years"]["source"]) == (12, None)
+    assert rows["augmentation_fade_percent_per_year"]["value"] == 2.0
+    assumed = {name for name, row in rows.items() if (row["source"] or "").startswith("assumed")}
+    assert assumed == set(ASSUMED) - {"contract_years"}
+    assert assumptions("f", Warranty(), None, Economics()).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ({"replacement_cost_per_kwh": 0}, "above 0"),
+        ({"contract_floor_percent": 120}, "between 0 and 100"),
+        ({"discount_rate_percent": -100}, "above -100"),
+        ({"replacement_cost_per_kwh": {"source": "x"}}, "value"),
+        ({"price_of_tea": 3}, "Extra inputs"),
+    ],
+)
+def test_mistakes_of_money_are_told(said, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        Economics.model_validate(said)
 
 
 @pytest.mark.parametrize(

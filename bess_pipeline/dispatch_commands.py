@@ -150,8 +150,11 @@ def _tell(fleet: str, known: pl.DataFrame, told: pl.DataFrame) -> None:
 
     first, last = known["timestamp"][0], known["timestamp"][-1]
     days = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
-    grid = Table(title=f"{fleet}, {days}", caption="spread: revenue over that of each day's dearest and cheapest hours")
-    for name in ("battery", "schedule", "revenue", "wear", "profit", "MWh", "cycles/d", "spread"):
+    grid = Table(
+        title=f"{fleet}, {days}",
+        caption="cycles: full ones a day; spread: revenue over that of each day's dearest and cheapest hours",
+    )
+    for name in ("battery", "schedule", "revenue", "wear", "profit", "MWh", "cycles", "spread"):
         grid.add_column(name, justify="left" if name in {"battery", "schedule"} else "right", no_wrap=True)
     summed = ("revenue", "wear_cost", "profit", "discharged_mwh", "equivalent_full_cycles")
     whole = told.group_by("schedule").agg(pl.col(*summed).sum(), capture_fraction=pl.lit(None, pl.Float64))

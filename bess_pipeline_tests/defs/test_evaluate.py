@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from polars.testing import assert_frame_equal
 from rich.console import Console
 from typer.testing import CliRunner
@@ -20,7 +21,7 @@ from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline.tables import catalog
 from bess_pipeline_tests.deployments import run, run_at
-from bess_pipeline_tests.fleet_tables import plan_without_clocks, simulated_tables
+from bess_pipeline_tests.fleet_tables import ECONOMICS, WARRANTY, plan_without_clocks, simulated_tables
 
 pytestmark = pytest.mark.whole_runs
 
@@ -35,6 +36,10 @@ def omega(tmp_path_factory):
     root = tmp_path_factory.mktemp("evaluated") / "home"
     simulated = simulate(PLAN)
     write_fleet(simulated, root)
+    agreed = {"warranty": WARRANTY, "economics": ECONOMICS}
+    said = {name: one.model_dump(mode="json", exclude_none=True) for name, one in agreed.items()}
+    with (root / "fleets" / "omega.yaml").open("a") as file:
+        yaml.safe_dump(said, file)
     assert run_at(root).failures == []
     return root, simulated
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import dataframely as dy
 import polars as pl
 from fastapi import Depends, HTTPException, Query
+from pydantic import BeforeValidator
 from pydantic_core import to_json
 
 from bess_pipeline.lake.reading import Seen
@@ -25,6 +26,7 @@ LONGEST_PAGE = 10_000
 
 JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow.stream"
 FORMS = (JSON, CSV, ARROW)
+_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 
 #: What stands for nothing where rows are ordered, so that it comes first.
@@ -36,6 +38,16 @@ _LEAST: dict[type[dy.Column], str] = {
     dy.Datetime: "TIMESTAMPTZ '0001-01-01 00:00:00+00'",
 }
 _MARK = "cursor_"
+
+
+def _as_iso(said: object) -> object:
+    """A day as it has to be written: a number alone would be taken for seconds since 1970."""
+    if isinstance(said, str) and not _ISO_DAY.fullmatch(said):
+        raise ValueError("is no day: write it as 2026-03-31")
+    return said
+
+
+Day = Annotated[date, BeforeValidator(_as_iso)]
 
 
 @dataclass(frozen=True)
@@ -50,8 +62,8 @@ class PageQuery:
 class DaysQuery(PageQuery):
     """Which days, and which page of them."""
 
-    since: Annotated[date | None, Query(alias="from", description="First UTC day.")] = None
-    until: Annotated[date | None, Query(alias="to", description="Last UTC day.")] = None
+    since: Annotated[Day | None, Query(alias="from", description="First UTC day.")] = None
+    until: Annotated[Day | None, Query(alias="to", description="Last UTC day.")] = None
 
 
 Page = Annotated[PageQuery, Depends()]

@@ -245,3 +245,10 @@ def test_the_description_works_without_a_network_and_knows_every_answer(client):
             assert operation["summary"], address
     soc = schemas["Telemetry5Min"]["properties"]["soc_percent"] if "Telemetry5Min" in schemas else None
     assert soc is None or soc["description"].endswith("[%]")
+
+
+@pytest.mark.parametrize("said", ["0", "1e3", "20260301", "2026-3-1", "2026-03-01T00:00:00", "2026-02-30"])
+def test_a_day_that_is_not_written_as_one_is_refused(client, said):
+    told = client.get("/api/v1/events", params={"to": said})
+    assert told.status_code == 422, told.text
+    assert client.get("/api/v1/events", params={"to": "2026-03-01"}).status_code == 200

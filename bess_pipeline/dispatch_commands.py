@@ -14,48 +14,12 @@ from bess_pipeline.config import Settings
 from bess_pipeline.terminal import err, fail, out, remark
 
 if TYPE_CHECKING:
-    import duckdb
     import polars as pl
 
     from bess_pipeline.analytics.what_if import Unit
+    from bess_pipeline.lake.traded import Traded
 
 _DAY = ["%Y-%m-%d"]
-
-#: What a battery is worth and can do now; power is what it was seen to give and take, but for the rarest half percent.
-_UNITS = """
-    WITH ageing AS (
-        SELECT battery_id, arg_max(calendar_unit_percent, as_of) AS calendar_unit,
-            arg_max(cycle_unit_percent, as_of) AS cycle_unit
-        FROM degradation WHERE fleet_id = $fleet GROUP BY battery_id
-    ),
-    health AS (
-        SELECT battery_id, arg_max(soh_percent, date) AS soh FROM state_of_health
-        WHERE fleet_id = $fleet GROUP BY battery_id
-    ),
-    used AS (
-        SELECT battery_id, median(round_trip_efficiency_30d_percent) AS efficiency,
-            avg(temperature_mean_celsius) AS celsius
-        FROM battery_daily WHERE fleet_id = $fleet AND date BETWEEN $first AND $last GROUP BY battery_id
-    ),
-    power AS (
-        SELECT battery_id, quantile_cont(abs(power_watt), 0.995) / 1e6 AS power_mw
-        FROM telemetry_5min WHERE fleet_id = $fleet AND date BETWEEN $first AND $last GROUP BY battery_id
-    ),
-    stated AS (SELECT name, "value" FROM assumptions WHERE fleet_id = $fleet)
-    SELECT b.battery_id, chemistry, rated_energy_wh / 1e6 * coalesce(soh, 100) / 100 AS energy_mwh,
-        coalesce((SELECT "value" / 1000 FROM stated WHERE name = 'power_kw'), power_mw) AS power_mw,
-        least(coalesce(efficiency, 90), 100) / 100 AS efficiency, coalesce(celsius, 25) AS celsius,
-        calendar_unit, cycle_unit, (SELECT "value" FROM stated WHERE name = 'replacement_cost_per_kwh')
-            * rated_energy_wh / 1000 / nullif(100 - end_of_life_percent, 0) AS cost_per_percent
-    FROM batteries b LEFT JOIN ageing USING (battery_id) LEFT JOIN health USING (battery_id)
-    LEFT JOIN used USING (battery_id) LEFT JOIN power USING (battery_id)
-    WHERE b.fleet_id = $fleet ORDER BY b.battery_id
-"""
-_ROWS = """
-    SELECT battery_id, timestamp, power_watt, soc_percent FROM telemetry_5min
-    WHERE fleet_id = $fleet AND date BETWEEN $first AND $last AND timestamp >= $begin AND timestamp < $behind
-    ORDER BY battery_id, timestamp
-"""
 
 
 def dispatch(
@@ -76,13 +40,15 @@ def dispatch(
 
     from bess_pipeline.analytics.dispatch import DispatchError
     from bess_pipeline.analytics.what_if import what_if
+    from bess_pipeline.lake.traded import traded
     from bess_pipeline.lake.warehouse import QueryError, Warehouse
     from bess_pipeline.sources.prices import PricesError, read_prices
 
     try:
         known = _within(read_prices(prices, timezone), since, until)
-        with Warehouse(Settings().warehouse).connection() as connection:
-            units, telemetry = _asked(connection, fleet, known)
+        behind = known["timestamp"][-1] + timedelta(hours=known["hours"][-1])
+        found_there = traded(Warehouse(Settings().warehouse), fleet, known["timestamp"][0], behind)
+        units, telemetry = _units(fleet, found_there), found_there.telemetry
         batteries = telemetry.partition_by("battery_id", as_dict=True)
         sums, all_steps = [], []
         for unit in track(units, description="schedules", console=err, transient=True):
@@ -116,20 +82,19 @@ def _within(known: pl.DataFrame, since: datetime | None, until: datetime | None)
     return chosen
 
 
-def _asked(connection: duckdb.DuckDBPyConnection, fleet: str, known: pl.DataFrame) -> tuple[list[Unit], pl.DataFrame]:
-    """The batteries of a fleet, and their rows at the time of the prices.
+def _units(fleet: str, found: Traded) -> list[Unit]:
+    """The batteries of a fleet.
 
     Raises:
         LookupError: If it says nothing of what wear costs, or there is no such fleet.
     """
+    from bess_pipeline.analytics.wear import cost_per_percent
     from bess_pipeline.analytics.what_if import Unit
 
-    begin, last = known["timestamp"][0], known["timestamp"][-1]
-    behind = last + timedelta(hours=known["hours"][-1])
-    which = {"fleet": fleet, "first": begin.date(), "last": last.date()}
-    rows = connection.sql(_UNITS, params=which).pl()
-    if rows.is_empty():
+    if found.units.is_empty():
         raise LookupError(f"there is no fleet {fleet!r}")
+    costs = cost_per_percent(found.assumptions, found.batteries).select("battery_id", cost_per_percent="cost")
+    rows = found.units.join(costs, on="battery_id", how="left", maintain_order="left")
     if rows["cost_per_percent"].null_count() == rows.height:
         raise LookupError(
             f"the file of fleet {fleet!r} needs economics.replacement_cost_per_kwh: see docs/economics.md"
@@ -138,8 +103,7 @@ def _asked(connection: duckdb.DuckDBPyConnection, fleet: str, known: pl.DataFram
     if usable.height < rows.height:
         left_out = ", ".join(rows.join(usable, on="battery_id", how="anti")["battery_id"])
         remark([f"left out, for their ageing or their power is not known: {left_out}"])
-    units = [Unit(**row) for row in usable.iter_rows(named=True)]
-    return units, connection.sql(_ROWS, params=which | {"begin": begin, "behind": behind}).pl()
+    return [Unit(**row) for row in usable.iter_rows(named=True)]
 
 
 def _tell(fleet: str, known: pl.DataFrame, told: pl.DataFrame) -> None:

@@ -192,19 +192,19 @@ def sensitivities(
     for _, percentile, battery in _batteries(terms, forecast, daily, curves, health, batteries):
         if percentile != "p50":
             continue
+        usual = _best(battery, terms)
         for name in ("replacement", "rate", "margin", "operating", "fade"):
             for factor in (1 - _VARIED, 1 + _VARIED):
                 varied = replace(terms, **{name: getattr(terms, name) * factor})
-                worth = {one: net_present_value(varied.rate, _flows(battery, varied, one).money) for one in _PRICED}
-                best = max(_PRICED, key=lambda one: worth[one])
+                best = _best(battery, varied)
                 rows.append(
                     {
                         **dict(zip(BATTERY, battery.key, strict=True)),
                         "varied": name,
                         "factor": factor,
                         "best_option": best,
-                        "net_present_value": worth[best],
-                        "is_another": best != _best(battery, terms),
+                        "net_present_value": net_present_value(varied.rate, _flows(battery, varied, best).money),
+                        "is_another": best != usual,
                     }
                 )
     schema = DecisionSensitivity.create_empty().schema

@@ -101,6 +101,11 @@ class Pages:
         """A fleet."""
         return None if self.pages is None else f"{self.pages}/fleets/{quote(fleet_id, safe='')}"
 
+    def lifecycle(self, fleet_id: str) -> str | None:
+        """Warranty and wear of a fleet."""
+        fleet = self.fleet(fleet_id)
+        return None if fleet is None else f"{fleet}/lifecycle"
+
     def event(self, event_id: str) -> str | None:
         """An event of a battery."""
         return None if self.pages is None else f"{self.pages}/events/{quote(event_id, safe='')}"
@@ -256,6 +261,85 @@ def of_events(events: pl.DataFrame, *, since: datetime, pages: Pages) -> list[Oc
     """
     worth = events.filter(pl.col("effective_severity") != SEVERITIES[0], pl.col("detected_at") >= since)
     return [_of_event(row, pages) for row in worth.sort("detected_at", "event_id").iter_rows(named=True)]
+
+
+def of_warranty_events(events: pl.DataFrame, *, since: datetime, pages: Pages) -> list[Occasion]:
+    """Terms of a warranty that are not kept.
+
+    Args:
+        events: `WarrantyEvent` rows.
+        since: What began earlier is history.
+        pages: Addresses.
+
+    Returns:
+        One occasion for each stretch of time in which a term was not kept.
+    """
+    new = events.filter(pl.col("started_at") >= since).sort("started_at", "fleet_id", "battery_id", "term")
+    return [
+        Occasion(
+            kind="warranty_event",
+            severity="warning",
+            fleet_id=row["fleet_id"],
+            about=(row["battery_id"], row["term"]),
+            episode=row["started_at"].isoformat(),
+            subject=f"warranty: {row['term'].replace('_', ' ')} not kept",
+            message=one_line(
+                f"Since {row['started_at']:%Y-%m-%d %H:%M} UTC; {_figure(row['worst'], row['unit'])} at the worst,"
+                f" agreed is {_figure(row['agreed'], row['unit'])}. The {row['party']} answers for it;"
+                f" shown by {row['evidence']} (bess warranty report {row['fleet_id']})"
+            ),
+            occurred_at=row["started_at"],
+            link=pages.lifecycle(row["fleet_id"]),
+            battery_id=row["battery_id"],
+        )
+        for row in new.iter_rows(named=True)
+    ]
+
+
+def _figure(value: float | None, unit: str) -> str:
+    return "something unknown" if value is None else f"{value:.4g} {unit}"
+
+
+def of_early_notices(days: pl.DataFrame, *, since: datetime, pages: Pages) -> list[Occasion]:
+    """Batteries that lose more than twice what their guarantee allows.
+
+    Args:
+        days: `WarrantyDaily` rows.
+        since: What began earlier is history.
+        pages: Addresses.
+
+    Returns:
+        One occasion for each battery whose last day says so, and has not for longer.
+    """
+    told = days.sort("fleet_id", "battery_id", "date").with_columns(
+        noticed=pl.col("is_early_notice").fill_null(value=False)
+    )
+    of = ("fleet_id", "battery_id")
+    # The last stretch of days that say so: what comes after the last one that does not.
+    before = pl.col("date").filter(~pl.col("noticed")).max().over(of)
+    last = told.filter(pl.col("noticed"), (pl.col("date") > before) | before.is_null())
+    begun = last.group_by(*of, maintain_order=True).agg(
+        pl.col("date").min(), pl.col("loss_90d_percent_per_year", "guaranteed_loss_percent_per_year").last()
+    )
+    return [
+        Occasion(
+            kind="early_notice",
+            severity="warning",
+            fleet_id=row["fleet_id"],
+            about=(row["battery_id"],),
+            episode=row["date"].isoformat(),
+            subject="warranty: loses capacity at more than twice the guaranteed rate",
+            message=one_line(
+                f"{_figure(row['loss_90d_percent_per_year'], '%')} a year over 90 days, where the guarantee allows"
+                f" {_figure(row['guaranteed_loss_percent_per_year'], '%')}. Tell the supplier early"
+                f" (bess warranty report {row['fleet_id']})"
+            ),
+            occurred_at=datetime.combine(row["date"], datetime.min.time(), UTC),
+            link=pages.lifecycle(row["fleet_id"]),
+            battery_id=row["battery_id"],
+        )
+        for row in begun.filter(pl.col("date") >= since.date()).iter_rows(named=True)
+    ]
 
 
 def _of_event(row: Mapping[str, object], pages: Pages) -> Occasion:

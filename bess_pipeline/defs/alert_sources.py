@@ -17,16 +17,19 @@ from bess_pipeline.alerting.occasions import (
     Pages,
     StepError,
     of_check,
+    of_early_notices,
     of_events,
     of_missing_data,
     of_register,
     of_run,
+    of_warranty_events,
     one_line,
 )
 from bess_pipeline.analytics.verdicts import days_late
 from bess_pipeline.defs.partitions import FLEET_DAYS, day_of
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.feedback import events
+from bess_pipeline.lake.slices import Slice
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.alerts import NO_FLEET
 from bess_pipeline.tables.anomalies import SEVERITIES
@@ -230,3 +233,16 @@ def anomaly_events(home: Home, *, now: datetime) -> list[Occasion]:
     )
     fleets = recent.select(pl.col("fleet_id").unique().sort()).collect()["fleet_id"]
     return [one for fleet in fleets for one in of_events(events(home.lake, fleet), since=since, pages=pages_of(home))]
+
+
+def warranty(home: Home, *, now: datetime) -> list[Occasion]:
+    """Terms of warranties that are newly not kept, and batteries that newly lose capacity too fast."""
+    since, pages = history(home, now), pages_of(home)
+    broken = home.lake.scan(catalog.WARRANTY_EVENTS).filter(pl.col("started_at") >= since).collect()
+    told = of_warranty_events(broken, since=since, pages=pages)
+    noticed = home.lake.scan(catalog.WARRANTY_DAILY).filter(pl.col("is_early_notice"), pl.col("date") >= since.date())
+    fleets = noticed.select(pl.col("fleet_id").unique().sort()).collect()["fleet_id"]
+    for fleet in fleets:
+        days = home.lake.read(catalog.WARRANTY_DAILY, Slice(fleet))
+        told += of_early_notices(days, since=since, pages=pages)
+    return told

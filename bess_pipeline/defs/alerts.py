@@ -95,12 +95,13 @@ def look(
     """
     each = EachOnItsOwn()
     events = each.at(partial(alert_sources.anomaly_events, home, now=now)) or []
+    terms = each.at(partial(alert_sources.warranty, home, now=now)) or []
     runs = each.at(partial(alert_sources.failed_runs, home, instance, seen, now=now))
     answers = each.at(partial(alert_sources.failed_checks, home, instance, checks, seen, now=now))
     late = each.at(partial(alert_sources.missing_data, home, now=now)) or []
     mistaken = each.at(partial(alert_sources.register_mistakes, home, now=now)) or []
     of_records = [occasion for found in (runs, answers) if found for occasion in found.occasions]
-    new = put_down(home, [*events, *of_records, *late, *mistaken], now=now)
+    new = put_down(home, [*events, *terms, *of_records, *late, *mistaken], now=now)
     each.settle("some sources of alerts cannot be read")
     runs_until = runs.seen.runs_until if runs else seen.runs_until
     return Looked(new, Seen(runs_until, answers.seen.checks_until if answers else seen.checks_until))

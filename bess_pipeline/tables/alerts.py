@@ -11,7 +11,15 @@ from bess_pipeline.tables.columns import choice, count, flag, instant, key, labe
 NO_FLEET = "no.fleet"
 
 #: What can be worth an alert.
-KINDS = ("run_failure", "failed_check", "missing_data", "register_mistake", "anomaly_event")
+KINDS = (
+    "run_failure",
+    "failed_check",
+    "missing_data",
+    "register_mistake",
+    "anomaly_event",
+    "warranty_event",
+    "early_notice",
+)
 
 
 class Alert(dy.Schema):

@@ -11,15 +11,19 @@ from bess_pipeline.alerting.occasions import (
     Pages,
     StepError,
     of_check,
+    of_early_notices,
     of_events,
     of_missing_data,
     of_register,
     of_run,
+    of_warranty_events,
 )
 from bess_pipeline.lake.views import EVENT_VERDICTS, answered
 from bess_pipeline.tables.alerts import NO_FLEET
 from bess_pipeline.tables.anomalies import AnomalyEvent, EventFeedback
+from bess_pipeline.tables.lifecycle import WarrantyDaily, WarrantyEvent
 from bess_pipeline_tests.alerting.made_alerts import HOUR, NOW
+from bess_pipeline_tests.analytics import made_cells
 from bess_pipeline_tests.lake.test_views import DAY, START, happened, said
 
 PAGES = Pages("https://dagster.example", "https://bess.example")
@@ -155,3 +159,56 @@ def test_a_dismissed_event_that_became_critical_is_worth_one():
 
 def test_without_pages_there_is_no_link_to_them():
     assert Pages("https://dagster.example").event("e1") is None
+
+
+def broken(**said):
+    usual = {
+        "battery_id": "b", "term": "soc_high", "started_at": NOW - HOUR, "ended_at": NOW, "party": "operator",
+        "duration_hours": 1.0, "seen_hours": 1.0, "worst": 99.5, "agreed": 95.0, "unit": "%",
+        "evidence": "telemetry_5min.soc_percent",
+    }  # fmt: skip
+    return made_cells.whole(pl.DataFrame([usual | said]), WarrantyEvent, fleet_id="alpha")
+
+
+def test_a_term_that_is_not_kept_tells_who_answers_for_it_and_what_shows_it():
+    (told,) = of_warranty_events(broken(), since=NOW - 2 * HOUR, pages=PAGES)
+    assert (told.kind, told.severity, told.battery_id) == ("warranty_event", "warning", "b")
+    assert told.subject == "warranty: soc high not kept"
+    assert "99.5 % at the worst, agreed is 95 %" in told.message
+    assert "The operator answers for it; shown by telemetry_5min.soc_percent" in told.message
+    assert told.link == "https://bess.example/fleets/alpha/lifecycle"
+    assert of_warranty_events(broken(), since=NOW, pages=PAGES) == []
+
+
+def test_a_stretch_that_goes_on_is_the_same_alert_and_the_next_one_another():
+    first, longer, later = (
+        of_warranty_events(broken(**said), since=NOW - 9 * HOUR, pages=PAGES)[0]
+        for said in ({}, {"ended_at": NOW + HOUR, "worst": None}, {"started_at": NOW})
+    )
+    assert first.alert_id == longer.alert_id != later.alert_id
+    assert "something unknown at the worst" in longer.message
+    assert first.about_id == later.about_id
+
+
+def noticed(*says):
+    """Days that say whether a battery loses too fast, the last one today."""
+    rows = [
+        {"date": NOW.date() - timedelta(days=len(says) - 1 - n), "is_early_notice": said,
+         "loss_90d_percent_per_year": 5.0, "guaranteed_loss_percent_per_year": 2.0}
+        for n, said in enumerate(says)
+    ]  # fmt: skip
+    return made_cells.whole(
+        pl.DataFrame(rows), WarrantyDaily, fleet_id="alpha", battery_id="b", age_years=1.0, standing="within"
+    )
+
+
+def test_losing_too_fast_is_told_once_for_each_stretch_of_days():
+    since = NOW - timedelta(days=7)
+    (told,) = of_early_notices(noticed(False, True, True), since=since, pages=PAGES)
+    assert told.occurred_at.date() == NOW.date() - timedelta(days=1)
+    assert "5 % a year over 90 days, where the guarantee allows 2 %" in told.message
+    (longer,) = of_early_notices(noticed(False, True, True, True), since=since, pages=PAGES)
+    assert longer.about_id == told.about_id
+    assert of_early_notices(noticed(True, True, False), since=since, pages=PAGES) == []
+    assert of_early_notices(noticed(*[True] * 30), since=since, pages=PAGES) == []
+    assert of_early_notices(noticed(None, None), since=since, pages=PAGES) == []

@@ -26,6 +26,7 @@ from bess_pipeline.tables import catalog
 from bess_pipeline.tables.alerts import NO_FLEET
 from bess_pipeline.tables.anomalies import AnomalyEvent
 from bess_pipeline.tables.landing import LandingDay
+from bess_pipeline_tests.alerting.test_occasions import broken, noticed
 from bess_pipeline_tests.lake.test_views import happened
 from bess_pipeline_tests.receivers import WebReceiver, mail_receiver, web_receiver
 
@@ -267,6 +268,20 @@ def test_an_event_is_told_once_and_one_that_was_dismissed_or_is_old_never(proces
         process.raise_alerts()
         process.send()
     assert sorted(alert["battery_id"] for body in web.bodies for alert in body["alerts"]) == ["rack e1", "rack e3"]
+
+
+def test_a_term_that_is_not_kept_and_a_battery_that_ages_too_fast_are_told_once(process, home, web):
+    signed = [pl.lit(value).alias(name) for name, value in PROVENANCE.items()]
+    lake = Home().lake
+    lake.replace(catalog.WARRANTY_EVENTS, broken(started_at=NOW - HOUR).with_columns(*signed), Slice("alpha"))
+    days = noticed(False, True).with_columns(*signed)
+    lake.replace(
+        catalog.WARRANTY_DAILY,
+        days.with_columns(date=pl.col("date") + (NOW.date() - days["date"].max())),
+        Slice("alpha"),
+    )
+    assert [process.raise_alerts() for _ in range(2)] == [2, 0]
+    assert sorted(put_down()["kind"]) == ["early_notice", "warranty_event"]
 
 
 def test_a_backfill_of_years_raises_nothing(process, home):

@@ -39,7 +39,7 @@ def dispatch(
     import polars as pl
 
     from bess_pipeline.analytics.dispatch import DispatchError
-    from bess_pipeline.analytics.what_if import what_if
+    from bess_pipeline.analytics.what_if import WhatIf, what_if
     from bess_pipeline.lake.traded import traded
     from bess_pipeline.lake.warehouse import QueryError, Warehouse
     from bess_pipeline.sources.prices import PricesError, read_prices
@@ -50,20 +50,20 @@ def dispatch(
         found_there = traded(Warehouse(Settings().warehouse), fleet, known["timestamp"][0], behind)
         units, telemetry = _units(fleet, found_there), found_there.telemetry
         batteries = telemetry.partition_by("battery_id", as_dict=True)
-        sums, all_steps = [], []
+        days, all_steps = [], []
         for unit in track(units, description="schedules", console=err, transient=True):
             found = what_if(known, batteries.get((unit.battery_id,), telemetry.clear()), [unit])
-            if found.sums.height:
-                sums.append(found.sums)
+            if found.days.height:
+                days.append(found.days)
                 all_steps.append(found.steps)
     except (PricesError, DispatchError, LookupError, QueryError, FileNotFoundError) as error:
         fail([str(error)])
-    if not sums:
+    if not days:
         fail([f"nothing is known of fleet {fleet!r} at the time of these prices"])
-    told = pl.concat(sums)
-    _tell(fleet, known, told)
+    whole = WhatIf(pl.concat(days), pl.concat(all_steps))
+    _tell(fleet, known, whole.sums)
     if steps is not None:
-        pl.concat(all_steps).write_parquet(steps, compression="zstd")
+        whole.steps.write_parquet(steps, compression="zstd")
         out.print(f"wrote {steps}", highlight=False, soft_wrap=True)
 
 
@@ -110,7 +110,8 @@ def _tell(fleet: str, known: pl.DataFrame, told: pl.DataFrame) -> None:
     """Print the sums of the fleet and of each battery."""
     import polars as pl
 
-    from bess_pipeline.analytics.what_if import LEAST_SEEN, SCHEDULES
+    from bess_pipeline.analytics.what_if import LEAST_SEEN
+    from bess_pipeline.tables.lifecycle import SCHEDULES
 
     first, last = known["timestamp"][0], known["timestamp"][-1]
     days = f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"

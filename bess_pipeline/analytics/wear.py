@@ -113,7 +113,11 @@ def wear_by_depth(wear: pl.DataFrame, cycles: pl.DataFrame, batteries: pl.DataFr
     Returns:
         `WearByDepth` rows, sorted; of months without a cycle there are none.
     """
-    known = cycles.join(batteries.select(*BATTERY, "chemistry"), on=BATTERY, how="inner").select(
+    # Sums in one order: of the same rows, however they come, the same to the last bit.
+    ordered = cycles.sort(*BATTERY, "started_at", "ended_at")
+    known = ordered.join(
+        batteries.select(*BATTERY, "chemistry"), on=BATTERY, how="inner", maintain_order="left"
+    ).select(
         *BATTERY,
         "chemistry",
         "count",
@@ -130,11 +134,12 @@ def wear_by_depth(wear: pl.DataFrame, cycles: pl.DataFrame, batteries: pl.DataFr
     band = (pl.col("depth") * 100 / _BAND_PERCENT).floor().clip(0, 100 / _BAND_PERCENT - 1) * _BAND_PERCENT
     shares = (
         pl.concat([known, stress_of(known).select("cycle")], how="horizontal")
-        .group_by(*BATTERY, month=pl.col("date").dt.month_start(), depth_lower_percent=band)
+        .group_by(*BATTERY, month=pl.col("date").dt.month_start(), depth_lower_percent=band, maintain_order=True)
         .agg(cycles=pl.col("count").sum(), equivalent_full_cycles=pl.col("cycles").sum(), weight=pl.col("cycle").sum())
         .with_columns(share=pl.col("weight") / pl.col("weight").sum().over(*BATTERY, "month"))
     )
-    lost = wear.group_by(*BATTERY, month=pl.col("date").dt.month_start()).agg(
+    months = wear.sort(*BATTERY_DAY).group_by(*BATTERY, month=pl.col("date").dt.month_start(), maintain_order=True)
+    lost = months.agg(
         pl.col("cycle_loss_percent").sum(),
         cycle_cost=pl.when(pl.col("cycle_cost").is_not_null().any()).then(pl.col("cycle_cost").sum()),
     )
@@ -175,11 +180,11 @@ def wear_curves(
         `WearCurve` rows, sorted; none of batteries whose ageing is not known yet.
     """
     known = degradation.sort("as_of").group_by(*BATTERY).last()
-    usual = _usual(evidence, batteries).join(known, on=BATTERY, how="inner")
+    usual = usual_use(evidence, batteries).join(known, on=BATTERY, how="inner")
     if usual.is_empty():
         return WearCurve.create_empty()
     days = pl.concat([_varied(usual, factor) for factor in LEVELS])
-    days = days.with_columns(volt=_volts(days, ocv_curves), date=pl.lit(date(2000, 1, 1)))
+    days = days.with_columns(volt=volts_at(days, ocv_curves), date=pl.lit(date(2000, 1, 1)))
     added = pl.concat([days, stress_of(days).select("calendar", "cycle")], how="horizontal")
     # A full cycle discharges about what the battery is rated for.
     energy = pl.col("cycles") * pl.col("rated_energy_wh") / 1e6
@@ -201,8 +206,17 @@ def wear_curves(
     )
 
 
-def _usual(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
-    """How each battery was used on the last 90 days with data."""
+def usual_use(evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+    """How each battery was used on the last 90 days with data.
+
+    Args:
+        evidence: `EnergyEvidence` rows.
+        batteries: `Battery` rows.
+
+    Returns:
+        One row per battery: `celsius` [°C], the middle `soc` and the `depth` of the daily swing [1], the C-rate at work
+        `rate` [1/h], full `cycles` a day, and of its nameplate `chemistry`, `rated_capacity_ah`, `rated_energy_wh`.
+    """
     low, high = pl.col("soc_min_percent"), pl.col("soc_max_percent")
     plates = batteries.select(*BATTERY, "chemistry", "rated_capacity_ah", "rated_energy_wh")
     rated = pl.col("rated_capacity_ah")
@@ -235,8 +249,13 @@ def _varied(usual: pl.DataFrame, factor: str) -> pl.DataFrame:
     )
 
 
-def _volts(days: pl.DataFrame, ocv_curves: pl.DataFrame) -> pl.Series:
-    """Open-circuit voltage of a cell at the state of charge of each row [V]."""
+def volts_at(days: pl.DataFrame, ocv_curves: pl.DataFrame) -> pl.Series:
+    """Open-circuit voltage of a cell at the state of charge of each row [V].
+
+    Args:
+        days: Rows of batteries with `soc` [1].
+        ocv_curves: `OcvPoint` rows.
+    """
     points = ocv_curves.sort(*BATTERY, "soc_percent")
     curves = {key: rows.select("soc_percent", "ocv_volt").to_numpy().T for key, rows in points.group_by(*BATTERY)}
     keyed = zip(days.select(*BATTERY).rows(), 100 * days["soc"].to_numpy(), strict=True)

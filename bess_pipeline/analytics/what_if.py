@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ import polars as pl
 from bess_pipeline.analytics.ageing_clocks import stress_of
 from bess_pipeline.analytics.dispatch import Storage, optimal_schedule, top_bottom_spread, with_layers
 from bess_pipeline.arrays import Floats
+from bess_pipeline.tables.lifecycle import SCHEDULES
 
 #: Layers that the store is cut into: cycles of a quarter, a half, three quarters and all of it.
 LAYERS = 4
@@ -19,8 +21,16 @@ LAYERS = 4
 _WORK_RATE = 0.01
 #: A battery that was seen for less of the time has done something else meanwhile.
 LEAST_SEEN = 0.9
-#: What was done; the most revenue; the most that is left after wear.
-SCHEDULES = ("done", "revenue", "wear")
+_SUMMED = (
+    "revenue",
+    "charged_mwh",
+    "discharged_mwh",
+    "equivalent_full_cycles",
+    "calendar_loss_percent",
+    "cycle_loss_percent",
+    "wear_cost",
+    "profit",
+)
 
 
 @dataclass(frozen=True)
@@ -49,22 +59,9 @@ class Unit:
     cycle_unit: float
     cost_per_percent: float
 
-    def added(self, days: pl.DataFrame) -> tuple[float, float]:
-        """Capacity that days of some use cost, by resting and by cycling [% of rated].
-
-        Args:
-            days: `soc`, `depth` [1], `rate` [C], `cycles` of each.
-        """
-        whole = days.with_columns(
-            fleet_id=pl.lit(""), battery_id=pl.lit(""), date=pl.lit(date(2000, 1, 1)), chemistry=pl.lit(self.chemistry),
-            celsius=pl.lit(self.celsius), volt=pl.lit(None, pl.Float64),
-        )  # fmt: skip
-        added = stress_of(whole).select(pl.col("calendar", "cycle").sum()).row(0)
-        return self.calendar_unit * added[0], self.cycle_unit * added[1]
-
     def storage(self, begins: float, ends: float, *, counts_wear: bool) -> Storage:
         """The battery as a store that begins and ends at some share of its energy."""
-        wear, holding = (self._wear(), self._holding()) if counts_wear else ((0.0,), 0.0)
+        wear, holding = self._wear if counts_wear else ((0.0,), 0.0)
         one_way = float(np.sqrt(self.efficiency))
         return Storage(
             energy_mwh=self.energy_mwh,
@@ -78,23 +75,37 @@ class Unit:
             holding=holding,
         )
 
-    def _wear(self) -> tuple[float, ...]:
-        """What each layer costs [money/MWh taken]."""
-        rate = self.power_mw / self.energy_mwh
-        costs = []
-        for layer in range(1, LAYERS + 1):
-            depth = layer / LAYERS
-            day = pl.DataFrame({"soc": [0.5], "depth": [depth], "rate": [rate], "cycles": [depth]})
-            costs.append(self.added(day)[1] * self.cost_per_percent / self.energy_mwh)
-        return with_layers(costs)
+    @cached_property
+    def _wear(self) -> tuple[tuple[float, ...], float]:
+        """What each layer costs [money/MWh taken], and each stored MWh an hour.
 
-    def _holding(self) -> float:
-        """What each stored MWh costs an hour: the straight line between a tenth and nine tenths of charge."""
-        low, high = (
-            self.added(pl.DataFrame({"soc": [soc], "depth": [0.0], "rate": [0.0], "cycles": [0.0]}))[0]
-            for soc in (0.1, 0.9)
+        The latter is the straight line between a tenth and nine tenths of charge.
+        """
+        depths, rests = [layer / LAYERS for layer in range(1, LAYERS + 1)], [0.1, 0.9]
+        days = pl.DataFrame(
+            {
+                "soc": [0.5] * LAYERS + rests,
+                "depth": [*depths, 0.0, 0.0],
+                "rate": [self.power_mw / self.energy_mwh] * LAYERS + [0.0, 0.0],
+                "cycles": [*depths, 0.0, 0.0],
+            }
         )
-        return max(high - low, 0.0) * self.cost_per_percent / 24 / (0.8 * self.energy_mwh)
+        lost = _lost(days.join(_plates([self]), how="cross"))
+        cycling, (low, high) = lost["cycle"].to_numpy()[:LAYERS], lost["calendar"].to_numpy()[LAYERS:]
+        holding = max(float(high - low), 0.0) * self.cost_per_percent / 24 / (0.8 * self.energy_mwh)
+        return with_layers(cycling * self.cost_per_percent / self.energy_mwh), holding
+
+
+def _plates(units: Sequence[Unit]) -> pl.DataFrame:
+    """The batteries as rows."""
+    return pl.DataFrame([asdict(unit) for unit in units])
+
+
+def _lost(days: pl.DataFrame) -> pl.DataFrame:
+    """Capacity that each day of some use of a battery costs: `calendar` by resting, `cycle` by cycling [% of rated]."""
+    whole = days.with_columns(fleet_id=pl.lit(""), date=pl.lit(date(2000, 1, 1)), volt=pl.lit(None, pl.Float64))
+    both = pl.concat([days, stress_of(whole).select("calendar", "cycle")], how="horizontal")
+    return both.select(pl.col("calendar") * pl.col("calendar_unit"), pl.col("cycle") * pl.col("cycle_unit"))
 
 
 @dataclass(frozen=True)
@@ -102,15 +113,32 @@ class WhatIf:
     """What was done beside what could have been.
 
     Attributes:
-        sums: One row per battery and schedule.
+        days: One row per battery, schedule and UTC day: `seen_fraction`, `revenue`, `charged_mwh`, `discharged_mwh`,
+            `equivalent_full_cycles`, `calendar_loss_percent`, `cycle_loss_percent`, `wear_cost`, `profit`, and
+            `spread_revenue`, what the dearest and cheapest hours would have brought that energy and power allow, one
+            cycle; null of a day that is not as long as most.
         steps: One row per battery, schedule and period: `timestamp`, `power_mw` (positive charges), `soc_percent`.
     """
 
-    sums: pl.DataFrame
+    days: pl.DataFrame
     steps: pl.DataFrame
 
+    @property
+    def sums(self) -> pl.DataFrame:
+        """One row per battery and schedule: the days together, with `capture_fraction`, revenue over the spread's."""
+        if self.days.is_empty():
+            return self.days
+        spread = pl.col("spread_revenue")
+        # A day that is shorter or longer brings what the others do on the average.
+        whole = spread.sum() * pl.len() / spread.count()
+        return self.days.group_by("battery_id", "schedule", maintain_order=True).agg(
+            pl.col("seen_fraction").dot("hours") / pl.col("hours").sum(),
+            pl.col(*_SUMMED).sum(),
+            capture_fraction=pl.when(whole > 0).then(pl.col("revenue").sum() / whole),
+        )
 
-def what_if(prices: pl.DataFrame, telemetry: pl.DataFrame, units: list[Unit]) -> WhatIf:
+
+def what_if(prices: pl.DataFrame, telemetry: pl.DataFrame, units: Sequence[Unit]) -> WhatIf:
     """Hold what batteries did against the best they could have done with prices known beforehand.
 
     All three schedules begin and end at the charge that the battery had. What they cost in life is told by the same
@@ -124,46 +152,43 @@ def what_if(prices: pl.DataFrame, telemetry: pl.DataFrame, units: list[Unit]) ->
         units: The batteries.
 
     Returns:
-        Sums with `seen_fraction`, `revenue`, `charged_mwh`, `discharged_mwh`, `equivalent_full_cycles`,
-        `calendar_loss_percent`, `cycle_loss_percent`, `wear_cost`, `profit`, and `capture_fraction`, the revenue over
-        that of the dearest and cheapest hours of each day that energy and power allow; and the steps.
+        The days and the steps; none of batteries whose charge was never known.
     """
-    sums, steps = [], []
+    steps = []
+    done = _done(prices, telemetry).partition_by("battery_id", as_dict=True)
     for unit in units:
-        own = telemetry.filter(battery_id=unit.battery_id)
-        done = _done(prices, own)
-        known = done["soc"].drop_nulls()
-        if known.is_empty():
+        own = done.get((unit.battery_id,))
+        known = own["soc"].drop_nulls() if own is not None else pl.Series()
+        if own is None or known.is_empty():
             continue
-        begins, ends = float(known[0]), float(known[-1])
-        for name, power, soc in _schedules(prices, unit, done, begins, ends):
-            seen = float((~np.isnan(power)).mean())
-            sums.append({"battery_id": unit.battery_id, "schedule": name, **_sums(prices, unit, power, soc, seen)})
+        both = prices.join(own, on="timestamp", how="left", maintain_order="left")
+        for name, power, soc in _schedules(prices, unit, both, float(known[0]), float(known[-1])):
             steps.append(
-                prices.select(
-                    "timestamp",
+                prices.with_columns(
                     battery_id=pl.lit(unit.battery_id),
                     schedule=pl.lit(name),
-                    power_mw=pl.Series(power, nan_to_null=True, dtype=pl.Float64),
-                    soc_percent=pl.Series(100 * soc, nan_to_null=True, dtype=pl.Float64),
+                    power=pl.Series(power, nan_to_null=True, dtype=pl.Float64),
+                    soc=pl.Series(soc, nan_to_null=True, dtype=pl.Float64),
                 )
             )
-    return WhatIf(pl.DataFrame(sums, infer_schema_length=None), pl.concat(steps) if steps else pl.DataFrame())
+    if not steps:
+        return WhatIf(pl.DataFrame(), pl.DataFrame())
+    whole = pl.concat(steps)
+    told = whole.select("timestamp", "battery_id", "schedule", power_mw="power", soc_percent=pl.col("soc") * 100)
+    return WhatIf(_days(whole, _plates(units), float(prices["hours"].mode().sort()[0])), told)
 
 
 def _done(prices: pl.DataFrame, telemetry: pl.DataFrame) -> pl.DataFrame:
-    """Mean power [MW] and first state of charge [1] of each period, from the rows that begin in it."""
-    rows = telemetry.select("timestamp", "power_watt", "soc_percent").sort("timestamp")
-    found = rows.join_asof(
-        prices.select("timestamp", period="timestamp", hours="hours"), on="timestamp", strategy="backward"
-    ).filter(
-        pl.col("timestamp") < pl.col("period") + pl.duration(microseconds=(pl.col("hours") * 3.6e9).cast(pl.Int64))
-    )
-    means = found.group_by("period").agg(
-        power=pl.col("power_watt").mean() / 1e6, soc=pl.col("soc_percent").drop_nulls().first() / 100
-    )
-    return prices.select("timestamp").join(
-        means, left_on="timestamp", right_on="period", how="left", maintain_order="left"
+    """Mean power [MW] and first state of charge [1] of each battery and period, from the rows that begin in it."""
+    rows = telemetry.select("battery_id", "timestamp", "power_watt", "soc_percent").sort("timestamp", "battery_id")
+    periods = prices.select("timestamp", period="timestamp", hours="hours")
+    behind = pl.col("period") + pl.duration(microseconds=(pl.col("hours") * 3.6e9).cast(pl.Int64))
+    found = rows.join_asof(periods, on="timestamp", strategy="backward")
+    return (
+        found.filter(pl.col("timestamp") < behind)
+        .group_by("battery_id", timestamp="period", maintain_order=True)
+        .agg(power=pl.col("power_watt").mean() / 1e6, soc=pl.col("soc_percent").drop_nulls().first() / 100)
+        .sort("battery_id", "timestamp")
     )
 
 
@@ -179,49 +204,53 @@ def _schedules(
         yield name, best.charge_mw - best.discharge_mw, best.stored_mwh / unit.energy_mwh
 
 
-def _sums(prices: pl.DataFrame, unit: Unit, power: Floats, soc: Floats, seen: float) -> dict[str, object]:
-    hours, money = prices["hours"].to_numpy(), prices["price_per_mwh"].to_numpy()
-    into, out = np.nan_to_num(np.maximum(power, 0)) * hours, np.nan_to_num(np.maximum(-power, 0)) * hours
-    revenue = float(money @ (out - into))
-    rate = np.abs(np.nan_to_num(power)) / unit.energy_mwh
+def _days(steps: pl.DataFrame, plates: pl.DataFrame, step: float) -> pl.DataFrame:
+    """What each day of each schedule of each battery brought and cost."""
+    power, hours = pl.col("power"), pl.col("hours")
+    moved = power.fill_null(0.0) * hours
+    low, high = pl.col("soc").min(), pl.col("soc").max()
+    of = ("battery_id", "schedule")
     days = (
-        prices.select(day=pl.col("timestamp").dt.date(), soc=pl.Series(soc, nan_to_null=True), rate=pl.Series(rate))
-        .with_columns(moved=pl.Series((into + out) / 2 / unit.energy_mwh))
-        .group_by("day", maintain_order=True)
+        steps.with_columns(into=moved.clip(lower_bound=0), out=(-moved).clip(lower_bound=0))
+        .join(plates, on="battery_id", how="left", maintain_order="left")
+        .with_columns(rate=power.abs() / pl.col("energy_mwh"))
+        .group_by(*of, date=pl.col("timestamp").dt.date(), maintain_order=True)
         .agg(
-            soc=((pl.col("soc").min() + pl.col("soc").max()) / 2).fill_null(0.5).clip(0, 1),
-            depth=(pl.col("soc").max() - pl.col("soc").min()).fill_null(0.0).clip(0, 1),
+            pl.col(set(plates.columns) - {"battery_id"}).first(),
+            hours.sum(),
+            seen_fraction=power.is_not_null().mean(),
+            revenue=pl.col("price_per_mwh").dot(pl.col("out") - pl.col("into")),
+            charged_mwh=pl.col("into").sum(),
+            discharged_mwh=pl.col("out").sum(),
+            soc=((low + high) / 2).fill_null(0.5).clip(0, 1),
+            depth=(high - low).fill_null(0.0).clip(0, 1),
             rate=pl.col("rate").filter(pl.col("rate") > _WORK_RATE).mean().fill_null(0.0),
-            cycles=pl.col("moved").sum(),
+            prices=pl.col("price_per_mwh"),
         )
+        .with_columns(cycles=(pl.col("charged_mwh") + pl.col("discharged_mwh")) / 2 / pl.col("energy_mwh"))
     )
-    calendar, cycle = unit.added(days)
-    cost = (calendar + cycle) * unit.cost_per_percent
-    best = _spread(prices, unit)
-    return {
-        "seen_fraction": seen,
-        "revenue": revenue,
-        "charged_mwh": float(into.sum()),
-        "discharged_mwh": float(out.sum()),
-        "equivalent_full_cycles": float((into + out).sum() / 2 / unit.energy_mwh),
-        "calendar_loss_percent": calendar,
-        "cycle_loss_percent": cycle,
-        "wear_cost": cost,
-        "profit": revenue - cost,
-        "capture_fraction": revenue / best if best else None,
-    }
+    lost = _lost(days)
+    cost = (pl.col("calendar_loss_percent") + pl.col("cycle_loss_percent")) * pl.col("cost_per_percent")
+    return (
+        days.with_columns(
+            calendar_loss_percent=lost["calendar"],
+            cycle_loss_percent=lost["cycle"],
+            equivalent_full_cycles="cycles",
+            spread_revenue=_spread(days, step),
+        )
+        .with_columns(wear_cost=cost)
+        .with_columns(profit=pl.col("revenue") - pl.col("wear_cost"))
+        .select(*of, "date", "hours", "seen_fraction", *_SUMMED, "spread_revenue")
+    )
 
 
-def _spread(prices: pl.DataFrame, unit: Unit) -> float | None:
-    """What the dearest and cheapest hours of each whole day would bring, one cycle a day."""
-    days = prices.group_by(pl.col("timestamp").dt.date().alias("day"), maintain_order=True).agg(
-        "price_per_mwh", "hours"
-    )
-    usual = days.filter(pl.col("hours").list.len() == pl.col("hours").list.len().mode().first())
-    if usual.is_empty():
-        return None
-    step, per_day = float(prices["hours"].mode().sort()[0]), int(usual["hours"].list.len()[0])
-    count = min(unit.energy_mwh / unit.power_mw / step, per_day / 2)
-    daily = top_bottom_spread(np.concatenate(usual["price_per_mwh"].to_list()), count, per_day=per_day)
-    total = float(daily.sum()) * unit.power_mw * step * days.height / usual.height
-    return total if total > 0 else None
+def _spread(days: pl.DataFrame, step: float) -> pl.Series:
+    """What the dearest and cheapest hours of each day would bring, one cycle a day; null of days of unusual length."""
+    usual = int(days["prices"].list.len().mode().sort()[-1])
+    worth: list[float | None] = []
+    for prices, energy, power in days.select("prices", "energy_mwh", "power_mw").iter_rows():
+        count = min(energy / power / step, usual / 2)
+        is_usual = len(prices) == usual
+        spread = top_bottom_spread(np.array(prices), count, per_day=usual) if is_usual else None
+        worth.append(None if spread is None else float(spread[0]) * power * step)
+    return pl.Series(worth, dtype=pl.Float64)

@@ -11,10 +11,11 @@ from bess_pipeline.lake.ledger import Ledger, day_signatures
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.warehouse import Warehouse
-from bess_pipeline.sources import landing, register, retired, terms
+from bess_pipeline.sources import landing, prices, register, retired, terms
 from bess_pipeline.sources.opening import Limits
 from bess_pipeline.sources.register import Fleet, Register
 from bess_pipeline.tables import catalog
+from bess_pipeline.tables.lifecycle import MarketPrice
 from bess_pipeline.tables.telemetry import MEASUREMENTS
 
 
@@ -127,6 +128,18 @@ class Home:
         """What was agreed and assumed of a fleet: `Assumption` rows."""
         fleet = self.fleet(fleet_id)
         return terms.assumptions(fleet_id, fleet.warranty, fleet.commissioned, fleet.economics)
+
+    def market_prices(self, fleet_id: str) -> pl.DataFrame:
+        """The prices that the fleet file names: `MarketPrice` rows; none where it names no file.
+
+        Raises:
+            PricesError: If the file is not one of prices.
+        """
+        said = self.fleet(fleet_id).economics.prices
+        if said is None:
+            return MarketPrice.create_empty()
+        known = prices.read_prices(self.settings.fleets / said.file, said.timezone)
+        return known.select(pl.lit(fleet_id).alias("fleet_id"), pl.all()).pipe(MarketPrice.validate)
 
     def battery_ids(self, fleet_id: str) -> list[str]:
         """Every battery that a file of the fleet ever named, in order."""

@@ -129,6 +129,7 @@ class Fleet(Strict):
     economics: Economics = Field(default_factory=Economics)
 
     _curves: dict[str, Curve] = PrivateAttr(default_factory=dict)
+    _prices: str = PrivateAttr(default="")
 
     @field_validator("fleet_id")
     @classmethod
@@ -162,7 +163,8 @@ class Fleet(Strict):
     @cached_property
     def terms_version(self) -> str:
         """Fingerprint of what was agreed and assumed, on which tables of the fleet rest, and none of its days."""
-        return _digest(self.model_dump(mode="json", include={"commissioned", "warranty", "economics"}))
+        said = self.model_dump(mode="json", include={"commissioned", "warranty", "economics"})
+        return _digest([said, self._prices] if self._prices else said)
 
     @cached_property
     def register_version(self) -> str:
@@ -179,6 +181,12 @@ class Fleet(Strict):
         """The same fleet, knowing the content of the curve files it names."""
         fleet = self.model_copy()
         fleet._curves = {name: tuple(points) for name, points in sorted(curves.items())}  # noqa: SLF001 - a copy of self
+        return fleet
+
+    def with_prices(self, content: bytes) -> Fleet:
+        """The same fleet, knowing which content its file of prices has."""
+        fleet = self.model_copy()
+        fleet._prices = xxhash.xxh3_64_hexdigest(content)  # noqa: SLF001 - a copy of self
         return fleet
 
     def nameplate(self, battery_id: str) -> Battery:
@@ -343,6 +351,13 @@ def _fleet(path: Path) -> Fleet:
             curves[name] = _curve(path.parent / name)
         except ValueError as wrong:
             lines.append(f"{path.name}: {_field_of_curve(fleet, name)}: {name}: {wrong}")
+    if (prices := fleet.economics.prices) is not None:
+        try:
+            fleet = fleet.with_prices((path.parent / prices.file).read_bytes())
+        except OSError as broken:
+            missing = isinstance(broken, FileNotFoundError)
+            reason = "there is no such file beside the fleet file" if missing else str(broken)
+            lines.append(f"{path.name}: economics.prices: {prices.file}: {reason}")
     if lines:
         raise _MistakenError(lines)
     return _with_sound_limits(path.name, fleet.with_curves(curves))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from itertools import pairwise
+from pathlib import PurePath
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -51,6 +53,9 @@ UNITS: dict[str, str] = {
     "augmentation_fade_percent_per_year": "%/a",
     "residual_value_percent": "%",
     "power_kw": "kW",
+    "module_cost_percent": "%",
+    "cooling_cost_per_kelvin_kwh_year": "{currency}/(K·kWh·a)",
+    "prices": "",
 }
 
 
@@ -207,6 +212,31 @@ class Warranty(Strict):
             }
 
 
+class Prices(Strict):
+    """A file of prices beside the fleet file: what a MWh costs in each delivery period."""
+
+    file: str
+    timezone: str = "UTC"
+    source: str | None = None
+    stated_on: date | None = None
+
+    @field_validator("file")
+    @classmethod
+    def _beside_the_file(cls, value: str) -> str:
+        if PurePath(value).name != value or not value.endswith((".csv", ".parquet")):
+            raise ValueError(f"{value!r} must be the name of a .csv or .parquet file beside the fleet file")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (LookupError, ValueError, OSError):
+            raise ValueError(f"{value!r} is no time zone such as Europe/Berlin") from None
+        return value
+
+
 class Economics(Strict):
     """What money a fleet earns and costs: each number may come with its source and date."""
 
@@ -222,11 +252,19 @@ class Economics(Strict):
     augmentation_fade_percent_per_year: Stated | None = None
     residual_value_percent: Stated | None = None
     power_kw: Stated | None = None
+    module_cost_percent: Stated | None = None
+    cooling_cost_per_kelvin_kwh_year: Stated | None = None
+    prices: Prices | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Economics:
         above = ("replacement_cost_per_kwh", "contracted_energy_mwh", "contract_years", "power_kw")
-        shares = ("contract_floor_percent", "residual_value_percent", "augmentation_fade_percent_per_year")
+        shares = (
+            "contract_floor_percent",
+            "residual_value_percent",
+            "augmentation_fade_percent_per_year",
+            "module_cost_percent",
+        )
         for name, number in self._stated():
             if name in above and number.value <= 0:
                 raise ValueError(f"{name} ({number.value:g}) must be above 0")
@@ -256,6 +294,9 @@ class Economics(Strict):
         for name, number in stated.items():
             said = {"source": number.source, "stated_on": number.stated_on}
             yield {"name": name, "value": number.value, "unit": self._unit(name), **said}
+        if self.prices is not None:
+            source = self.prices.source or f"{self.prices.file}, {self.prices.timezone}"
+            yield {"name": "prices", "source": source, "stated_on": self.prices.stated_on}
 
     def _unit(self, name: str) -> str:
         return UNITS[name].format(currency=self.currency)

@@ -228,6 +228,16 @@ DECISIONS = Table(
 DECISION_SENSITIVITIES = Table(
     "decision_sensitivities", lifecycle.DecisionSensitivity, "gold", "fleet", ("battery_id", "varied", "factor")
 )
+OPERATING_LIMITS = Table(
+    "operating_limits",
+    lifecycle.OperatingLimit,
+    "gold",
+    "fleet",
+    ("battery_id", "limited", "lower", "upper", "percentile"),
+    until="as_of",
+)
+MARKET_PRICES = Table("market_prices", lifecycle.MarketPrice, "gold", "fleet", ("timestamp",), until="timestamp")
+DISPATCH_DAILY = Table("dispatch_daily", lifecycle.DispatchDaily, "gold", "fleet", (*_BATTERY_DAY, "schedule"))
 AUGMENTATION_PLAN = Table(
     "augmentation_plan", lifecycle.AugmentationYear, "gold", "fleet", ("percentile", "year"), until="as_of"
 )

@@ -149,6 +149,8 @@ OPTIONS = (
     "20 points emptier",
     "half the C-rate",
     "rebalance",
+    "replace weakest module",
+    "full charge",
 )
 PERCENTILES = ("p10", "p50", "p90")
 
@@ -175,6 +177,72 @@ class DecisionSensitivity(OfBattery):
     best_option = choice(OPTIONS, "The best choice then.")
     net_present_value = number("What it is worth then [money]", nullable=False)
     is_another = flag("Whether another is the best than without the variation")
+
+
+#: What of the use of a battery can be limited.
+LIMITS = ("soc_low", "soc_high", "soc_window", "c_rate", "temperature_high")
+
+
+class OperatingLimit(OfBattery):
+    """One row per battery, limit to its use, level of it and percentile of its future: what keeping to it is worth."""
+
+    limited = choice(
+        LIMITS,
+        "What is limited: soc_low and soc_high at either end, soc_window at both; else the highest value.",
+        primary_key=True,
+    )
+    lower = dy.Float64(primary_key=True, description="Lowest value that is allowed [%]; 0 where it is not limited")
+    upper = dy.Float64(
+        primary_key=True,
+        description="Highest value that is allowed: % of charge, C, or °C; 100 where it is not limited",
+    )
+    percentile = choice(PERCENTILES, "Of the capacity forecast; p10 is the worse.", primary_key=True)
+    as_of = day("Last day that is known", primary_key=False)
+    usual_lower = number("Where use began in the last 90 days [%]; null of other limits")
+    usual_upper = number("Where it ended; of other limits, the mean")
+    energy_fraction = number("Energy discharged over that without the limit [1]", low=0, nullable=False)
+    margin_fraction = number(
+        "What a MWh earns, over what it does without the limit [1]; null where no price tells", low=0
+    )
+    loss_fraction = number("Capacity lost in a year over that without the limit [1]", low=0, nullable=False)
+    life_years = number("Years until the end of life, at most as far as forecasts are told [a]", low=0)
+    life_gained_years = number("Of these, more than without the limit [a]")
+    net_present_value_gain = number("What keeping to it is worth [money]; null where what it costs is not known")
+    worth_of_life = number("The same, if what it costs was nothing: the most that may be paid for it [money]")
+    is_recommended = flag("Worth the most among the levels of this limit, at the median; none where nothing gains")
+
+
+#: What was done; what would have brought the most revenue; what would have left the most after wear.
+SCHEDULES = ("done", "revenue", "wear")
+
+
+class MarketPrice(dy.Schema):
+    """One row per fleet and delivery period: what a MWh costs in it."""
+
+    fleet_id = key("Fleet")
+    timestamp = instant("Begin of the period", primary_key=True)
+    hours = number("Length of the period [h]", low=0, nullable=False)
+    price_per_mwh = number("What a MWh is bought and sold for [money/MWh]", nullable=False)
+
+
+class DispatchDaily(OfBatteryDay):
+    """One row per battery, UTC day and schedule: what it earned at the fleet's prices, and what wear took of it."""
+
+    schedule = choice(
+        SCHEDULES,
+        "done: what it did; revenue, wear: the best of the week for the most revenue, or for the most after wear.",
+        primary_key=True,
+    )
+    seen_fraction = number("Share of the day's periods in which power is known", low=0, high=1, nullable=False)
+    revenue = number("Energy sold less energy bought [money]", nullable=False)
+    charged_mwh = number("Energy in [MWh]", low=0, nullable=False)
+    discharged_mwh = number("Energy out [MWh]", low=0, nullable=False)
+    equivalent_full_cycles = number("Energy in and out over twice what the battery holds", low=0, nullable=False)
+    calendar_loss_percent = quantity("%", "Capacity that resting cost, of rated", low=0, nullable=False)
+    cycle_loss_percent = quantity("%", "Capacity that cycling cost, of rated", low=0, nullable=False)
+    wear_cost = number("What that is worth [money]", low=0, nullable=False)
+    profit = number("Revenue less wear [money]", nullable=False)
+    spread_revenue = number("What the day's dearest and cheapest hours would bring, one cycle; null of days cut short")
 
 
 class AugmentationYear(dy.Schema):

@@ -143,6 +143,30 @@ def test_rebalancing_gives_what_the_weakest_cells_lock_away():
     assert balanced["life_years"] == usual["life_years"]
 
 
+def test_a_module_costs_its_price_and_gives_what_its_cells_lock_away():
+    usual, replaced = told(1.0, "run on"), told(1.0, "replace weakest module", module_cost_percent=5)
+    gained = usual["net_present_value"] * (100 / 98 - 1)
+    # 36 kWh at 100 each: a twentieth of it.
+    assert replaced["net_present_value"] - usual["net_present_value"] == pytest.approx(gained - 180, rel=1e-6)
+    assert replaced["place"] is not None
+    found = decisions(agreed(), forecast(1.0), daily(), curves(), health(), made_cells.batteries("b"))
+    assert "replace weakest module" not in found["option"].to_list()
+
+
+def test_full_charges_are_worth_what_they_make_sure_less_their_wear():
+    doubt = health().with_columns(soh_lower_percent=pl.lit(94.0))
+    # A full cycle costs 0.01 % a MWh at all depths: four of 36 kWh a year, of 1 % a year.
+    dear = curves().with_columns(cycle_loss_percent_per_mwh=pl.lit(0.01))
+    args = (agreed(), forecast(1.0, spread=0.0), daily(), dear)
+    found = decisions(*args, doubt, made_cells.batteries("b")).filter(percentile="p50")
+    worth = dict(found.select("option", "net_present_value").iter_rows())
+    # From 94 sure to 99 sure; the wear takes a little of it.
+    assert 1.05 < worth["full charge"] / worth["run on"] < 99 / 94
+    assert found.filter(option="full charge")["place"].to_list() == [None]
+    sure = health().with_columns(soh_lower_percent=pl.lit(99.5))
+    assert "full charge" not in decisions(*args, sure, made_cells.batteries("b"))["option"].to_list()
+
+
 def test_the_worse_future_is_worth_less_and_places_are_told_for_each():
     found = decisions(agreed(), forecast(4.0), daily(), curves(), health(), made_cells.batteries("b"))
     worth = {row["percentile"]: row["net_present_value"] for row in found.filter(option="run on").to_dicts()}

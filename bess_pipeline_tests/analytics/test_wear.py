@@ -143,6 +143,27 @@ def test_batteries_whose_ageing_is_not_known_have_no_rows():
     assert wear_daily(agreed(), stress, nothing, energy(50), plates).is_empty()
 
 
+def test_the_order_in_which_rows_come_changes_no_bit():
+    random, day = np.random.default_rng(3), datetime(2026, 3, 5, tzinfo=UTC)
+    frame = pl.DataFrame({"depth_percent": random.uniform(1, 100, 5000), "c_rate_mean": random.uniform(0, 1, 5000)})
+    at = [day + timedelta(minutes=int(n)) for n in range(5000)]
+    frame = frame.with_columns(
+        count=pl.lit(0.5), mean_soc_percent=50.0, started_at=pl.Series(at), ended_at=pl.Series(at)
+    )
+    cycles = made_cells.whole(frame, Cycle, fleet_id="f", battery_id="b")
+    days = pl.DataFrame(
+        {"date": [date(2026, 3, 1 + n) for n in range(30)], "cycle_loss_percent": random.uniform(size=30)}
+    )
+    worn = made_cells.whole(days, WearDaily, fleet_id="f", battery_id="b")
+    plates = made_cells.batteries("b", chemistry="LFP")
+    usual = wear_by_depth(worn, cycles, plates)
+    for seed in range(5):
+        shuffled = wear_by_depth(
+            worn.sample(fraction=1, shuffle=True, seed=seed), cycles.sample(fraction=1, shuffle=True, seed=seed), plates
+        )
+        assert shuffled.equals(usual)
+
+
 def test_a_months_loss_is_shared_out_by_what_cycles_of_each_depth_do():
     day = datetime(2026, 3, 5, tzinfo=UTC)
     rows = [

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bess_pipeline.analytics.what_if import SCHEDULES, Unit, what_if
+from bess_pipeline.analytics.what_if import Unit, what_if
+from bess_pipeline.tables.lifecycle import SCHEDULES
 from bess_pipeline_tests.wear_aware import UNIT, lives, two_peaks
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -291,3 +291,31 @@ def test_the_shared_fleets_have_no_mistakes(shared_data):
         register = read_register(shared_data / name / "fleets")
         assert register.mistakes == {}
         assert list(register.fleets) == ["s00", "s01", "s02"]
+
+
+def test_prices_are_a_file_beside_the_fleet_file_and_part_of_the_version_of_the_terms(tmp_path):
+    said = ALPHA | {"economics": {"prices": {"file": "p.csv", "timezone": "Europe/Berlin"}}}
+    written(tmp_path, said)
+    mistakes = read_register(tmp_path).mistakes["alpha.yaml"]
+    assert mistakes == ["alpha.yaml: economics.prices: p.csv: there is no such file beside the fleet file"]
+    versions = []
+    for content in ("timestamp,price_per_mwh\n", "timestamp,price_per_mwh\n2026-01-01T00:00:00Z,1\n"):
+        (tmp_path / "p.csv").write_text(content)
+        fleet = read_register(tmp_path).fleets["alpha"]
+        versions.append((fleet.terms_version, fleet.telemetry_version, fleet.register_version))
+    assert versions[0][0] != versions[1][0]
+    assert versions[0][1:] == versions[1][1:]
+
+
+@pytest.mark.parametrize(
+    ("prices", "why"),
+    [
+        ({"file": "../p.csv"}, "must be the name of a .csv or .parquet file beside the fleet file"),
+        ({"file": "p.xlsx"}, "must be the name of a .csv or .parquet file beside the fleet file"),
+        ({"file": "p.csv", "timezone": "Berlin"}, "'Berlin' is no time zone such as Europe/Berlin"),
+    ],
+)
+def test_prices_that_cannot_be_read_are_a_mistake_of_the_fleet(tmp_path, prices, why):
+    written(tmp_path, ALPHA | {"economics": {"prices": prices}})
+    (line,) = read_register(tmp_path).mistakes["alpha.yaml"]
+    assert line.endswith(why)

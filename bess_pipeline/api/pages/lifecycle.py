@@ -74,6 +74,31 @@ _CHANGES = """
     SELECT battery_id, string_agg(DISTINCT varied, ', ' ORDER BY varied) AS by_what FROM decision_sensitivities
     WHERE fleet_id = $fleet AND is_another GROUP BY battery_id
 """
+#: What each schedule brought in the last year of prices, battery by battery, and month by month.
+_EARNED = """
+    SELECT battery_id, schedule, sum(revenue) AS revenue, sum(wear_cost) AS wear, sum(profit) AS profit,
+        sum(equivalent_full_cycles) / count(DISTINCT date) AS cycles, avg(seen_fraction) AS seen,
+        sum(revenue) FILTER (spread_revenue IS NOT NULL) / nullif(sum(spread_revenue), 0) AS capture
+    FROM dispatch_daily WHERE fleet_id = $fleet
+        AND date > (SELECT max(date) FROM dispatch_daily WHERE fleet_id = $fleet) - 365
+    GROUP BY battery_id, schedule ORDER BY battery_id, list_position(['done', 'revenue', 'wear'], schedule)
+"""
+_MONTHS = """
+    SELECT date_trunc('month', date)::DATE AS month, schedule, sum(profit) AS profit
+    FROM dispatch_daily WHERE fleet_id = $fleet GROUP BY month, schedule ORDER BY month, schedule
+"""
+_LIMITS = """
+    SELECT battery_id, limited, lower, upper, any_value(usual_lower) AS usual_lower,
+        any_value(usual_upper) AS usual_upper, any_value(energy_fraction) AS energy,
+        any_value(life_gained_years) FILTER (percentile = 'p10') AS life_low,
+        any_value(life_gained_years) FILTER (percentile = 'p50') AS life,
+        any_value(life_gained_years) FILTER (percentile = 'p90') AS life_high,
+        any_value(net_present_value_gain) FILTER (percentile = 'p10') AS low,
+        any_value(net_present_value_gain) FILTER (percentile = 'p50') AS middle,
+        any_value(net_present_value_gain) FILTER (percentile = 'p90') AS high
+    FROM operating_limits WHERE fleet_id = $fleet AND is_recommended
+    GROUP BY battery_id, limited, lower, upper ORDER BY battery_id, middle DESC
+"""
 _MODULES = "SELECT * FROM augmentation_plan WHERE fleet_id = $fleet ORDER BY percentile, year"
 _ASSUMED = "SELECT * FROM assumptions WHERE fleet_id = $fleet ORDER BY name, position"
 _YEARS = "SELECT * FROM warranty_years WHERE fleet_id = $fleet ORDER BY battery_id, year"
@@ -102,6 +127,9 @@ def _content(seen: Seen, fleet_id: str) -> dict[str, Any]:
         "years": seen.ask(_YEARS, which).to_dicts(),
         "choices": seen.ask(_CHOICES, which).to_dicts(),
         "changes": dict(seen.ask(_CHANGES, which).iter_rows()),
+        "earned": seen.ask(_EARNED, which).to_dicts(),
+        "months": _months(seen.ask(_MONTHS, which), currency),
+        "limits": seen.ask(_LIMITS, which).to_dicts(),
         "modules": _modules(seen.ask(_MODULES, which)),
         "assumed": assumed.to_dicts(),
         "currency": currency,
@@ -149,6 +177,26 @@ def _modules(rows: pl.DataFrame) -> list[Chart]:
     about = "Before anything is added in that year; p10 is the worse future. The table augmentation_plan has the costs."
     layout = {"yaxis": axis("MWh"), "xaxis": axis("years from now")}
     return [Chart("Energy of the fleet, and new modules", about, [*traces, bars], layout)]
+
+
+def _months(rows: pl.DataFrame, currency: str) -> list[Chart]:
+    """What was left after wear, month by month, of each schedule."""
+    if rows.is_empty():
+        return []
+    roles = (("done", "own"), ("revenue", "bad"), ("wear", "good"))
+    traces: list[Trace] = [
+        {
+            "type": "bar",
+            "name": name,
+            "role": role,
+            "x": part["month"].to_list(),
+            "y": part["profit"].round(2).to_list(),
+        }
+        for name, role in roles
+        for part in [rows.filter(schedule=name)]
+    ]
+    about = "All batteries together. Nobody knows prices beforehand: the best of each week is a bound."
+    return [Chart("Left after wear, by month", about, traces, {"yaxis": axis(currency)})]
 
 
 def _margins(rows: pl.DataFrame, stands: pl.DataFrame) -> Chart:

@@ -36,6 +36,9 @@ _TABLES: dict[str, tuple[catalog.Table, str]] = {
     "warranty-years": (catalog.WARRANTY_YEARS, "first_day"),
     "wear-curves": (catalog.WEAR_CURVES, "as_of"),
     "decisions": (catalog.DECISIONS, "as_of"),
+    "operating-limits": (catalog.OPERATING_LIMITS, "as_of"),
+    "prices": (catalog.MARKET_PRICES, "timestamp"),
+    "dispatch": (catalog.DISPATCH_DAILY, "date"),
     "augmentation-plan": (catalog.AUGMENTATION_PLAN, "as_of"),
 }
 

@@ -4,7 +4,8 @@ import dagster as dg
 import polars as pl
 
 from bess_pipeline.analytics import decisions as choices
-from bess_pipeline.analytics import warranty, warranty_events, wear
+from bess_pipeline.analytics import dispatch_history, warranty, warranty_events, wear
+from bess_pipeline.analytics import operating_limits as limits
 from bess_pipeline.defs.house import spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.defs.resources import Home
@@ -98,6 +99,53 @@ def decision_sensitivities(
     batteries: pl.DataFrame,
 ) -> pl.DataFrame:
     return choices.sensitivities(assumptions, capacity_forecast, battery_daily, wear_curves, state_of_health, batteries)
+
+
+@dg.asset(**spec(catalog.OPERATING_LIMITS))
+def operating_limits(
+    assumptions: pl.DataFrame,
+    capacity_forecast: pl.DataFrame,
+    battery_daily: pl.DataFrame,
+    energy_evidence: pl.DataFrame,
+    degradation: pl.DataFrame,
+    market_prices: pl.DataFrame,
+    batteries: pl.DataFrame,
+    ocv_curves: pl.DataFrame,
+) -> pl.DataFrame:
+    return limits.operating_limits(
+        assumptions,
+        capacity_forecast,
+        battery_daily,
+        energy_evidence,
+        degradation,
+        market_prices,
+        batteries,
+        ocv_curves,
+    )
+
+
+@dg.asset(deps=[catalog.BATTERIES.name], **spec(catalog.MARKET_PRICES))
+def market_prices(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) -> pl.DataFrame:
+    return home.market_prices(context.partition_key)
+
+
+#: A week of prices is looked at as a whole, with the power of the one before.
+_WEEKS = Reach(before=13, ahead=6)
+
+
+@dg.asset(**spec(catalog.DISPATCH_DAILY, _WEEKS))
+def dispatch_daily(
+    assumptions: pl.DataFrame,
+    market_prices: pl.DataFrame,
+    telemetry_5min: pl.DataFrame,
+    degradation: pl.DataFrame,
+    state_of_health: pl.DataFrame,
+    battery_daily: pl.DataFrame,
+    batteries: pl.DataFrame,
+) -> pl.DataFrame:
+    return dispatch_history.dispatch_daily(
+        assumptions, market_prices, telemetry_5min, degradation, state_of_health, battery_daily, batteries
+    )
 
 
 @dg.asset(**spec(catalog.AUGMENTATION_PLAN))

@@ -1,33 +1,35 @@
-"""One fleet-day of 50 batteries at 1 s as CSV, through the pipeline and through a bare copy to Parquet.
+"""One fleet-day of 50 batteries at 1 s as CSV: the pipeline, a pandas program that does less, and a bare copy.
 
-    python -m bess_pipeline_tests.benchmarks.fleet_day [--batteries 50] [--interval 1] [--repeats 3]
+    python -m bess_pipeline_tests.benchmarks.fleet_day [--batteries 50] [--interval 1] [--repeats 5]
 
-Each repetition reads the same file twice, one after the other: Polars copies it from
-CSV to Parquet (`scan_csv` with times parsed by their format, `sink_parquet`), then
-`bess run` does all that it does in an empty home. The times of its steps are
-Dagster's own. What is printed are ratios to the copy of the same repetition, because
-machines differ and are shared. Peak memory is that of the whole process of `bess run`.
+Each repetition takes the same file three times, one after the other: Polars copies it from CSV to Parquet
+(`scan_csv` with times parsed by their format, `sink_parquet`); `pandas_program` does its work; `bess run` does all that
+it does in an empty home, up to the published warehouse. Each is a process of its own. The times of steps are Dagster's
+own; what a process needs until it begins is told apart. What is printed are ratios of the same repetition, because
+machines differ and are shared.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import yaml
-from dagster import DagsterInstance
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
+from bess_pipeline.config import Settings
+from bess_pipeline.defs.instance import instance_of
 from bess_pipeline.sources.simulate import Plan, simulate
 
 FLEET = "fleet_day"
@@ -37,6 +39,19 @@ STAGES = {
     "raw: read, verdicts, accounts": "received",
     "clean: flags": "clean_telemetry",
     "5-minute rows and evidence": "condensed",
+    "fleet tables": "",
+    "warehouse": "warehouse",
+}
+_COPY = """
+import polars as pl, sys
+moment = pl.col("timestamp").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", time_zone="UTC")
+pl.scan_csv(sys.argv[1]).with_columns(moment).sink_parquet(sys.argv[2])
+"""
+#: What each process needs before it begins with the file.
+_STARTS = {
+    "copy": "import polars",
+    "pandas": "import bess_pipeline_tests.benchmarks.pandas_program",
+    "bess run": "import bess_pipeline.definitions",
 }
 _COLUMNS = [
     "timestamp",
@@ -83,30 +98,50 @@ def delivered(folder: Path, *, batteries: int, interval: int) -> Path:
     return path
 
 
-def copied(csv: Path, target: Path) -> float:
-    """Seconds that a bare copy takes."""
-    begun = time.perf_counter()
-    moment = pl.col("timestamp").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", time_zone="UTC")
-    pl.scan_csv(csv).with_columns(moment).sink_parquet(target)
-    return time.perf_counter() - begun
+@dataclass(frozen=True)
+class Took:
+    """What a process took: wall time and time of processors [s], and its peak memory [MiB]."""
+
+    wall: float
+    processors: float
+    peak: float
 
 
-def run(home: Path) -> tuple[float, dict[str, float], float]:
-    """Seconds of `bess run`, seconds of each of its steps, and its peak memory [MiB]."""
-    for made in ("lake", "warehouse", "dagster_home"):
-        shutil.rmtree(home / made, ignore_errors=True)
-    environment = {**os.environ, "BESS_HOME": str(home)}
+def process(*command: str, home: Path | None = None) -> Took:
+    """Run Python with these arguments.
+
+    Raises:
+        subprocess.CalledProcessError: If it fails.
+    """
+    environment = os.environ if home is None else {**os.environ, "BESS_HOME": str(home)}
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "bess_pipeline.cli", "run"], env=environment, check=True, capture_output=True)
-    took = time.perf_counter() - begun
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    steps: dict[str, float] = {}
-    with DagsterInstance.from_config(str(home / "dagster_home")) as instance:
+    with subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL) as child:
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, command)
+    return Took(time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def steps_of(home: Path) -> dict[str, float]:
+    """Seconds of each step of the runs of a home."""
+    found: dict[str, float] = {}
+    with instance_of(Settings(home=home)) as instance:
         for record in instance.get_run_records():
             for step in instance.get_run_step_stats(record.dagster_run.run_id):
                 if step.start_time and step.end_time:
-                    steps[step.step_key] = steps.get(step.step_key, 0.0) + step.end_time - step.start_time
-    return took, steps, peak
+                    found[step.step_key] = found.get(step.step_key, 0.0) + step.end_time - step.start_time
+    return found
+
+
+def run(home: Path) -> tuple[Took, dict[str, float]]:
+    """What `bess run` takes in an empty home, and seconds by stage."""
+    for made in ("lake", "warehouse", "dagster_home"):
+        shutil.rmtree(home / made, ignore_errors=True)
+    took = process("-m", "bess_pipeline.cli", "run", home=home)
+    steps = steps_of(home)
+    named = {stage: steps.pop(step) for stage, step in STAGES.items() if step}
+    return took, {stage: named.get(stage, sum(steps.values())) for stage in STAGES}
 
 
 def main() -> None:
@@ -114,38 +149,69 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batteries", type=int, default=50)
     parser.add_argument("--interval", type=int, default=1, help="seconds from sample to sample")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--engine", choices=("c", "pyarrow"), default="c", help="of pandas.read_csv")
     given = parser.parse_args()
+    console = Console()
     with tempfile.TemporaryDirectory(prefix="bess-bench-") as name:
         home = Path(name)
         csv = delivered(home, batteries=given.batteries, interval=given.interval)
         rows = given.batteries * 86_400 // given.interval
-        ratios: dict[str, list[float]] = {stage: [] for stage in STAGES}
-        copies, sums, wholes = [], [], []
-        peak = 0.0
-        for _ in range(given.repeats):
-            copy = copied(csv, home / "copy.parquet")
-            took, steps, peak = run(home)
-            copies.append(copy)
-            wholes.append(took / copy)
-            for stage, step in STAGES.items():
-                ratios[stage].append(steps[step] / copy)
-            sums.append(sum(steps[step] for step in STAGES.values()) / copy)
-        grid = Table("stage", "median of the ratios", "least to most", "s per million rows")
-        grid.title = f"{rows / 1e6:.2f} M rows, {csv.stat().st_size / 1e6:.0f} MB of CSV, as multiples of a bare copy"
-        scale = statistics.median(copies) / rows * 1e6
-        parts = {**ratios, "landing to 5-minute rows": sums, "bess run, fleet tables and warehouse included": wholes}
-        for stage, found in parts.items():
-            middle = statistics.median(found)
-            grid.add_row(stage, f"{middle:.2f}", f"{min(found):.2f} to {max(found):.2f}", f"{middle * scale:.2f}")
-        Console().print(grid)
+        copy, program = str(home / "copy.parquet"), ("-m", "bess_pipeline_tests.benchmarks.pandas_program")
+        found: dict[str, list[Took]] = {"copy": [], "pandas": [], "bess run": []}
+        stages: list[dict[str, float]] = []
+        for _ in track(range(given.repeats), "repetitions", console=console, transient=True):
+            found["copy"].append(process("-c", _COPY, str(csv), copy))
+            found["pandas"].append(process(*program, str(csv), str(home / "pandas"), "--engine", given.engine))
+            took, steps = run(home)
+            found["bess run"].append(took)
+            stages.append(steps)
+        starts = {who: statistics.median(process("-c", what).wall for _ in range(3)) for who, what in _STARTS.items()}
         lake = sum(file.stat().st_size for file in (home / "lake").rglob("*.parquet"))
-        Console().print(
-            f"bare copy: median {statistics.median(copies):.2f} s ({scale:.2f} s per million rows), "
-            f"{(home / 'copy.parquet').stat().st_size / 1e6:.0f} MB; the lake: {lake / 1e6:.0f} MB; "
-            f"peak memory {peak:.0f} MiB; {os.cpu_count()} cores, "
-            f"Python {sys.version.split()[0]}, Polars {pl.__version__}"
+        pandas_bytes = sum(file.stat().st_size for file in (home / "pandas").iterdir())
+        console.print(
+            f"{rows / 1e6:.2f} M rows, {csv.stat().st_size / 1e6:.0f} MB of CSV; written: copy "
+            f"{Path(copy).stat().st_size / 1e6:.0f} MB, pandas {pandas_bytes / 1e6:.0f} MB, lake {lake / 1e6:.0f} MB; "
+            f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, Polars {pl.__version__}"
         )
+        console.print(_whole(found, starts))
+        console.print(_by_stage(stages, found, starts))
+
+
+def _whole(found: dict[str, list[Took]], starts: dict[str, float]) -> Table:
+    """Each program: medians, and ratios of each repetition without what a process needs until it begins."""
+    grid = Table("program", "s", "start of it", "s of processors", "peak MiB", "over the copy", "pandas over it")
+    grid.title = "medians; ratios without starts, least to most"
+    for who, took in found.items():
+        net = [one.wall - starts[who] for one in took]
+        over = [mine / (one.wall - starts["copy"]) for mine, one in zip(net, found["copy"], strict=True)]
+        faster = [(one.wall - starts["pandas"]) / mine for mine, one in zip(net, found["pandas"], strict=True)]
+        grid.add_row(
+            who, f"{statistics.median(one.wall for one in took):.2f}", f"{starts[who]:.2f}",
+            f"{statistics.median(one.processors for one in took):.1f}", f"{max(one.peak for one in took):.0f}",
+            _spread(over), _spread(faster),
+        )  # fmt: skip
+    return grid
+
+
+def _by_stage(stages: list[dict[str, float]], found: dict[str, list[Took]], starts: dict[str, float]) -> Table:
+    """Where the time of `bess run` goes."""
+    grid = Table("stage of bess run", "s", "over the copy")
+    copies = [one.wall - starts["copy"] for one in found["copy"]]
+    rest = [
+        one.wall - starts["bess run"] - sum(steps.values())
+        for one, steps in zip(found["bess run"], stages, strict=True)
+    ]
+    parts = {stage: [steps[stage] for steps in stages] for stage in STAGES} | {"between steps": rest}
+    for stage, took in parts.items():
+        grid.add_row(
+            stage, f"{statistics.median(took):.2f}", _spread([a / b for a, b in zip(took, copies, strict=True)])
+        )
+    return grid
+
+
+def _spread(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 if __name__ == "__main__":

@@ -122,6 +122,11 @@ class Settings(BaseSettings):
     concurrent_runs: int = Field(
         default=2, ge=1, description="Most runs at once that Dagster's daemon starts; of one fleet it is one."
     )
+    ray_address: str | None = Field(
+        default=None,
+        description="Job server of a Ray cluster that does the daemon's runs, http://head:8265; else this machine.",
+    )
+    ray_cpus_per_run: float = Field(default=1.0, gt=0, description="Processors that a run takes of the Ray cluster.")
     dagster_storage: SecretStr | None = Field(
         default=None,
         description="Where Dagster's records are: `sqlite`, in the home, or postgresql://user:password@host/database.",

@@ -15,6 +15,7 @@ from functools import cache
 from inspect import signature
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics import capacity_marks, cells, intervals, telemetry
@@ -26,6 +27,7 @@ from bess_pipeline.sources.simulate.deliver import published_curve
 from bess_pipeline.sources.terms import Economics, Warranty, assumptions
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.fleet import OcvPoint
+from bess_pipeline.tables.lifecycle import MarketPrice
 from bess_pipeline.tables.telemetry import RawTelemetry
 from bess_pipeline_tests.analytics.made_fleets import plates_of
 
@@ -84,9 +86,19 @@ def fleet_tables(
         catalog.BATTERIES.name: batteries,
         catalog.OCV_CURVES.name: curves,
         catalog.ASSUMPTIONS.name: assumptions(batteries["fleet_id"].item(0), WARRANTY, None, ECONOMICS),
+        catalog.MARKET_PRICES.name: _prices(raw),
         **_condensed(raw, batteries, rows_at_once),
     }
     return followed(made, wanted=wanted)
+
+
+def _prices(raw: pl.DataFrame) -> pl.DataFrame:
+    """Hourly prices with a cheap night and a dear evening, for the days of samples."""
+    first, last = raw["timestamp"].min(), raw["timestamp"].max()
+    at = pl.datetime_range(first, last, "1h", eager=True, time_unit="us").dt.truncate("1h").unique().sort()
+    price = 60 - 40 * (at.dt.hour().cast(pl.Float64) * np.pi / 12).sin()
+    rows = pl.DataFrame({"timestamp": at, "hours": 1.0, "price_per_mwh": price})
+    return rows.select(pl.lit(raw["fleet_id"][0]).alias("fleet_id"), pl.all()).pipe(MarketPrice.validate)
 
 
 def followed(

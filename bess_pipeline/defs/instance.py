@@ -1,5 +1,6 @@
 """Dagster's instance of a deployment: its settings file, and its records of runs in SQLite or in PostgreSQL."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -99,6 +100,17 @@ storage:
     config:
       postgres_url:
         env: {STORAGE_VARIABLE}
+"""
+#: Every node has the deployment's environment: an address or a secret in the job would be shown by Ray's pages.
+_ON_RAY = """
+# Runs that the daemon starts are jobs of a Ray cluster: BESS_RAY_ADDRESS, BESS_RAY_CPUS_PER_RUN.
+run_launcher:
+  module: bess_pipeline.defs.ray_launcher
+  class: RunsOnRay
+  config:
+    ray:
+      address: {address}
+      num_cpus: {cpus:g}
 """
 
 
@@ -204,6 +216,8 @@ def _settings_text(settings: Settings) -> str:
     """What the settings file of a deployment would say now."""
     body = _INSTANCE_SETTINGS.format(concurrent_runs=settings.concurrent_runs)
     body += _IN_FILES if _address(settings) is None else _IN_POSTGRES
+    if settings.ray_address is not None:
+        body += _ON_RAY.format(address=json.dumps(settings.ray_address), cpus=settings.ray_cpus_per_run)
     return f"{_HEAD}{_MARK}{fingerprint(_HEAD + body)}\n\n{body}"
 
 
@@ -253,6 +267,15 @@ def _agree(settings: Settings, held: str) -> None:
     raise RecordsError(f"{file} was edited and is not what {STORAGE_VARIABLE} says: {wish}")
 
 
+#: Package that is missing → what needs it, and the extra that brings it.
+_EXTRAS = {
+    "dagster_postgres": ("records in PostgreSQL", "postgres"),
+    "psycopg2": ("records in PostgreSQL", "postgres"),
+    "dagster_ray": ("runs on Ray", "ray"),
+    "ray": ("runs on Ray", "ray"),
+}
+
+
 @contextmanager
 def _opened(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The records, open; errors of the database in the meantime are said in a line."""
@@ -260,11 +283,11 @@ def _opened(settings: Settings) -> Iterator[dg.DagsterInstance]:
         with dg.DagsterInstance.from_ref(records.ref_of(settings.dagster_home)) as instance:
             yield instance
     except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith(("dagster_postgres", "psycopg2")):
+        missing = str(error.name).partition(".")[0]
+        if missing not in _EXTRAS:
             raise
-        raise RecordsError(
-            "records in PostgreSQL need another package: pip install 'bess-pipeline[postgres]'"
-        ) from error
+        what, extra = _EXTRAS[missing]
+        raise RecordsError(f"{what} need another package: pip install 'bess-pipeline[{extra}]'") from error
     except Exception as error:
         lost = _lost(error)
         if lost is None:

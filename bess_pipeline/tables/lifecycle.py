@@ -200,11 +200,9 @@ class OperatingLimit(OfBattery):
     as_of = day("Last day that is known", primary_key=False)
     usual_lower = number("Where use began in the last 90 days [%]; null of other limits")
     usual_upper = number("Where it ended; of other limits, the mean")
-    energy_fraction = number("Energy discharged over that without the limit [1]", low=0, nullable=False)
-    margin_fraction = number(
-        "What a MWh earns, over what it does without the limit [1]; null where no price tells", low=0
-    )
-    loss_fraction = number("Capacity lost in a year over that without the limit [1]", low=0, nullable=False)
+    energy_fraction = quantity("1", "Energy discharged over that without the limit", low=0, nullable=False)
+    margin_fraction = quantity("1", "What a MWh earns over what it does without it; null where no price tells", low=0)
+    loss_fraction = quantity("1", "Capacity lost in a year over that without the limit", low=0, nullable=False)
     life_years = number("Years until the end of life, at most as far as forecasts are told [a]", low=0)
     life_gained_years = number("Of these, more than without the limit [a]")
     net_present_value_gain = number("What keeping to it is worth [money]; null where what it costs is not known")
@@ -233,7 +231,7 @@ class DispatchDaily(OfBatteryDay):
         "done: what it did; revenue, wear: the best of the week for the most revenue, or for the most after wear.",
         primary_key=True,
     )
-    seen_fraction = number("Share of the day's periods in which power is known", low=0, high=1, nullable=False)
+    seen_fraction = quantity("1", "Share of the day's periods in which power is known", low=0, high=1, nullable=False)
     revenue = number("Energy sold less energy bought [money]", nullable=False)
     charged_mwh = number("Energy in [MWh]", low=0, nullable=False)
     discharged_mwh = number("Energy out [MWh]", low=0, nullable=False)

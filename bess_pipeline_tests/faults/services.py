@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
 
-from bess_pipeline.config import Settings
 from bess_pipeline.defs.instance import prepare
 from bess_pipeline.defs.runs import MODULE
-from bess_pipeline_tests.faults.homes import NotRecoveredError, Place
+from bess_pipeline_tests.faults.homes import NotRecoveredError, Place, named_by
 from bess_pipeline_tests.faults.storage import free_port
 
 NAMES = ("code server", "daemon", "web server")
@@ -107,7 +106,8 @@ class Services:
 @contextmanager
 def running(place: Place, *, wrapped_by: tuple[str, ...] = ()) -> Iterator[Services]:
     """The services of a home for the length of a block."""
-    prepare(Settings(home=place.root))
+    with named_by(place.environment) as home:
+        prepare(home.settings)
     services = Services(place, wrapped_by)
     (place.root / "workspace.yaml").write_text(
         "load_from:\n"

@@ -5,6 +5,7 @@ import uuid
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.instance.config import PoolGranularity
 
@@ -154,3 +155,29 @@ def test_the_state_tells_runs_that_go_on_from_those_that_wait_and_the_last_that_
         told = last_run(home)
         assert told.startswith("last run: telemetry, success (")
         assert told.endswith("; 1 going on, 1 waiting")
+
+
+def test_runs_are_jobs_of_a_cluster_where_the_environment_names_one(home, file, monkeypatch):
+    prepare(home)
+    assert "run_launcher" not in yaml.safe_load(file.read_text())
+    monkeypatch.setenv("BESS_RAY_ADDRESS", "http://head.example:8265")
+    monkeypatch.setenv("BESS_RAY_CPUS_PER_RUN", "0.5")
+    prepare(Settings())
+    said = yaml.safe_load(file.read_text())["run_launcher"]
+    assert (said["module"], said["class"]) == ("bess_pipeline.defs.ray_launcher", "RunsOnRay")
+    assert said["config"] == {"ray": {"address": "http://head.example:8265", "num_cpus": 0.5}}
+    monkeypatch.delenv("BESS_RAY_ADDRESS")
+    prepare(Settings())
+    assert "run_launcher" not in yaml.safe_load(file.read_text())
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra"), [("dagster_ray", "ray"), ("ray.job_submission", "ray"), ("dagster_postgres", "postgres")]
+)
+def test_an_extra_that_is_not_installed_is_named(home, monkeypatch, missing, extra):
+    def fail(*_):
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr(dg.DagsterInstance, "from_ref", fail)
+    with pytest.raises(RecordsError, match=rf"pip install 'bess-pipeline\[{extra}\]'"), instance_of(home):
+        pass

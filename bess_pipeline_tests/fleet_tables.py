@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
 from inspect import signature
 
@@ -55,6 +55,7 @@ ECONOMICS = Economics.model_validate(
         "discount_rate_percent": 7,
         "energy_margin_per_mwh": 60,
         "contracted_energy_mwh": 0.5,
+        "prices": {"file": "prices.parquet", "source": "made up"},
     }
 )
 
@@ -86,19 +87,28 @@ def fleet_tables(
         catalog.BATTERIES.name: batteries,
         catalog.OCV_CURVES.name: curves,
         catalog.ASSUMPTIONS.name: assumptions(batteries["fleet_id"].item(0), WARRANTY, None, ECONOMICS),
-        catalog.MARKET_PRICES.name: _prices(raw),
+        catalog.MARKET_PRICES.name: made_prices(batteries["fleet_id"].item(0), *_days_of(raw)),
         **_condensed(raw, batteries, rows_at_once),
     }
     return followed(made, wanted=wanted)
 
 
-def _prices(raw: pl.DataFrame) -> pl.DataFrame:
-    """Hourly prices with a cheap night and a dear evening, for the days of samples."""
-    first, last = raw["timestamp"].min(), raw["timestamp"].max()
-    at = pl.datetime_range(first, last, "1h", eager=True, time_unit="us").dt.truncate("1h").unique().sort()
-    price = 60 - 40 * (at.dt.hour().cast(pl.Float64) * np.pi / 12).sin()
-    rows = pl.DataFrame({"timestamp": at, "hours": 1.0, "price_per_mwh": price})
-    return rows.select(pl.lit(raw["fleet_id"][0]).alias("fleet_id"), pl.all()).pipe(MarketPrice.validate)
+def _days_of(raw: pl.DataFrame) -> tuple[date, date]:
+    first, last = raw.select(first=pl.col("timestamp").min().dt.date(), last=pl.col("timestamp").max().dt.date()).row(0)
+    return first, last
+
+
+def made_prices(fleet_id: str, first: date, last: date) -> pl.DataFrame:
+    """Hourly prices with a cheap night and a dear evening: `MarketPrice` rows of whole days."""
+    hours = pl.datetime_range(
+        datetime(first.year, first.month, first.day, tzinfo=UTC),
+        datetime(last.year, last.month, last.day, 23, tzinfo=UTC),
+        "1h",
+        time_unit="us",
+    )
+    price = 60 - 40 * (pl.col("timestamp").dt.hour().cast(pl.Float64) * np.pi / 12).sin()
+    rows = pl.select(fleet_id=pl.lit(fleet_id), timestamp=hours, hours=pl.lit(1.0)).with_columns(price_per_mwh=price)
+    return rows.pipe(MarketPrice.validate)
 
 
 def followed(

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from datetime import date
+from datetime import date, timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline.tables import catalog
 from bess_pipeline_tests.deployments import run, run_at
-from bess_pipeline_tests.fleet_tables import ECONOMICS, WARRANTY, plan_without_clocks, simulated_tables
+from bess_pipeline_tests.fleet_tables import ECONOMICS, WARRANTY, made_prices, plan_without_clocks, simulated_tables
 
 pytestmark = pytest.mark.whole_runs
 
@@ -38,6 +38,8 @@ def omega(tmp_path_factory):
     write_fleet(simulated, root)
     agreed = {"warranty": WARRANTY, "economics": ECONOMICS}
     said = {name: one.model_dump(mode="json", exclude_none=True) for name, one in agreed.items()}
+    days = made_prices("omega", PLAN.start, PLAN.start + timedelta(days=PLAN.days - 1))
+    days.write_parquet(root / "fleets" / "prices.parquet")
     with (root / "fleets" / "omega.yaml").open("a") as file:
         yaml.safe_dump(said, file)
     assert run_at(root).failures == []

@@ -61,7 +61,8 @@ class Azurite:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         address = ["--blobHost", "127.0.0.1", "--blobPort", str(self._port), "--location", str(self._folder)]
-        self._process = subprocess.Popen([self._program, *address, "--silent", "--skipApiVersionCheck"])
+        quiet = ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
+        self._process = subprocess.Popen([self._program, *address, *quiet], stdout=subprocess.DEVNULL)
         while True:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{self._port}/", timeout=5).close()

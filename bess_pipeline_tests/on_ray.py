@@ -21,6 +21,7 @@ from typing import Any
 
 import polars as pl
 from ray.cluster_utils import Cluster
+from ray.job_submission import JobStatus, JobSubmissionClient
 from rich.console import Console
 from rich.table import Table
 
@@ -88,7 +89,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--fleets", type=int, default=8)
     parser.add_argument("--days", type=int, default=60)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--no-kill", action="store_true")
     parser.add_argument("--local-lake", action="store_true", help="the lake in a folder of this machine")
     given = parser.parse_args()
@@ -110,7 +111,7 @@ def main() -> None:
     if not given.no_kill:
         place = Place(given.folder / "killed", dict(usual))
         with lake_of(place, is_local=given.local_lake), cluster(place, 2) as (whole, nodes):
-            took = made_by_daemon(files, place, lambda: _kill(whole, nodes, console))
+            took = made_by_daemon(files, place, lambda: _kill(whole, nodes, place.more["BESS_RAY_ADDRESS"], console))
             grid.add_row("2 nodes, one killed", f"{took:.0f}", _verdict(expected, place))
         console.print(grid)
 
@@ -126,11 +127,18 @@ def _expected(root: Path, files: Path, usual: dict[str, str]) -> dict[str, pl.Da
     return place.tables()
 
 
-def _kill(whole: Cluster, nodes: list[Any], console: Console) -> None:
-    """Kill a node with everything on it, some time after runs have begun, and bring another half a minute later."""
-    time.sleep(45)
-    whole.remove_node(nodes[0], allow_graceful=False)
-    console.print("a node was killed")
+def _kill(whole: Cluster, nodes: list[Any], address: str, console: Console) -> None:
+    """Kill a node that works on a run, with everything on it, and bring another half a minute later."""
+    jobs = JobSubmissionClient(address)
+    working: list[Any] = []
+    while not working:
+        time.sleep(1)
+        at = {job.driver_node_id for job in jobs.list_jobs() if job.status == JobStatus.RUNNING}
+        working = [node for node in nodes if node.node_id in at]
+    # The job's shell is there at once, its run a few seconds later.
+    time.sleep(6)
+    whole.remove_node(working[0], allow_graceful=False)
+    console.print("a node was killed while it worked on a run")
     time.sleep(30)
     whole.add_node(num_cpus=1, num_gpus=0, object_store_memory=100 * 2**20)
     console.print("another one came")

@@ -1,3 +1,4 @@
+import duckdb
 import pytest
 
 from bess_pipeline.lake.contracts import stored_contract
@@ -89,3 +90,10 @@ STABLE = {
 @pytest.mark.parametrize(("table", "columns"), list(STABLE.items()))
 def test_the_names_that_people_build_on_are_there(table, columns):
     assert set(columns.split()) <= set(catalog.TABLES[table].columns)
+
+
+def test_no_table_is_sorted_by_a_reserved_word_of_sql():
+    words = duckdb.sql("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'").pl()
+    reserved = set(words["keyword_name"])
+    assert "limit" in reserved
+    assert not [f"{table.name}.{name}" for table in catalog.TABLES.values() for name in table.sort if name in reserved]

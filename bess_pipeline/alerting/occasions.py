@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 from urllib.parse import quote
 
 import polars as pl
@@ -276,24 +277,43 @@ def of_warranty_events(events: pl.DataFrame, *, since: datetime, pages: Pages) -
     """
     new = events.filter(pl.col("started_at") >= since).sort("started_at", "fleet_id", "battery_id", "term")
     return [
-        Occasion(
-            kind="warranty_event",
-            severity="warning",
-            fleet_id=row["fleet_id"],
-            about=(row["battery_id"], row["term"]),
-            episode=row["started_at"].isoformat(),
-            subject=f"warranty: {row['term'].replace('_', ' ')} not kept",
-            message=one_line(
-                f"Since {row['started_at']:%Y-%m-%d %H:%M} UTC; {_figure(row['worst'], row['unit'])} at the worst,"
-                f" agreed is {_figure(row['agreed'], row['unit'])}. The {row['party']} answers for it;"
-                f" shown by {row['evidence']} (bess warranty report {row['fleet_id']})"
-            ),
-            occurred_at=row["started_at"],
-            link=pages.lifecycle(row["fleet_id"]),
-            battery_id=row["battery_id"],
+        _of_warranty(
+            "warranty_event",
+            row,
+            (row["battery_id"], row["term"]),
+            row["started_at"],
+            f"{row['term'].replace('_', ' ')} not kept",
+            f"Since {row['started_at']:%Y-%m-%d %H:%M} UTC; {_figure(row['worst'], row['unit'])} at the worst,"
+            f" agreed is {_figure(row['agreed'], row['unit'])}. The {row['party']} answers for it;"
+            f" shown by {row['evidence']}",
+            pages,
         )
         for row in new.iter_rows(named=True)
     ]
+
+
+def _of_warranty(
+    kind: str,
+    row: Mapping[str, Any],
+    about: tuple[str, ...],
+    began: datetime,
+    subject: str,
+    known: str,
+    pages: Pages,
+) -> Occasion:
+    """What a person should know of a battery's warranty, from a time on; the same from the same time is the same."""
+    return Occasion(
+        kind=kind,
+        severity="warning",
+        fleet_id=row["fleet_id"],
+        about=about,
+        episode=began.isoformat(),
+        subject=f"warranty: {subject}",
+        message=one_line(f"{known} (bess warranty report {row['fleet_id']})"),
+        occurred_at=began,
+        link=pages.lifecycle(row["fleet_id"]),
+        battery_id=row["battery_id"],
+    )
 
 
 def _figure(value: float | None, unit: str) -> str:
@@ -322,21 +342,15 @@ def of_early_notices(days: pl.DataFrame, *, since: datetime, pages: Pages) -> li
         pl.col("date").min(), pl.col("loss_90d_percent_per_year", "guaranteed_loss_percent_per_year").last()
     )
     return [
-        Occasion(
-            kind="early_notice",
-            severity="warning",
-            fleet_id=row["fleet_id"],
-            about=(row["battery_id"],),
-            episode=row["date"].isoformat(),
-            subject="warranty: loses capacity at more than twice the guaranteed rate",
-            message=one_line(
-                f"{_figure(row['loss_90d_percent_per_year'], '%')} a year over 90 days, where the guarantee allows"
-                f" {_figure(row['guaranteed_loss_percent_per_year'], '%')}. Tell the supplier early"
-                f" (bess warranty report {row['fleet_id']})"
-            ),
-            occurred_at=datetime.combine(row["date"], datetime.min.time(), UTC),
-            link=pages.lifecycle(row["fleet_id"]),
-            battery_id=row["battery_id"],
+        _of_warranty(
+            "early_notice",
+            row,
+            (row["battery_id"],),
+            datetime.combine(row["date"], datetime.min.time(), UTC),
+            "loses capacity at more than twice the guaranteed rate",
+            f"{_figure(row['loss_90d_percent_per_year'], '%')} a year over 90 days, where the guarantee allows"
+            f" {_figure(row['guaranteed_loss_percent_per_year'], '%')}. Tell the supplier early",
+            pages,
         )
         for row in begun.filter(pl.col("date") >= since.date()).iter_rows(named=True)
     ]

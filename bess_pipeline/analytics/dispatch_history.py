@@ -14,8 +14,6 @@ from bess_pipeline.tables.lifecycle import DispatchDaily
 
 #: Efficiency and temperature are those of so many days before a week.
 _BEFORE = timedelta(days=28)
-#: Efficiency [%] and temperature [°C] of a battery of which neither was seen.
-_EFFICIENCY, _CELSIUS = 90.0, 25.0
 _WEEK = timedelta(days=7)
 #: The rarest values of power are those of a faulty meter, as often as not.
 _RARELY = 0.995
@@ -47,8 +45,8 @@ def dispatch_daily(
         batteries: `Battery` rows.
 
     Returns:
-        `DispatchDaily` rows, sorted; none without prices or a cost of replacement, nor of batteries whose ageing was
-        not known when the week began.
+        `DispatchDaily` rows, sorted; none without prices or a cost of replacement, nor of batteries whose ageing,
+        capacity, efficiency or temperature was not known when the week began.
     """
     if prices.is_empty() or telemetry.is_empty():
         return DispatchDaily.create_empty()
@@ -106,10 +104,10 @@ def _units(
             *BATTERY,
             "monday",
             "chemistry",
-            energy_mwh=pl.col("rated_energy_wh") / 1e6 * pl.col("soh_percent").fill_null(100.0) / 100,
+            energy_mwh=pl.col("rated_energy_wh") / 1e6 * pl.col("soh_percent") / 100,
             power_mw=pl.when(pl.col("power_mw") > 0).then("power_mw"),
-            efficiency=pl.col("efficiency").fill_null(_EFFICIENCY).clip(1, 100) / 100,
-            celsius=pl.col("celsius").fill_null(_CELSIUS),
+            efficiency=pl.col("efficiency") / 100,
+            celsius="celsius",
             calendar_unit="calendar_unit_percent",
             cycle_unit="cycle_unit_percent",
             cost_per_percent="cost_per_percent",
@@ -132,14 +130,17 @@ def _before(weeks: pl.DataFrame, told: pl.DataFrame, day: str) -> pl.DataFrame:
 
 def _used(weeks: pl.DataFrame, daily: pl.DataFrame) -> pl.DataFrame:
     """Efficiency and temperature of the four weeks before each week."""
-    days = daily.select(*BATTERY, "date", "round_trip_efficiency_30d_percent", "temperature_mean_celsius")
+    efficiency = pl.col("round_trip_efficiency_30d_percent")
+    # More out than in is a meter's error, and tells nothing of the battery.
+    possible = pl.when((efficiency > 0) & (efficiency <= 100)).then(efficiency)
+    days = daily.select(*BATTERY, "date", "temperature_mean_celsius", efficiency=possible)
     inside = pl.col("date").is_between(pl.col("monday") - _BEFORE, pl.col("monday"), closed="left")
     return (
         weeks.join(days.sort(*BATTERY_DAY), on=BATTERY, how="inner", maintain_order="left_right")
         .filter(inside)
         .group_by(*BATTERY, "monday", maintain_order=True)
         .agg(
-            efficiency=pl.col("round_trip_efficiency_30d_percent").median(),
+            efficiency=pl.col("efficiency").median(),
             celsius=pl.col("temperature_mean_celsius").mean(),
         )
     )

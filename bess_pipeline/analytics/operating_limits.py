@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from itertools import product
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ import polars as pl
 from bess_pipeline.analytics.ageing_clocks import stress_of
 from bess_pipeline.analytics.dispatch import top_bottom_spread
 from bess_pipeline.analytics.finance import net_present_value
-from bess_pipeline.analytics.futures import Future, Terms, Use, flow, futures, money_terms, stated
+from bess_pipeline.analytics.futures import Flow, Future, Terms, Use, flow, futures, money_terms, stated
 from bess_pipeline.analytics.wear import LEVELS, usual_use, volts_at
 from bess_pipeline.arrays import Floats
 from bess_pipeline.tables.keys import BATTERY
@@ -71,9 +72,8 @@ def operating_limits(
     margin, cooling = _margin(prices), stated(assumptions).get("cooling_cost_per_kelvin_kwh_year")
     rows: list[dict[str, object]] = []
     for battery in futures(terms, forecast, daily, batteries):
-        own = levels.get(battery.key)
-        if own is not None:
-            rows += [_worth(battery, terms, level, margin, cooling) for level in own]
+        usual_flow = flow(battery, terms, Use())
+        rows += [_worth(battery, terms, usual_flow, level, margin, cooling) for level in levels.get(battery.key, ())]
     if not rows:
         return OperatingLimit.create_empty()
     schema = OperatingLimit.create_empty().schema
@@ -86,7 +86,7 @@ def operating_limits(
     )
 
 
-def _levels(usual: pl.DataFrame, ocv_curves: pl.DataFrame) -> dict[tuple[str, str], list[dict[str, float]]]:
+def _levels(usual: pl.DataFrame, ocv_curves: pl.DataFrame) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """Each battery's limits: how much energy and loss is left with each, and the hours a day that it takes to sell."""
     low, high = 100 * (pl.col("soc") - pl.col("depth") / 2), 100 * (pl.col("soc") + pl.col("depth") / 2)
     base = usual.with_columns(low=low.clip(0, 100), high=high.clip(0, 100))
@@ -117,11 +117,12 @@ def _levels(usual: pl.DataFrame, ocv_curves: pl.DataFrame) -> dict[tuple[str, st
         loss=pl.col("calendar") * pl.col("calendar_unit_percent") + pl.col("cycle") * pl.col("cycle_unit_percent"),
         hours=pl.when(pl.col("rate") > 0).then(pl.col("cycles") / pl.col("rate")).otherwise(0.0),
     )
-    without = added.filter(limited="").select(*BATTERY, before="loss", usual_hours="hours", usual_celsius="celsius")
+    without = added.filter(limited="").select(
+        *BATTERY, before="loss", usual_hours="hours", usual_celsius="celsius", usual_rate="rate"
+    )
     limited = (
         added.filter(pl.col("limited") != "")
         .join(without, on=BATTERY)
-        .join(base.select(*BATTERY, usual_rate="rate"), on=BATTERY)
         .with_columns(left=pl.when(pl.col("before") > 0).then(pl.col("loss") / pl.col("before")).otherwise(1.0))
     )
     return {
@@ -160,12 +161,11 @@ def _margin(prices: pl.DataFrame) -> Margin | None:
 
 
 def _worth(
-    battery: Future, terms: Terms, level: dict[str, float], margin: Margin | None, cooling: float | None
+    battery: Future, terms: Terms, usual: Flow, level: dict[str, Any], margin: Margin | None, cooling: float | None
 ) -> dict[str, object]:
     """A limit in life and money, over use without it."""
-    usual = flow(battery, terms, Use())
     before = net_present_value(terms.rate, usual.money)
-    limit, earned, yearly = str(level["limited"]), _earned(level, margin), 0.0
+    limit, earned, yearly = level["limited"], _earned(level, margin), 0.0
     if limit == "temperature_high":
         cost = None if cooling is None else cooling * (level["usual_celsius"] - level["upper"]) * battery.rated_kwh
         yearly, earned = cost or 0.0, None if cost is None else 1.0
@@ -196,7 +196,7 @@ def _worth(
     }
 
 
-def _earned(level: dict[str, float], margin: Margin | None) -> float | None:
+def _earned(level: dict[str, Any], margin: Margin | None) -> float | None:
     """What a MWh earns over what it does without the limit; none where no price tells."""
     if margin is None or not level["usual_hours"]:
         return None

@@ -155,11 +155,12 @@ def what_if(prices: pl.DataFrame, telemetry: pl.DataFrame, units: Sequence[Unit]
         The days and the steps; none of batteries whose charge was never known.
     """
     steps = []
-    done = _done(prices, telemetry).partition_by("battery_id", as_dict=True)
+    periods = _done(prices, telemetry)
+    done, done_nothing = periods.partition_by("battery_id", as_dict=True), periods.clear()
     for unit in units:
-        own = done.get((unit.battery_id,))
-        known = own["soc"].drop_nulls() if own is not None else pl.Series()
-        if own is None or known.is_empty():
+        own = done.get((unit.battery_id,), done_nothing)
+        known = own["soc"].drop_nulls()
+        if known.is_empty():
             continue
         both = prices.join(own, on="timestamp", how="left", maintain_order="left")
         for name, power, soc in _schedules(prices, unit, both, float(known[0]), float(known[-1])):
@@ -216,7 +217,7 @@ def _days(steps: pl.DataFrame, plates: pl.DataFrame, step: float) -> pl.DataFram
         .with_columns(rate=power.abs() / pl.col("energy_mwh"))
         .group_by(*of, date=pl.col("timestamp").dt.date(), maintain_order=True)
         .agg(
-            pl.col(set(plates.columns) - {"battery_id"}).first(),
+            pl.col(name for name in plates.columns if name != "battery_id").first(),
             hours.sum(),
             seen_fraction=power.is_not_null().mean(),
             revenue=pl.col("price_per_mwh").dot(pl.col("out") - pl.col("into")),

@@ -29,7 +29,6 @@ from bess_pipeline.analytics.verdicts import days_late
 from bess_pipeline.defs.partitions import FLEET_DAYS, day_of
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.feedback import events
-from bess_pipeline.lake.slices import Slice
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.alerts import NO_FLEET
 from bess_pipeline.tables.anomalies import SEVERITIES
@@ -41,6 +40,8 @@ _RECORDS_AT_ONCE = 200
 #: Runs that are looked at in one tick; the next one goes on from there.
 _RUNS_AT_ONCE = 200
 _STEPS_TOLD = 3
+#: So far back it is looked whether a notice is new; days without telemetry have none.
+_SAID_BEFORE = timedelta(days=60)
 _ANSWERED = {CheckStatus.FAILED, CheckStatus.SUCCEEDED}
 
 
@@ -240,9 +241,6 @@ def warranty(home: Home, *, now: datetime) -> list[Occasion]:
     since, pages = history(home, now), pages_of(home)
     broken = home.lake.scan(catalog.WARRANTY_EVENTS).filter(pl.col("started_at") >= since).collect()
     told = of_warranty_events(broken, since=since, pages=pages)
-    noticed = home.lake.scan(catalog.WARRANTY_DAILY).filter(pl.col("is_early_notice"), pl.col("date") >= since.date())
-    fleets = noticed.select(pl.col("fleet_id").unique().sort()).collect()["fleet_id"]
-    for fleet in fleets:
-        days = home.lake.read(catalog.WARRANTY_DAILY, Slice(fleet))
-        told += of_early_notices(days, since=since, pages=pages)
-    return told
+    # Days before tell whether what is said now was said already.
+    days = home.lake.scan(catalog.WARRANTY_DAILY).filter(pl.col("date") >= since.date() - _SAID_BEFORE).collect()
+    return told + of_early_notices(days, since=since, pages=pages)

@@ -14,6 +14,11 @@ class RunsOnRay(RayRunLauncher):  # type: ignore[misc]  # it has no types
     Its own puts the arguments between quotes as they are; those of an instance whose records have settings hold some.
     """
 
+    @property
+    def supports_resume_run(self) -> bool:
+        """Whether a run that died can be gone on with: its work is found by the plan and done again instead."""
+        return False
+
     def launch_run(self, context: LaunchRunContext) -> None:
         """Hand a run to the cluster."""
         run = context.dagster_run

@@ -183,10 +183,17 @@ class Fleet(Strict):
         fleet._curves = {name: tuple(points) for name, points in sorted(curves.items())}  # noqa: SLF001 - a copy of self
         return fleet
 
-    def with_prices(self, content: bytes) -> Fleet:
-        """The same fleet, knowing which content its file of prices has."""
+    def with_prices(self, file: Path) -> Fleet:
+        """The same fleet, knowing which content its file of prices has.
+
+        One that cannot be read stops none of the fleet's telemetry: the step that reads prices says why.
+        """
+        try:
+            version = xxhash.xxh3_64_hexdigest(file.read_bytes())
+        except OSError as broken:
+            version = f"{type(broken).__name__} {broken.errno}"
         fleet = self.model_copy()
-        fleet._prices = xxhash.xxh3_64_hexdigest(content)  # noqa: SLF001 - a copy of self
+        fleet._prices = version  # noqa: SLF001 - a copy of self
         return fleet
 
     def nameplate(self, battery_id: str) -> Battery:
@@ -351,15 +358,10 @@ def _fleet(path: Path) -> Fleet:
             curves[name] = _curve(path.parent / name)
         except ValueError as wrong:
             lines.append(f"{path.name}: {_field_of_curve(fleet, name)}: {name}: {wrong}")
-    if (prices := fleet.economics.prices) is not None:
-        try:
-            fleet = fleet.with_prices((path.parent / prices.file).read_bytes())
-        except OSError as broken:
-            missing = isinstance(broken, FileNotFoundError)
-            reason = "there is no such file beside the fleet file" if missing else str(broken)
-            lines.append(f"{path.name}: economics.prices: {prices.file}: {reason}")
     if lines:
         raise _MistakenError(lines)
+    if (prices := fleet.economics.prices) is not None:
+        fleet = fleet.with_prices(path.parent / prices.file)
     return _with_sound_limits(path.name, fleet.with_curves(curves))
 
 

@@ -58,14 +58,22 @@ def health(soh=90.0, day=MONDAY - timedelta(days=1)):
     return pl.concat([made_cells.whole(frame, StateOfHealth, fleet_id="f", battery_id=name) for name in ("b", "c")])
 
 
-def history(telemetry=None, degradation=None, money=None, terms=None, soh=None):
+def daily(efficiency=90.0, celsius=25.0):
+    rows = {"round_trip_efficiency_30d_percent": efficiency, "temperature_mean_celsius": celsius}
+    frame = pl.DataFrame({"date": [MONDAY + timedelta(days=n) for n in range(-28, 28)]}).with_columns(
+        pl.lit(value, pl.Float64).alias(name) for name, value in rows.items()
+    )
+    return pl.concat([made_cells.whole(frame, BatteryDaily, fleet_id="f", battery_id=name) for name in ("b", "c")])
+
+
+def history(telemetry=None, degradation=None, money=None, terms=None, soh=None, days=None):
     return dispatch_daily(
         agreed() if terms is None else terms,
         prices() if money is None else money,
         worked() if telemetry is None else telemetry,
         ageing(MONDAY - timedelta(days=1)) if degradation is None else degradation,
         health() if soh is None else soh,
-        BatteryDaily.create_empty(),
+        daily() if days is None else days,
         PLATES,
     )
 
@@ -142,4 +150,8 @@ def test_without_prices_money_power_or_ageing_there_is_nothing_to_tell():
     assert history(terms=assumptions("f", Warranty(), None, Economics())).equals(nothing)
     assert history(degradation=Degradation.create_empty()).equals(nothing)
     assert history(telemetry=worked(power=0.0)).equals(nothing)
+    assert history(soh=StateOfHealth.create_empty()).equals(nothing)
+    assert history(days=BatteryDaily.create_empty()).equals(nothing)
+    assert history(days=daily(efficiency=104.0)).equals(nothing), "more out than in tells of the meter"
+    assert history(days=daily(celsius=None)).equals(nothing)
     assert history(money=prices(first=MONDAY + timedelta(days=365))).equals(nothing)

@@ -189,7 +189,7 @@ def _listed(found: _Marks) -> pl.DataFrame:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _marks(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0915
     time: Ints, current: Floats, lowest: Floats, highest: Floats, starts: Ints, plates: Floats, clocks: Ints
 ):
@@ -310,7 +310,7 @@ def _marks(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912, PLR0
     return whole[:size], number[:size], total
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _latest(whole: Ints, size: int, series: int, kind: int) -> int:
     """Place of the latest mark of a kind in a series; −1 where there is none."""
     for j in range(size - 1, -1, -1):
@@ -321,7 +321,7 @@ def _latest(whole: Ints, size: int, series: int, kind: int) -> int:
     return -1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _without(whole: Ints, number: Floats, size: int, first: int, one: int, other: int) -> int:
     """Takes marks of two kinds out, from a place on; how many are left."""
     kept = first
@@ -332,7 +332,7 @@ def _without(whole: Ints, number: Floats, size: int, first: int, one: int, other
     return kept
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _room(whole: Ints, number: Floats, size: int) -> tuple[Ints, Floats]:
     """The same arrays, twice as long if there is no room for one more."""
     if size < len(whole):
@@ -342,7 +342,7 @@ def _room(whole: Ints, number: Floats, size: int) -> tuple[Ints, Floats]:
     return more_whole, more_number
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def moved(first: float, second: float, length: int, is_mean: int) -> tuple[float, float, float]:
     """Charge in and out [Ah] and square of the current [A²h] between two samples; a mean holds its value."""
     hours = length / US_PER_HOUR
@@ -353,7 +353,7 @@ def moved(first: float, second: float, length: int, is_mean: int) -> tuple[float
     return into, out, (first * first + first * second + second * second) / 3 * hours
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def since_crossing(first: float, second: float, length: int, share: float) -> tuple[int, float]:
     """Time [µs] and discharged charge [Ah] between the last part of the way from one sample to the next."""
     begins, ends = max(-first, 0.0), max(-second, 0.0)

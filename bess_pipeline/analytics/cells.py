@@ -222,7 +222,7 @@ def _matrix(lists: pl.Series, lengths: Ints) -> Floats:
     return values
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _states(time: Ints, current: Floats, starts: Ints, rest: Floats, least_step: Floats):  # type: ignore[no-untyped-def]  # noqa: ANN202
     """What the battery does at each sample, and the step of the current that leads to it."""
     state = np.zeros(len(time), np.int8)
@@ -248,7 +248,7 @@ def _states(time: Ints, current: Floats, starts: Ints, rest: Floats, least_step:
     return state, step
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _references(values: Floats, held: Ints, starts: Ints, bounds: Floats):  # type: ignore[no-untyped-def]  # noqa: ANN202
     """Median, mean, lowest, highest and number of the plausible values of each row; unknown with fewer than two."""
     out = np.full((len(values), 5), np.nan)
@@ -267,7 +267,7 @@ def _references(values: Floats, held: Ints, starts: Ints, bounds: Floats):  # ty
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _profiles(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917
     columns: Floats, held: Ints, reference: Floats, starts: Ints, bounds: Floats, strings: Floats,
     volt: Floats, state: npt.NDArray[np.int8], step: Floats, of_cells: bool,  # noqa: FBT001
@@ -295,7 +295,7 @@ def _profiles(  # type: ignore[no-untyped-def]  # noqa: ANN202, PLR0913, PLR0917
     return numbers, counts
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _ends(reference: Floats, state: npt.NDArray[np.int8]):  # type: ignore[no-untyped-def]  # noqa: ANN202
     """Which samples are the lowest (1) and the highest (2) tenth, and the median reference of both, and at rest."""
     end = np.zeros(len(reference), np.int8)
@@ -313,7 +313,7 @@ def _ends(reference: Floats, state: npt.NDArray[np.int8]):  # type: ignore[no-un
     return end, medians
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _of_cell(value: Floats, held: Ints, reference: Floats, bounds: Floats, deviation: Floats, count: Ints) -> None:
     """Fill in the deviation of a cell or probe, NaN where it is not known, and count why it is not."""
     deviation[:] = np.nan
@@ -331,7 +331,7 @@ def _of_cell(value: Floats, held: Ints, reference: Floats, bounds: Floats, devia
             count[4] += x == reference[i, 3]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _of_terminals(
     volt: Floats, held: Ints, reference: Floats, string: float, deviation: Floats, count: Ints
 ) -> None:  # fmt: skip
@@ -347,7 +347,7 @@ def _of_terminals(
             deviation[i] = volt[i] - string * reference[i, 1]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _described(
     deviation: Floats, value: Floats, state: npt.NDArray[np.int8], end: npt.NDArray[np.int8], ends: Floats,
     told: Floats, count: Ints,
@@ -378,7 +378,7 @@ def _described(
             told[14 + k], told[16 + k] = np.median(now), ends[k]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _resistance(deviation: Floats, step: Floats, told: Floats, count: Ints) -> None:
     """Fill in the slope of the deviation over steps of the current through the origin, and its standard error."""
     di_dd = di_di = dd_dd = 0.0

@@ -31,13 +31,13 @@ class BinnedIntegrals:
     negative: Floats
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _bins_touched(start: int, end: int) -> int:
     """How many bins the time from ``start`` to ``end`` lies in."""
     return (end - 1) // INTERVAL_US - start // INTERVAL_US + 1
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _spans(series: Ints, time: Ints, gap: Ints, hold: Ints, limit: Ints, mean: npt.NDArray[np.bool_]) -> Ints:
     """For each sample, the end of the time that it accounts for; its own time where it accounts for none."""
     n = len(time)
@@ -55,7 +55,7 @@ def _spans(series: Ints, time: Ints, gap: Ints, hold: Ints, limit: Ints, mean: n
     return ends
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _accumulate(
     series: Ints, time: Ints, value: Floats, ends: Ints, mean: npt.NDArray[np.bool_]
 ) -> tuple[Ints, Ints, Ints, Floats, Floats]:

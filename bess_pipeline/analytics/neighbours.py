@@ -25,7 +25,7 @@ class Run:
     fewest: int
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _departures(series: Ints, time: Ints, value: Floats, reach: Ints) -> tuple[Floats, Floats]:
     n = len(time)
     off = np.full(n, np.nan)
@@ -78,7 +78,7 @@ def departures(series: Ints, time: Ints, value: Floats, reach: Ints) -> Floats:
     return _departures(series, time, value, reach)[1]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _ends(series: Ints, time: Ints, value: Floats, reach: Ints) -> Ints:
     """For each sample, the last of the run of equal values that it belongs to; its own place when it is unknown."""
     n = len(time)
@@ -97,7 +97,7 @@ def _ends(series: Ints, time: Ints, value: Floats, reach: Ints) -> Ints:
     return ends
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _stuck(
     series: Ints, time: Ints, ends: Ints, witness: Floats, least: Floats, shortest: int, fewest: int, inner: int
 ) -> Bools:
@@ -136,7 +136,7 @@ def stuck(
     return found
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _straying(time: Ints, ends: Ints, told: Floats, counted: Floats, run: tuple[int, int, int], most: Floats) -> Bools:
     shortest, fewest, inner = run
     n = len(time)
@@ -186,7 +186,7 @@ MOST_CHANCE = 0.5
 LOG_CHANCE = float(np.log(1e-9))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _repeats(  # noqa: C901 - one pass over each series, read from top to bottom
     series: Ints, time: Ints, ends: Ints, kind: Ints, kinds: int, shortest: int, fewest: int
 ) -> Bools:
@@ -243,7 +243,7 @@ def repeats(series: Ints, time: Ints, repeated: Bools, kind: Ints, *, run: Run) 
     return found
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _overtaken(series: Ints, arrival: Ints) -> Bools:
     n = len(series)
     found = np.zeros(n, np.bool_)

@@ -244,7 +244,7 @@ class SampleArrays:
         return np.maximum(own, self.shown("voltage_volt") / self.plate("cells_in_series"))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _running(series: Ints, values: Floats) -> Floats:
     out = values.copy()
     for i in range(1, len(values)):
@@ -253,7 +253,7 @@ def _running(series: Ints, values: Floats) -> Floats:
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _resolution(series: Ints, values: Floats, count: int) -> Floats:
     least = np.full(count, np.inf)
     known = -1

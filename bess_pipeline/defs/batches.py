@@ -1,8 +1,12 @@
-"""A range of days, worked on batch by batch, so that a long range needs no more memory than a short one."""
+"""A range of days, worked on a few batteries at a time, so that a long range needs no more memory than a short one."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+import numpy as np
 import polars as pl
 
 from bess_pipeline.lake.slices import Slice
@@ -10,37 +14,94 @@ from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import Window, batched
 
-Step = Callable[[pl.DataFrame], pl.DataFrame]
+#: Rows of whole batteries that go through the steps of a day together: enough to be quick, few enough to be forgotten.
+PORTION = 400_000
+Made = TypeVar("Made")
+
+#: Most portions at work at once: each holds its rows several times over.
+_MOST_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class Batches:
-    """The rows of a slice, read a few days at a time.
+    """The rows of a slice, read a few days at a time and handed on a few batteries at a time.
 
     Attributes:
         part: The slice, one fleet and a window of days.
-        windows: The days of each batch.
-        load: Reads the rows of one batch.
+        windows: The days that are read at once.
+        load: Reads the rows of a window, battery by battery.
+        portion: About how many rows are handed on together.
     """
 
     part: Slice
     windows: tuple[Window, ...]
     load: Callable[[Window], pl.DataFrame]
+    portion: int = PORTION
 
     @classmethod
     def of(cls, lake: Lake, table: Table, part: Slice, *, budget: int) -> "Batches":
-        """The rows of a slice of a table, in batches of at most ``budget`` rows or one day."""
+        """The rows of a slice of a table, read in windows of at most ``budget`` rows or one day."""
         if part.window is None:
             raise ValueError("batches need a window of days")
         windows = batched(part.window, lake.rows_by_day(table, part), budget=budget)
         return cls(part, tuple(windows), lambda window: lake.read(table, Slice(part.fleet_id, window)))
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        return (self.load(window) for window in self.windows)
+        for window in self.windows:
+            yield from by_battery(self.load(window), self.portion)
 
-    def map(self, step: Step) -> "Batches":
-        """The same days after a step that treats each day on its own."""
-        return Batches(self.part, self.windows, lambda window: step(self.load(window)))
+    def map(self, step: Callable[[pl.DataFrame], pl.DataFrame]) -> "Mapped":
+        """The rows after a step that treats each day of each battery on its own."""
+        return Mapped(self, step)
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """The rows of a slice after a step, made anew each time they are gone through.
+
+    Attributes:
+        batches: The rows before it.
+        step: What is made of each portion of them.
+    """
+
+    batches: Batches
+    step: Callable[[pl.DataFrame], pl.DataFrame]
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        return ahead(self.batches, self.step)
+
+
+def ahead(portions: Iterable[pl.DataFrame], step: Callable[[pl.DataFrame], Made]) -> Iterator[Made]:
+    """What a step makes of each portion, in their order: while one is used the next are made, on several processors."""
+    at_once = min(_MOST_AT_ONCE, pl.thread_pool_size())
+    coming: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="portions") as pool:
+        try:
+            for rows in portions:
+                coming.append(pool.submit(step, rows))
+                if len(coming) > at_once:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def by_battery(rows: pl.DataFrame, portion: int) -> Iterator[pl.DataFrame]:
+    """Rows sorted by battery, cut between batteries into portions of about so many; one at least, be it empty.
+
+    Examples:
+        >>> rows = pl.DataFrame({"battery_id": ["a", "a", "b", "c", "c"]})
+        >>> [some["battery_id"].to_list() for some in by_battery(rows, 2)]
+        [['a', 'a'], ['b', 'c', 'c']]
+    """
+    battery = pl.col("battery_id")
+    starts = rows.select((battery != battery.shift()).fill_null(value=False)).to_series().arg_true().to_numpy()
+    first = 0
+    for end in np.append(starts, rows.height).tolist():
+        if end - first >= portion or end == rows.height:
+            yield rows.slice(first, end - first)
+            first = end
 
 
 @dataclass

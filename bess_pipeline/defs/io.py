@@ -10,7 +10,7 @@ import polars as pl
 
 from bess_pipeline import logs
 from bess_pipeline.defs import glances
-from bess_pipeline.defs.batches import Aside, Batches
+from bess_pipeline.defs.batches import Aside, Batches, Mapped
 from bess_pipeline.defs.house import CODE_VERSION
 from bess_pipeline.defs.increments import BEFORE, REACH, WHOLE, Increment, Reach, increment
 from bess_pipeline.defs.partitions import day_of, slice_of
@@ -91,7 +91,7 @@ class LakeIOManager(dg.IOManager):
             )
         return known
 
-    def handle_output(self, context: dg.OutputContext, obj: Batches | Aside | pl.DataFrame) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: Mapped | Aside | pl.DataFrame) -> None:
         """Replace the slice of the run's partitions; a fleet's tables only where rows changed."""
         table = catalog.TABLES[context.asset_key.path[-1]]
         part = slice_of(list(context.asset_partition_keys))
@@ -126,7 +126,7 @@ class LakeIOManager(dg.IOManager):
             context.step_context.add_asset_metadata(seen, context.asset_key, key)
 
     def _written(
-        self, context: dg.OutputContext, table: Table, part: Slice, obj: Batches | Aside | pl.DataFrame
+        self, context: dg.OutputContext, table: Table, part: Slice, obj: Mapped | Aside | pl.DataFrame
     ) -> Written:
         lake = self._home.lake
         if table.per == "fleet":

@@ -308,7 +308,7 @@ class Lake:
 
         Args:
             table: The table.
-            frames: The new rows, whole or batch by batch; only one batch is held at a time. Gone through
+            frames: The new rows, whole or batch by batch; one is made while another is written. Gone through
                 again if the storage was away in between.
             part: The slice that they are, all of it.
 

@@ -1,4 +1,4 @@
-"""Rows on their way into a slice, batch by batch, so that no more than one batch is held at a time."""
+"""Rows on their way into a slice, batch by batch: while one is written the next is made, and no more are held."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def streamed(
             coming = iter(batches)
             try:
                 # The writer asks for rows on a thread of its own that must not read from the lake.
-                while (batch := worker.submit(next, coming, None).result()) is not None:
+                upcoming = worker.submit(next, coming, None)
+                while (batch := upcoming.result()) is not None:
+                    upcoming = worker.submit(next, coming, None)
                     ready = checked(table, batch, part)
                     written += ready.height
                     yield from ready.to_arrow().to_batches()

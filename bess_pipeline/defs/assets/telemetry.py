@@ -8,7 +8,7 @@ import polars as pl
 from bess_pipeline.analytics import capacity_marks, cells, intervals, telemetry
 from bess_pipeline.defs import checks
 from bess_pipeline.defs.arrivals import Arrivals
-from bess_pipeline.defs.batches import Aside, Batches
+from bess_pipeline.defs.batches import Aside, Batches, Mapped, ahead
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.partitions import slice_of
 from bess_pipeline.defs.resources import Home
@@ -48,7 +48,7 @@ def received(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home]) ->
 
 
 @dg.asset(**spec(catalog.CLEAN_TELEMETRY))
-def clean_telemetry(raw_telemetry: Batches, home: dg.ResourceParam[Home]) -> Batches:
+def clean_telemetry(raw_telemetry: Batches, home: dg.ResourceParam[Home]) -> Mapped:
     batteries = home.batteries(raw_telemetry.part.fleet_id)
     return raw_telemetry.map(lambda raw: telemetry.clean(telemetry.accepted(raw), batteries))
 
@@ -62,7 +62,7 @@ def condensed(
 ) -> Iterator[dg.Output[Aside] | dg.Output[pl.DataFrame]]:
     """Condense samples to 5 minutes, and keep of each day what the fleet level needs beyond that."""
     batteries = home.batteries(clean_telemetry.part.fleet_id)
-    rows = Aside(lambda: (_condensed(samples, batteries) for samples in clean_telemetry), main=INTERVALS)
+    rows = Aside(lambda: ahead(clean_telemetry, lambda samples: _condensed(samples, batteries)), main=INTERVALS)
     yield dg.Output(rows, INTERVALS)
     yield dg.Output(rows.kept(CELLS), CELLS)
     yield dg.Output(rows.kept(CAPACITY), CAPACITY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -83,6 +85,32 @@ def in_order(rows: pl.DataFrame, *, arrival: bool = False) -> pl.DataFrame:
         if not keys[name].is_sorted():
             keys = keys.sort(name, maintain_order=True)
     return rows[keys["row"]]
+
+
+def by_battery(rows: pl.DataFrame, portion: int) -> Iterator[pl.DataFrame]:
+    """Rows by the names of their batteries, in portions of about so many, cut between batteries.
+
+    Rows of one battery keep their order. There is one portion at least, be it empty.
+
+    Args:
+        rows: Columns ``battery_id``, without nulls, and any others.
+        portion: How many rows a portion has before it ends with its battery.
+
+    Examples:
+        >>> rows = pl.DataFrame({"battery_id": ["b", "a", "c", "a"], "n": [1, 2, 3, 4]})
+        >>> [some["n"].to_list() for some in by_battery(rows, 2)]
+        [[2, 4], [1, 3]]
+    """
+    code = _numbered(rows["battery_id"]).to_numpy()
+    order = None
+    if (code[1:] < code[:-1]).any():
+        order = np.argsort(code.astype(np.uint16) if code.max() < 1 << 16 else code, kind="stable")
+        code = code[order]
+    first = 0
+    for end in [*(np.flatnonzero(code[1:] != code[:-1]) + 1).tolist(), rows.height]:
+        if end - first >= portion or end == rows.height:
+            yield rows.slice(first, end - first) if order is None else rows[order[first:end]]
+            first = end
 
 
 def _numbered(column: pl.Series) -> pl.Series:

@@ -8,6 +8,7 @@ import polars as pl
 
 from bess_pipeline import logs
 from bess_pipeline.analytics import quality, telemetry
+from bess_pipeline.defs.batches import PORTION, ahead
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.ledger import WHOLE_FLEET
 from bess_pipeline.lake.slices import Slice
@@ -103,12 +104,12 @@ class Arrivals:
         return cls(home, part, home.wanted(part.fleet_id))
 
     def __iter__(self) -> Iterator[dict[str, pl.DataFrame]]:
-        """The rows of each batch of days: raw telemetry with verdicts, the quarantine, and the account of both."""
+        """Rows a few at a time: raw telemetry with verdicts, the quarantine, and the account of both."""
         assert self.part.window is not None  # noqa: S101
         days = self.home.landing_days(self.part.fleet_id).filter(self.part.window.days())
         rows = dict(days.group_by("date").agg(pl.col("rows").sum()).iter_rows())
         for window in batched(self.part.window, rows, budget=self.home.rows_per_batch(self.part.fleet_id)):
-            yield self._batch(window)
+            yield from self._batch(window)
 
     def record(self, run_id: str, accounts: pl.DataFrame) -> None:
         """Note in the ledger what the days were made from, and tell how many rows came.
@@ -124,7 +125,7 @@ class Arrivals:
         count = {"days": len(made), "rows_received": received, "rows_accepted": accepted}
         _LOG.info("%s read: %d of %d rows accepted", self.part, accepted, received, extra=count)
 
-    def _batch(self, window: Window) -> dict[str, pl.DataFrame]:
+    def _batch(self, window: Window) -> Iterator[dict[str, pl.DataFrame]]:
         home, fleet = self.home, self.home.fleet(self.part.fleet_id)
         part = Slice(fleet.fleet_id, window)
         held_rejected = home.lake.scan(catalog.QUARANTINE, part)
@@ -141,11 +142,14 @@ class Arrivals:
             held=home.lake.scan(catalog.RAW_TELEMETRY, part),
             held_rejected=held_rejected,
         )
-        raw = telemetry.verdicts(arrived.rows)
-        lost = raw.filter(pl.col("verdict") == "conflict")
-        losers = conflicts.losers(fleet, home.folder(fleet.fleet_id), lost, held_rejected, limits=home.limits)
-        return {
-            catalog.RAW_TELEMETRY.name: raw,
-            catalog.QUARANTINE.name: pl.concat([arrived.rejected, losers]),
-            catalog.ROW_ACCOUNTS.name: quality.row_accounts(raw, arrived.rejected),
+        rejected, lost = arrived.rejected, []
+        for raw in ahead(telemetry.by_battery(arrived.rows, PORTION), telemetry.verdicts):
+            lost.append(raw.filter(pl.col("verdict") == "conflict"))
+            accounts = quality.row_accounts(raw, rejected.clear())
+            yield {catalog.RAW_TELEMETRY.name: raw, catalog.ROW_ACCOUNTS.name: accounts}
+        folder, losers = home.folder(fleet.fleet_id), pl.concat(lost)
+        came = conflicts.losers(fleet, folder, losers, held_rejected, limits=home.limits)
+        yield {
+            catalog.QUARANTINE.name: pl.concat([rejected, came]),
+            catalog.ROW_ACCOUNTS.name: quality.row_accounts(losers.clear(), rejected),
         }

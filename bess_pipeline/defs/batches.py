@@ -6,9 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import numpy as np
 import polars as pl
 
+from bess_pipeline.analytics.telemetry import by_battery
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables.catalog import Table
@@ -87,29 +87,13 @@ def ahead(portions: Iterable[pl.DataFrame], step: Callable[[pl.DataFrame], Made]
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def by_battery(rows: pl.DataFrame, portion: int) -> Iterator[pl.DataFrame]:
-    """Rows sorted by battery, cut between batteries into portions of about so many; one at least, be it empty.
-
-    Examples:
-        >>> rows = pl.DataFrame({"battery_id": ["a", "a", "b", "c", "c"]})
-        >>> [some["battery_id"].to_list() for some in by_battery(rows, 2)]
-        [['a', 'a'], ['b', 'c', 'c']]
-    """
-    battery = pl.col("battery_id")
-    starts = rows.select((battery != battery.shift()).fill_null(value=False)).to_series().arg_true().to_numpy()
-    first = 0
-    for end in np.append(starts, rows.height).tolist():
-        if end - first >= portion or end == rows.height:
-            yield rows.slice(first, end - first)
-            first = end
-
-
 @dataclass
 class Aside:
     """Streams one table of several that a pass makes, and keeps the small ones until it is through.
 
     Attributes:
-        passes: Begins a pass: what each batch gives, table name → rows. The writer begins another if it has to.
+        passes: Begins a pass: what each batch gives, table name → rows; not of every table each time. The writer
+            begins another if it has to.
         main: The table that is streamed.
     """
 
@@ -121,9 +105,10 @@ class Aside:
         self._kept.clear()
         for made in self.passes():
             for name, rows in made.items():
-                if name != self.main:
+                if name == self.main:
+                    yield rows
+                else:
                     self._kept.setdefault(name, []).append(rows)
-            yield made[self.main]
 
     def kept(self, name: str) -> pl.DataFrame:
         """All rows of one of the small tables, once the main one has been streamed."""

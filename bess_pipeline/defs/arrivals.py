@@ -8,9 +8,10 @@ import polars as pl
 
 from bess_pipeline import logs
 from bess_pipeline.analytics import quality, telemetry
-from bess_pipeline.defs.batches import PORTION, ahead
+from bess_pipeline.defs.batches import ahead
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.ledger import WHOLE_FLEET
+from bess_pipeline.lake.portions import PORTION
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources import conflicts, landing
 from bess_pipeline.sources.opening import printable

@@ -1,4 +1,4 @@
-"""A range of days, worked on a few batteries at a time, so that a long range needs no more memory than a short one."""
+"""The rows of days on their way through a step: several portions at work at once, small tables kept aside."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -8,14 +8,11 @@ from typing import TypeVar
 
 import polars as pl
 
-from bess_pipeline.analytics.telemetry import by_battery
+from bess_pipeline.lake.portions import portions
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables.catalog import Table
-from bess_pipeline.window import Window, batched
 
-#: Rows of whole batteries that go through the steps of a day together: enough to be quick, few enough to be forgotten.
-PORTION = 400_000
 Made = TypeVar("Made")
 
 #: Most portions at work at once: each holds its rows several times over.
@@ -24,31 +21,23 @@ _MOST_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Batches:
-    """The rows of a slice, read a few days at a time and handed on a few batteries at a time.
+    """The rows of a slice, a few whole battery-days at a time, read each time they are gone through.
 
     Attributes:
         part: The slice, one fleet and a window of days.
-        windows: The days that are read at once.
-        load: Reads the rows of a window, battery by battery.
-        portion: About how many rows are handed on together.
+        read: Begins to read them.
     """
 
     part: Slice
-    windows: tuple[Window, ...]
-    load: Callable[[Window], pl.DataFrame]
-    portion: int = PORTION
+    read: Callable[[], Iterable[pl.DataFrame]]
 
     @classmethod
     def of(cls, lake: Lake, table: Table, part: Slice, *, budget: int) -> "Batches":
-        """The rows of a slice of a table, read in windows of at most ``budget`` rows or one day."""
-        if part.window is None:
-            raise ValueError("batches need a window of days")
-        windows = batched(part.window, lake.rows_by_day(table, part), budget=budget)
-        return cls(part, tuple(windows), lambda window: lake.read(table, Slice(part.fleet_id, window)))
+        """The rows of a slice of a table; see `portions`."""
+        return cls(part, lambda: portions(lake, table, part, budget=budget))
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        for window in self.windows:
-            yield from by_battery(self.load(window), self.portion)
+        return iter(self.read())
 
     def map(self, step: Callable[[pl.DataFrame], pl.DataFrame]) -> "Mapped":
         """The rows after a step that treats each day of each battery on its own."""

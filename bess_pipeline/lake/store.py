@@ -266,7 +266,11 @@ class Lake:
         return int(self.ask(table, part, lambda rows: rows.select(pl.len())).item())
 
     def rows_by_day(self, table: Table, part: Slice) -> dict[date, int]:
-        """How many rows each day of a slice holds, from the table's log alone.
+        """How many rows each day of a slice holds; see `files_by_day`."""
+        return {day: rows for day, (_, rows) in self.files_by_day(table, part).items()}
+
+    def files_by_day(self, table: Table, part: Slice) -> dict[date, tuple[int, int]]:
+        """How many files each day of a slice lies in, and how many rows they hold, from the table's log alone.
 
         Raises:
             ValueError: If the table is not partitioned by day.
@@ -276,10 +280,8 @@ class Lake:
         files = self.files(table)
         if files.is_empty():
             return {}
-        counted = (
-            files.filter(part.rows() & pl.col("date").is_not_null()).group_by("date").agg(pl.col("num_records").sum())
-        )
-        return dict(counted.iter_rows())
+        days = files.filter(part.rows() & pl.col("date").is_not_null()).group_by("date")
+        return {day: (files, rows) for day, files, rows in days.agg(pl.len(), pl.col("num_records").sum()).iter_rows()}
 
     def day_versions(self, table: Table, fleet_id: str) -> pl.DataFrame:
         """What each UTC day of a table holds of a fleet, as a fingerprint.

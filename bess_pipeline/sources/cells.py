@@ -191,9 +191,8 @@ class CellColumns:
         return [name for places in self.lists.values() for name in places if name is not None]
 
     def values(self) -> list[pl.Expr]:
-        """The house columns with the lists, null where the file has no such columns."""
-        unknown = pl.lit(None, dtype=pl.List(pl.Float64))
-        return [(self._list(house) if house in self.lists else unknown).alias(house) for house in CELL_LISTS]
+        """The house columns with the lists that the file has columns for."""
+        return [self._list(house).alias(house) for house in CELL_LISTS if house in self.lists]
 
     def derived(self, mapped: Sequence[str]) -> list[pl.Expr]:
         """House columns that follow from the lists: those that no column of the file is mapped to.

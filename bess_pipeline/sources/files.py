@@ -222,9 +222,9 @@ class _Mapped(Mapped):
                 may_be_in(window, "early", self._astray) | may_be_in(window, "late", self._astray)
             ).select(
                 *("row_number", "battery_id", "early", "late", "is_ragged"),
-                *(self.value(house).alias(house) for house in MEASUREMENTS),
+                *(self.value(house).alias(house) for house in self.quantities),
                 *self.cells.values(),
-                status=self.state(),
+                *(() if self.status is None else (self.state().alias("status"),)),
             )
 
         if self.raw.size_bytes >= self._long_bytes and not is_all:
@@ -232,7 +232,9 @@ class _Mapped(Mapped):
                 (*self.raw.version, self._source.model_dump_json()), lambda: super(_Mapped, self).plan(self.columns)
             )
         found = self._timed(inside, self.columns).filter(window.days())
-        found = found.with_columns(self.cells.derived(tuple(self.quantities)))
+        # What the file does not have is not held row by row.
+        nothing = [pl.lit(None, dtype=SAMPLE[name]).alias(name) for name in SAMPLE if name not in found.columns]
+        found = found.with_columns(nothing).with_columns(self.cells.derived(tuple(self.quantities)))
         unreadable = pl.any_horizontal(
             pl.lit(value=False),
             *(pl.col(house).is_infinite().fill_null(value=False) for house in self.quantities),

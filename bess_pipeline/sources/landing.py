@@ -28,7 +28,7 @@ from bess_pipeline.window import Window
 #: Samples at least this far apart are taken for means over their interval, where the fleet file does not say.
 MEAN_FROM = timedelta(minutes=5)
 
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 20
 _LIMITS = Limits()
 
 _FILE = LandingFile.create_empty().schema
@@ -347,11 +347,11 @@ def _columns(schema: pl.Schema) -> list[pl.Expr]:
 
 
 def _checksum(file: Path) -> str:
-    digest = xxhash.xxh3_128()
+    digest, block = xxhash.xxh3_128(), memoryview(bytearray(_BLOCK_BYTES))
     try:
-        with file.open("rb") as stream:
-            for block in iter(partial(stream.read, _BLOCK_BYTES), b""):
-                digest.update(block)
+        with file.open("rb", buffering=0) as stream:
+            while size := stream.readinto(block):
+                digest.update(block[:size])
     except FileNotFoundError:
         raise
     except OSError:  # not allowed, or the disk is broken: reading the file tells, now and at every scan until it works

@@ -115,9 +115,7 @@ class Mapped:
 
     def value(self, house: str) -> pl.Expr:
         """A measurement in the house's unit and sign; infinite where it cannot be read."""
-        spec = self.quantities.get(house)
-        if spec is None:
-            return pl.lit(None, dtype=pl.Float64)
+        spec = self.quantities[house]
         read = self._number(spec.from_)
         if spec.sentinels:
             read = pl.when(~read.is_in(list(spec.sentinels)).fill_null(value=False)).then(read)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 
 from bess_pipeline.lake.contracts import is_in_order
+from bess_pipeline.lake.failures import StorageError
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.transient import FAILURES, is_transient
@@ -41,16 +42,24 @@ def portions(lake: Lake, table: Table, part: Slice, *, budget: int, portion: int
     for window in batched(part.window, {day: rows for day, (_, rows) in counts.items()}, budget=budget):
         days = Slice(part.fleet_id, window)
         is_cut = any(counts.get(day, (0, 0))[0] > 1 for day in window)  # a battery's day may lie in two files
-        frames = [lake.read(table, days)] if is_cut else _streamed(lake, table, days, portion)
+        held = sum(counts[day][1] for day in window if day in counts)
+        frames = [lake.read(table, days)] if is_cut else _streamed(lake, table, days, portion, held)
         for rows in whole_days(frames, portion):
             yield rows if is_in_order(rows, table.sort) else rows.sort(table.sort, maintain_order=True)
     if not counts:
         yield lake.read(table, part)
 
 
-def _streamed(lake: Lake, table: Table, part: Slice, rows: int) -> Iterator[pl.DataFrame]:
+def _streamed(lake: Lake, table: Table, part: Slice, rows: int, held: int) -> Iterator[pl.DataFrame]:
+    """The rows of a slice as its files hold them: all of them, for a reader that dies on the way ends quietly."""
+    came = 0
     try:
-        yield from lake.scan(table, part).collect_batches(chunk_size=rows, engine="streaming")
+        for frame in lake.scan(table, part).collect_batches(chunk_size=rows, engine="streaming"):
+            came += frame.height
+            yield frame
+        if came != held:
+            few = StorageError(f"{table.name} of {part}: {came:,} of {held:,} rows could be read; `bess run` again")
+            raise lake.diagnosis(table, part, few)
     except FAILURES as error:
         if is_transient(error):
             raise

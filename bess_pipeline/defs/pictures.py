@@ -107,8 +107,8 @@ def _lines(rows: pl.DataFrame, plot: Plot) -> "Figure | None":
     if rows.is_empty():
         return None
     figure = _empty()
-    axes = figure.add_subplot()
     groups = rows.partition_by("battery_id", maintain_order=True) if "battery_id" in rows.columns else [rows]
+    axes = _axes(figure, left=0.1, right=0.78 if len(groups) > 1 else 0.98)
     for group in groups[:_LINES]:
         name = printable(group["battery_id"][0], longest=24) if "battery_id" in group.columns else None
         across = group[plot.x].to_numpy()
@@ -123,7 +123,7 @@ def _lines(rows: pl.DataFrame, plot: Plot) -> "Figure | None":
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.3)
     if len(groups) > 1:
-        axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        axes.legend(fontsize=5.5, labelspacing=0.15, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 
 
@@ -135,7 +135,7 @@ def _events(scanned: pl.LazyFrame) -> "Figure | None":
         return None
     newest, names = rows["detected_at"].max(), rows["battery_id"].unique(maintain_order=True).to_list()[:_LINES]
     figure = _empty()
-    axes = figure.add_subplot()
+    axes = _axes(figure, left=0.22, right=0.98)
     for battery, severity, begun, ended, detected in rows.iter_rows():
         if battery in names:
             until, place = max(ended or newest, detected), names.index(battery)
@@ -159,15 +159,21 @@ def _date(axes: "Axes") -> None:
     locator = AutoDateLocator(maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.get_offset_text().set_fontsize(7)
 
 
 def _empty() -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 2.4), layout="constrained")
+    figure = Figure(figsize=(6.4, 2.4))
     FigureCanvasAgg(figure)
     return figure
+
+
+def _axes(figure: "Figure", *, left: float, right: float) -> "Axes":
+    """Axes with room for what stands beside them: to find out how much would be to draw everything twice."""
+    return figure.add_axes((left, 0.18, right - left, 0.76))
 
 
 def _png(figure: "Figure") -> bytes:

@@ -138,10 +138,13 @@ def _days(clean: pl.DataFrame, batteries: pl.DataFrame) -> tuple[pl.DataFrame, p
         "cell_voltage_low_volt", "cell_voltage_high_volt",
     )  # fmt: skip
     rows = in_order(clean.select(*BATTERY_DAY, "timestamp", *_READ, *{flag for of in doubts.values() for flag in of}))
+    begins = pl.any_horizontal((pl.col(name) != pl.col(name).shift()).fill_null(value=False) for name in BATTERY_DAY)
+    rows = rows.with_columns(day=begins.cum_sum().set_sorted())
     usual = pl.col("timestamp").diff().dt.total_microseconds().median().clip(upper_bound=LONGEST_USUAL_US)
     days = (
-        rows.group_by(BATTERY_DAY, maintain_order=True)
+        rows.group_by("day", maintain_order=True)
         .agg(
+            pl.col(BATTERY_DAY).first(),
             usual_interval_us=usual.fill_null(SHORTEST_GAP_US).cast(pl.Int64),
             known=(pl.col("current_ampere").is_not_null() & ~pl.any_horizontal(doubts["current_ampere"])).any(),
         )
@@ -157,7 +160,7 @@ def _days(clean: pl.DataFrame, batteries: pl.DataFrame) -> tuple[pl.DataFrame, p
     samples = (
         rows.with_columns(pl.when(~pl.any_horizontal(flags)).then(name).alias(name) for name, flags in doubts.items())
         .drop_nulls("current_ampere")
-        .join(days.select(*BATTERY_DAY, "series", "cells_in_series"), on=BATTERY_DAY, maintain_order="left")
+        .join(days.select("day", "series", "cells_in_series"), on="day", maintain_order="left")
         .select(
             "series",
             "timestamp",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -65,6 +66,19 @@ _AMOUNTS = {
 }
 
 
+@dataclass(frozen=True)
+class Condensed:
+    """What is left of samples.
+
+    Attributes:
+        intervals: `Interval5min` rows.
+        evidence: `DayEvidence` rows.
+    """
+
+    intervals: pl.DataFrame
+    evidence: pl.DataFrame
+
+
 def intervals_5min(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     """Condense samples to 5-minute rows, each battery and UTC day on its own.
 
@@ -79,8 +93,10 @@ def intervals_5min(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame
     Returns:
         `Interval5min` rows, sorted by fleet, battery and start.
     """
-    samples = _known(clean)
-    days = _days(samples, batteries)
+    return _intervals(*_prepared(clean, batteries))
+
+
+def _intervals(samples: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
     rows = _sampled(samples).join(_steps(samples, days), on=["series", "bin"], how="left", maintain_order="left")
     for channel in _SUFFIX:
         rows = rows.join(_integrated(samples, days, channel), on=["series", "bin"], how="full", coalesce=True)
@@ -136,8 +152,10 @@ def day_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     Returns:
         `DayEvidence` rows, sorted by fleet, battery and day.
     """
-    samples = _known(clean)
-    days = _days(samples, batteries)
+    return _evidence(*_prepared(clean, batteries))
+
+
+def _evidence(samples: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
     hotter = pl.col("temperature_max_celsius") - pl.col("temperature")
     probes = pl.col("temperature_max_celsius") - pl.col("temperature_min_celsius")
     counted = samples.group_by("series", maintain_order=True).agg(
@@ -157,6 +175,22 @@ def day_evidence(clean: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
         .sort(BATTERY_DAY)
         .select(contracts.DayEvidence.column_names())
     )
+
+
+def condensed(clean: pl.DataFrame, batteries: pl.DataFrame) -> Condensed:
+    """The 5-minute rows and the evidence of each day, from samples that are made ready once.
+
+    Args:
+        clean: `CleanTelemetry` rows of one or several days, in any order.
+        batteries: `Battery` rows of their batteries.
+    """
+    samples, days = _prepared(clean, batteries)
+    return Condensed(_intervals(samples, days), _evidence(samples, days))
+
+
+def _prepared(clean: pl.DataFrame, batteries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    samples = _known(clean)
+    return samples, _days(samples, batteries)
 
 
 def _known(clean: pl.DataFrame) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,8 @@ def in_order(rows: pl.DataFrame, *, arrival: bool = False) -> pl.DataFrame:
         rows: Columns fleet_id, battery_id, timestamp, and those of `RawTelemetry` that tell of the arrival.
         arrival: Whether rows of one battery and instant are sorted by the order they arrived in.
     """
+    if _follows(rows):
+        return rows
     names = (*BATTERY, "timestamp", *(_ARRIVAL if arrival else ()))
     keys = rows.select(_numbered(rows[name]) for name in names)
     if _is_in_order(keys):
@@ -85,6 +88,17 @@ def in_order(rows: pl.DataFrame, *, arrival: bool = False) -> pl.DataFrame:
         if not keys[name].is_sorted():
             keys = keys.sort(name, maintain_order=True)
     return rows[keys["row"]]
+
+
+def _follows(rows: pl.DataFrame) -> bool:
+    """Whether each row is of a later instant than the one before or begins the next battery: then any order is kept."""
+    begins = pl.any_horizontal(pl.col(name) != pl.col(name).shift() for name in BATTERY).fill_null(value=True)
+    later = (pl.col("timestamp") > pl.col("timestamp").shift()).fill_null(value=False)
+    told = rows.select(begins=begins, follows=begins | later)
+    if not told["follows"].all():
+        return False
+    names = rows.select(BATTERY).filter(told["begins"]).rows()
+    return all(one < other for one, other in pairwise(names))
 
 
 def by_battery(rows: pl.DataFrame, portion: int) -> Iterator[pl.DataFrame]:

@@ -12,6 +12,7 @@ from dagster._core.executor.in_process import InProcessExecutor
 from filelock import FileLock, Timeout
 
 from bess_pipeline.config import Settings
+from bess_pipeline.defs.mapped_once import mapped_once
 
 #: A look at a lock takes a moment: a run waits so long for it at most [s].
 _LOOK_SECONDS = 30
@@ -44,7 +45,7 @@ class LivingExecutor(InProcessExecutor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """Execute the steps of a run."""
-        with _alive(plan_context.run_id):
+        with _alive(plan_context.run_id), mapped_once():
             yield from super().execute(plan_context, execution_plan)
 
 

@@ -70,9 +70,10 @@ def condensed(
 
 
 def _condensed(samples: pl.DataFrame, batteries: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    made = intervals.condensed(samples, batteries)
     return {
-        INTERVALS: intervals.intervals_5min(samples, batteries),
+        INTERVALS: made.intervals,
         CELLS: cells.cell_evidence(samples, batteries),
         CAPACITY: capacity_marks.capacity_evidence(samples, batteries),
-        EVIDENCE: intervals.day_evidence(samples, batteries),
+        EVIDENCE: made.evidence,
     }

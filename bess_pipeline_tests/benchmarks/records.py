@@ -1,10 +1,12 @@
 """What Dagster's records cost: in SQLite and in PostgreSQL, as Dagster keeps them and with files and connections open.
 
     python -m bess_pipeline_tests.benchmarks.records [--days 30] [--tables 7] [--kinds KIND ...] [--runs --batteries 2]
+        [--of FOLDER]
 
 A run over some days of some tables whose functions do nothing: all of it is Dagster. With `--runs` a fleet is
-simulated, `bess run` makes all days but the last (a backfill), the last arrives and it runs again (a night). Each is in
-a process of its own; before the run that does nothing, a short one does what a process does once.
+simulated, `bess run` makes all days but the last (a backfill), the last arrives and it runs again (a night); with
+`--of` it makes everything of fleets whose `fleets` and `landing` are in a folder. Each is in a process of its own;
+before the run that does nothing, a short one does what a process does once.
 Calls of the records are timed within; a call within a call is counted once. Computing is that of the process and of the
 server, where there is one; seconds are those that passed, waiting and other work of the machine included.
 PostgreSQL is on the same machine, behind a socket, and waits for its disk (`fsync = on`), as in operation.
@@ -168,13 +170,16 @@ def bess_run(kind: str, server: int | None) -> dict[str, float]:
     from bess_pipeline.defs.resources import Home  # noqa: PLC0415
     from bess_pipeline_tests.deployments import Unwatched  # noqa: PLC0415
 
+    with instance.instance_of(Settings()) as opened:
+        known = set(opened.get_run_ids())
     with _measured(metered(kind), server) as found:
         outcome = operate.run(Home(), Unwatched())
     if outcome.failures:
         raise RuntimeError(outcome.failures)
     with instance.instance_of(Settings()) as opened:
-        events = sum(len(opened.all_logs(record.dagster_run.run_id)) for record in opened.get_run_records(limit=4))
-    fleet_parts = len(jobs.FLEET_TABLES) + len(jobs.INDEX_TABLES) + 1
+        runs = [record for record in opened.get_run_records() if record.dagster_run.run_id not in known]
+        events = sum(len(opened.all_logs(record.dagster_run.run_id)) for record in runs)
+    fleet_parts = len(outcome.days) * (len(jobs.FLEET_TABLES) + len(jobs.INDEX_TABLES)) + 1
     return found | {"events": events, "parts": sum(outcome.days.values()) * len(jobs.DAY_TABLES) + fleet_parts}
 
 
@@ -244,6 +249,7 @@ def main() -> None:
     parser.add_argument("--runs", action="store_true", help="also a backfill and a night of `bess run`")
     parser.add_argument("--batteries", type=int, default=2)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--of", type=Path, help="a folder with fleets and landing: everything of them, from nothing")
     parser.add_argument("--one", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--server", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -269,6 +275,14 @@ def main() -> None:
                 night[kind] = measured("--runs")
         show(f"bess run: {given.days} days of {given.batteries} batteries", backfill)
         show(f"bess run: one more day of {given.batteries} batteries", night)
+    if given.of:
+        whole = {}
+        for kind in given.kinds:
+            with deployment(kind) as measured:
+                for name in ("fleets", "landing"):
+                    shutil.copytree(given.of / name, Settings().root / name, symlinks=True, dirs_exist_ok=True)
+                whole[kind] = measured("--runs")
+        show(f"bess run: {given.of.name}, from nothing", whole)
     alone = loading()
     Console().print(f"loading the code location: {alone['seconds']:.1f} s, {alone['computing']:.1f} s computing")
     Console().print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import bess_pipeline.definitions  # noqa: F401 - what is there when it is loaded is let go of by nobody
 from bess_pipeline.config import Settings
 from bess_pipeline.lake.store import Lake
 

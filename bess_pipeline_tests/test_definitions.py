@@ -1,15 +1,9 @@
 import gc
-import importlib
 
 from bess_pipeline import definitions
 
 
-def test_loading_leaves_the_collector_as_it_was():
+def test_loading_leaves_the_collector_at_work_and_what_was_loaded_alone():
+    assert definitions.defs
     assert gc.isenabled()
-    assert gc.get_freeze_count() > 0
-    gc.disable()
-    try:
-        importlib.reload(definitions)
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
+    assert gc.get_freeze_count() > 100_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +25,26 @@ RUN = pl.Schema(
         "is_ordered": pl.Boolean(),
     }
 )
+
+_Whole = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Rows battery by battery, each battery's in the order of the file.
+
+    Attributes:
+        names: Names of batteries, in order.
+        code: Place of each row's battery among the names; below 0 where it has none: shape (n,).
+        at: Its time [µs]: shape (n,).
+        row: Its number in the file: shape (n,).
+    """
+
+    names: pl.Series
+    code: _Whole
+    at: _Whole
+    row: _Whole
+
 
 #: A time this many usual intervals after the one before it begins a new run: one sample may be missing, two not.
 _JUMP_INTERVALS = 2.5
@@ -58,11 +79,21 @@ def runs(rows: pl.DataFrame) -> pl.DataFrame:
         [(0, 0, 2, 3), (1, 3, 5, 3)]
     """
     named = rows.select("row_number", "battery_id", "timestamp").drop_nulls()
-    if named.is_empty():
-        return RUN.to_frame()
     batteries = named["battery_id"].unique().sort()
-    code, at, row = _by_battery(named, batteries)
-    begins = _begins(code, at)
+    code = named["battery_id"].cast(pl.Enum(batteries)).to_physical().cast(pl.Int64).to_numpy()
+    order = np.argsort(code, kind="stable")
+    at, row = named["timestamp"].to_physical().to_numpy(), named["row_number"].to_numpy()
+    return runs_of(InTurn(batteries, code[order], at[order], row[order]))
+
+
+def runs_of(rows: InTurn) -> pl.DataFrame:
+    """Cut rows that are in turn already; see `runs`."""
+    is_named = rows.code >= 0
+    if not is_named.any():
+        return RUN.to_frame()
+    code, at, row = (rows.code, rows.at, rows.row) if is_named.all() else _of_named(rows, is_named)
+    at, row = _in_direction_of_time(code, at, row)
+    batteries, begins = rows.names, _begins(code, at)
     heads = np.flatnonzero(begins)
     tails = np.append(heads[1:], len(at)) - 1
     cut = pl.DataFrame(
@@ -78,7 +109,9 @@ def runs(rows: pl.DataFrame) -> pl.DataFrame:
     )
     joined = _scrambles_joined(cut)
     return (
-        joined.with_columns(batteries.gather(joined["code"]), run=pl.int_range(pl.len()).over("code"))
+        joined.with_columns(
+            batteries.gather(joined["code"]).alias("battery_id"), run=pl.int_range(pl.len()).over("code")
+        )
         .select(
             "battery_id",
             "run",
@@ -93,25 +126,19 @@ def runs(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_Whole = npt.NDArray[np.int64]
+def _of_named(rows: InTurn, is_named: npt.NDArray[np.bool_]) -> tuple[_Whole, _Whole, _Whole]:
+    return rows.code[is_named], rows.at[is_named], rows.row[is_named]
 
 
-def _by_battery(named: pl.DataFrame, batteries: pl.Series) -> tuple[_Whole, _Whole, _Whole]:
-    """Battery (as its place among the names), time and row number, by battery and in the direction of time."""
-    narrow = pl.UInt16 if len(batteries) < 1 << 16 else pl.Int64  # narrow whole numbers are sorted in one pass
-    code = named["battery_id"].cast(pl.Enum(batteries)).to_physical().cast(narrow).to_numpy()
-    at = named["timestamp"].to_physical().to_numpy()
-    row = named["row_number"].to_numpy()
-    if (code[1:] < code[:-1]).any():
-        order = np.argsort(code, kind="stable")
-        code, at, row = code[order], at[order], row[order]
+def _in_direction_of_time(code: _Whole, at: _Whole, row: _Whole) -> tuple[_Whole, _Whole]:
+    """Times and row numbers, those of a battery whose latest time comes first from its end."""
     if (at[1:] < at[:-1])[code[1:] == code[:-1]].any():
         at, row = at.copy(), row.copy()
         for start, end in _of_battery(code):
             steps = np.sign(np.diff(at[start:end]))
             if steps.sum() < 0:
                 at[start:end], row[start:end] = at[start:end][::-1], row[start:end][::-1]
-    return code, at, row
+    return at, row
 
 
 def _of_battery(code: _Whole) -> Iterator[tuple[int, int]]:

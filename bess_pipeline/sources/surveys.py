@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+import numpy as np
 import polars as pl
 
-from bess_pipeline.sources.runs import RUN, runs
+from bess_pipeline.sources.runs import RUN, InTurn, runs_of
 from bess_pipeline.tables.columns import UTC_MICROSECONDS
 from bess_pipeline.window import Window
 
@@ -83,17 +84,17 @@ def surveyed(
     cut, steps, ends = [RUN.to_frame()], [], []
     backwards = 0
     for some in keys.by_battery():
-        cut.append(runs(some))
+        cut.append(runs_of(some))
         steps.append(_steps(some))
         backwards += _backwards(some)
-        ends.append(some.select(first=pl.col("timestamp").min(), last=pl.col("timestamp").max()))
-    first, last = pl.concat(ends).select(pl.col("first").min(), pl.col("last").max()).row(0) if ends else (None, None)
+        ends += [some.at.min(), some.at.max()] if len(some.at) else []
+    instants = pl.Series(ends, dtype=pl.Int64).cast(UTC_MICROSECONDS)
     return Survey(
         rows=rows,
         rows_without_day=rows - int(counts["rows"].sum()),
         days=counts,
-        first_timestamp=first,
-        last_timestamp=last,
+        first_timestamp=_instant(instants.min()),
+        last_timestamp=_instant(instants.max()),
         usual_interval_us=_median(pl.concat(steps)) if steps else None,
         times_backwards=backwards,
         unmapped_columns=unmapped,
@@ -116,45 +117,46 @@ class _Keys:
         code = pl.col("battery_id").replace_strict(self.codes, default=None, return_dtype=pl.UInt32)
         self.batches.append(rows.select("row_number", code.alias("code"), "timestamp"))
 
-    def by_battery(self) -> Iterator[pl.DataFrame]:
-        """``row_number``, ``battery_id`` and ``timestamp`` of some batteries at a time, in order of their names."""
+    def by_battery(self) -> Iterator[InTurn]:
+        """The rows of some batteries at a time, in order of their names; those without a battery come first."""
         keys = pl.concat([_KEY.to_frame(), *self.batches])
         self.batches.clear()
-        names = pl.Series(list(self.codes), dtype=pl.String)
-        rows = dict(keys.group_by("code").len().iter_rows())
-        some: list[int | None] = [None]
-        for name in sorted(self.codes):
-            if sum(rows.get(one, 0) for one in some) + rows.get(self.codes[name], 0) > _ROWS:
-                yield self._of(keys, some, names)
-                some = []
-            some.append(self.codes[name])
-        yield self._of(keys, some, names)
-
-    @staticmethod
-    def _of(keys: pl.DataFrame, codes: list[int | None], names: pl.Series) -> pl.DataFrame:
-        known = [code for code in codes if code is not None]
-        wanted = pl.col("code").is_in(known)
-        if None in codes:
-            wanted |= pl.col("code").is_null()
-        found = keys.filter(wanted)
-        return found.select("row_number", names.gather(found["code"]).alias("battery_id"), "timestamp")
+        names = pl.Series(sorted(self.codes), dtype=pl.String)
+        places = np.zeros(len(names) + 1, np.uint16 if len(names) < 1 << 16 else np.int64)
+        places[[self.codes[name] for name in names]] = np.arange(1, len(names) + 1)
+        code = places[keys["code"].fill_null(len(names)).to_numpy()]
+        at, row = (keys[name].to_physical().to_numpy() for name in ("timestamp", "row_number"))
+        if (code[1:] < code[:-1]).any():
+            order = np.argsort(code, kind="stable")
+            code, at, row = code[order], at[order], row[order]
+        first = 0
+        for end in [*(np.flatnonzero(code[1:] != code[:-1]) + 1).tolist(), len(code)]:
+            if end - first >= _ROWS or end == len(code):
+                some = slice(first, end)
+                yield InTurn(names, code[some].astype(np.int64) - 1, at[some], row[some])
+                first = end
 
 
-def _steps(rows: pl.DataFrame) -> pl.DataFrame:
+def _steps(rows: InTurn) -> pl.DataFrame:
     """How often each time from one sample of a battery to its next occurs."""
-    steps = (
-        rows.group_by("battery_id")
-        .agg(pl.col("timestamp").sort().diff().dt.total_microseconds())
-        .explode("timestamp", empty_as_null=True)
-    )
-    return steps.filter(pl.col("timestamp") > 0).group_by(step="timestamp").agg(times=pl.len().cast(pl.Int64))
+    at = rows.at
+    same = rows.code[1:] == rows.code[:-1]
+    if (np.diff(at)[same] < 0).any():
+        at = at[np.lexsort((at, rows.code))]
+    steps = pl.Series("step", np.diff(at)[same])
+    return steps.filter(steps > 0).value_counts(name="times").cast({"times": pl.Int64})
 
 
-def _backwards(rows: pl.DataFrame) -> int:
+def _backwards(rows: InTurn) -> int:
     """How often the time of a battery runs against its usual direction; a file may begin with its newest row."""
-    step = pl.col("timestamp").diff().dt.total_microseconds()
-    counted = rows.group_by("battery_id").agg(back=(step < 0).sum(), ahead=(step > 0).sum())
-    return int(counted.select(pl.min_horizontal("back", "ahead").sum()).item() or 0)
+    step, code = np.diff(rows.at), rows.code[1:] + 1
+    same = rows.code[1:] == rows.code[:-1]
+    back, ahead = (np.bincount(code[same & one], minlength=len(rows.names) + 1) for one in (step < 0, step > 0))
+    return int(np.minimum(back, ahead).sum())
+
+
+def _instant(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None
 
 
 def _median(steps: pl.DataFrame) -> int | None:

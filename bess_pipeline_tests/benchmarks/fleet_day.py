@@ -12,6 +12,7 @@ machines differ and are shared.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -19,8 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 import yaml
@@ -42,10 +45,22 @@ STAGES = {
     "fleet tables": "",
     "warehouse": "warehouse",
 }
+BESS_RUN = ("-m", "bess_pipeline.cli", "run")
 _COPY = """
 import polars as pl, sys
 moment = pl.col("timestamp").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", time_zone="UTC")
 pl.scan_csv(sys.argv[1]).with_columns(moment).sink_parquet(sys.argv[2])
+"""
+#: A small process between the one that measures and the one that is measured: the peak of a process that was begun by a
+#: large one is at least as large, whatever it does.
+_MEASURED = """
+import json, os, subprocess, sys, time
+begun = time.perf_counter()
+with subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL) as child:
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+took = time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+print(json.dumps([child.returncode, *took]))
 """
 #: What each process needs before it begins with the file.
 _STARTS = {
@@ -107,20 +122,36 @@ class Took:
     peak: float
 
 
-def process(*command: str, home: Path | None = None) -> Took:
-    """Run Python with these arguments.
+def process(
+    *command: str, home: Path | None = None, said: IO[str] | None = None, watch: Callable[[], None] | None = None
+) -> Took:
+    """Run Python with these arguments, and measure it and the processes that it begins and waits for.
+
+    Args:
+        command: The arguments.
+        home: The deployment that it works on; that of the environment by default.
+        said: Where its standard error goes, if not where that of this process goes.
+        watch: Called every second while it runs.
 
     Raises:
         subprocess.CalledProcessError: If it fails.
     """
     environment = os.environ if home is None else {**os.environ, "BESS_HOME": str(home)}
-    begun = time.perf_counter()
-    with subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL) as child:
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
+    whole = [sys.executable, "-c", _MEASURED, sys.executable, *command]
+    with subprocess.Popen(whole, env=environment, stdout=subprocess.PIPE, stderr=said, text=True) as child:
+        while True:
+            try:
+                told, _ = child.communicate(timeout=None if watch is None else 1.0)
+                break
+            except subprocess.TimeoutExpired:
+                if watch is not None:
+                    watch()
     if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, command)
-    return Took(time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+        raise subprocess.CalledProcessError(child.returncode, whole)
+    status, wall, processors, peak = json.loads(told)
+    if status:
+        raise subprocess.CalledProcessError(status, command)
+    return Took(wall, processors, peak)
 
 
 def steps_of(home: Path) -> dict[str, float]:
@@ -134,14 +165,23 @@ def steps_of(home: Path) -> dict[str, float]:
     return found
 
 
-def run(home: Path) -> tuple[Took, dict[str, float]]:
-    """What `bess run` takes in an empty home, and seconds by stage."""
-    for made in ("lake", "warehouse", "dagster_home"):
-        shutil.rmtree(home / made, ignore_errors=True)
-    took = process("-m", "bess_pipeline.cli", "run", home=home)
+def stages_of(home: Path) -> dict[str, float]:
+    """Seconds of the runs of a home by stage."""
     steps = steps_of(home)
     named = {stage: steps.pop(step) for stage, step in STAGES.items() if step}
-    return took, {stage: named.get(stage, sum(steps.values())) for stage in STAGES}
+    return {stage: named.get(stage, sum(steps.values())) for stage in STAGES}
+
+
+def run(home: Path) -> tuple[Took, dict[str, float]]:
+    """What `bess run` takes in an empty home, and seconds by stage."""
+    emptied(home)
+    return process(*BESS_RUN, home=home), stages_of(home)
+
+
+def emptied(home: Path) -> None:
+    """Leave nothing in a home but what is delivered."""
+    for made in ("lake", "warehouse", "dagster_home"):
+        shutil.rmtree(home / made, ignore_errors=True)
 
 
 def main() -> None:

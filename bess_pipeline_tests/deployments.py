@@ -47,7 +47,7 @@ def run_at(root: Path, **options: object) -> Outcome:
 def run_from(root: Path, first_day: str) -> None:
     """`bess run` on the deployment of a folder, in a process of its own: Dagster's days are those from its start."""
     environment = {**os.environ, "BESS_HOME": str(root), "BESS_FIRST_DAY": first_day}
-    command = [sys.executable, "-m", "bess_pipeline.cli", "run"]
+    command = [sys.executable, "-m", "bess_pipeline", "run"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

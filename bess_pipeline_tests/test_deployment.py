@@ -251,7 +251,7 @@ def test_the_marked_blocks_of_the_runbook_run_as_they_stand_there(tmp_path):
     assert len(blocks) == 4
     program = tmp_path / "bin" / "bess"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m bess_pipeline.cli "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m bess_pipeline "$@"\n')
     program.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("BESS_", "DAGSTER_"))}
     environment |= {"PATH": f"{program.parent}:{environment['PATH']}", "PYTHONPATH": str(ROOT)}

@@ -23,7 +23,7 @@ KILLS = size(4, 20)
 
 def _started(root):
     environment = {**os.environ, "BESS_HOME": str(root), "BESS_DAYS_PER_RUN": "2"}
-    command = [sys.executable, "-m", "bess_pipeline.cli", "run"]
+    command = [sys.executable, "-m", "bess_pipeline", "run"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -96,7 +96,7 @@ def _through_a_home(plans: list[Plan], home: Path, console: Console) -> pl.DataF
     for command in (["run"], ["evaluate", "--json", str(out)]):
         begun = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "bess_pipeline.cli", *command],
+            [sys.executable, "-m", "bess_pipeline", *command],
             env=environment,
             check=True,
             stdout=subprocess.DEVNULL,

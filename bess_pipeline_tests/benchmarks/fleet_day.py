@@ -44,7 +44,7 @@ STAGES = {
     "fleet tables": "",
     "warehouse": "warehouse",
 }
-BESS_RUN = ("-m", "bess_pipeline.cli", "run")
+BESS_RUN = ("-m", "bess_pipeline", "run")
 _COPY = """
 import polars as pl, sys
 moment = pl.col("timestamp").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", time_zone="UTC")

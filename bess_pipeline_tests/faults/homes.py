@@ -75,7 +75,7 @@ class Place:
 
     def begin(self, *command: str, wrapped_by: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """Start a `bess` command."""
-        whole = [*wrapped_by, sys.executable, "-m", "bess_pipeline.cli", *command]
+        whole = [*wrapped_by, sys.executable, "-m", "bess_pipeline", *command]
         environment = {**os.environ, **self.environment}
         return subprocess.Popen(
             whole, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -1,13 +1,14 @@
-"""What one new day costs a fleet with a long history.
+"""What one new day costs the tables of a fleet with a long history.
 
-    python -m bess_pipeline_tests.benchmarks.fleet_increment [--batteries 100] [--years 1 5 10] [--batteries-made 4]
+    python -m bess_pipeline_tests.benchmarks.fleet_increment [--batteries 100] [--days 30 300 3000] [--nights 3]
 
-A few batteries are simulated over 13 weeks and copied until the fleet is as large as
-asked for; all its tables are made. Then the lake is given a past: every table is copied
-back in time, period by period. Of 5-minute tables only one row per battery and day is
-kept in that past, for a night does not read it (a file per day is there as in a lake that grew).
-One more day arrives, and each asset is timed. Seconds of one process in which
-everything ran once before; the ratio to the first number of years is what holds on another machine.
+A few batteries are simulated and copied until the fleet is as large as asked for; all its tables are made of the newest
+days, of 12 weeks to 24, or of all where they are fewer. Then the lake is given the rest of its past: every table is
+copied back in time, period by period. Of 5-minute tables only one row per battery and day is kept in that past, for a
+night does not read it (a file per day is there as in a lake that grew).
+More days arrive, one by one, the same ones whatever the history; of all but the first, each asset is timed. Seconds of
+one process, medians of the nights; the ratio to the first history is what holds on another machine. What reads files,
+Dagster and the warehouse are not in it: see `growth --night`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import statistics
 import tempfile
+import time
 from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,6 +26,7 @@ from pathlib import Path
 import polars as pl
 from polars import selectors as cs
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table as Grid
 
 from bess_pipeline.defs.increments import increment
@@ -38,13 +42,25 @@ from bess_pipeline_tests.growing_lake import GrowingLake
 PERIOD = 3 * EPOCH_DAYS
 _GIVEN = ("intervals_5min", "cell_evidence", "capacity_evidence", "day_evidence", "batteries", "ocv_curves")
 _FLEET = "fleet"
+_COMPUTED = "all, of processors"
+#: The day after the last, in the midst of an epoch.
+_END = epoch_start(date(2025, 7, 1)) + timedelta(days=EPOCH_DAYS // 2)
 
 
-def given(batteries: int, made: int, seed: int) -> Frames:
-    """What the day level and the register say of a fleet over a period and two weeks."""
-    begin = epoch_start(date(2025, 1, 1)) + timedelta(days=EPOCH_DAYS)
+def in_full(history: int) -> int:
+    """How many of the newest days of a history are made in full; the rest is whole periods.
+
+    Examples:
+        >>> [in_full(days) for days in (30, 167, 168, 300, 3000)]
+        [30, 167, 84, 132, 144]
+    """
+    return history if history < 2 * PERIOD else PERIOD + history % PERIOD
+
+
+def given(batteries: int, made: int, days: int, seed: int) -> Frames:
+    """What the day level and the register say of a fleet over so many days."""
     plan = plan_without_clocks(
-        Plan(_FLEET, batteries=made, days=PERIOD + 14, seed=seed, interval_seconds=300, start=begin)
+        Plan(_FLEET, batteries=made, days=days, seed=seed, interval_seconds=300, start=_END - timedelta(days=days))
     )
     few = simulated_tables(simulate(plan), wanted=_GIVEN)
     copies = range(-(-batteries // made))
@@ -68,9 +84,8 @@ def of_days(tables: Frames, days: Iterable[date]) -> Frames:
     }
 
 
-def give_past(lake: GrowingLake, years: float) -> None:
+def give_past(lake: GrowingLake, periods: int) -> None:
     """Copy every table back in time, and note that all of it was made from what is there."""
-    periods = round(365.25 * years / PERIOD)
     for table in catalog.TABLES.values():
         rows = whole = lake.lake.read(table, Slice(_FLEET))
         if table in {catalog.BATTERIES, catalog.OCV_CURVES} or table.layer == "landing" or rows.is_empty():
@@ -99,20 +114,25 @@ def give_past(lake: GrowingLake, years: float) -> None:
     notes.close()
 
 
-def seconds(tables: Frames, years: float) -> dict[str, float]:
-    """Time of each asset for one new day [s]."""
-    days = sorted(tables["intervals_5min"]["date"].unique())
+def seconds(tables: Frames, history: int, nights: int) -> dict[str, float]:
+    """Median time of each asset for one new day after so many, and of processors for all of them [s]."""
+    full = in_full(history)
+    days = sorted(tables["intervals_5min"]["date"].unique())[-(full + 1 + nights) :]
     took: dict[str, float] = {}
+    found: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         lake = GrowingLake(Path(folder), _FLEET, took.__setitem__)
-        lake.arrive(of_days(tables, days[:-2]), days[:-2])
+        lake.arrive(of_days(tables, days[:full]), days[:full])
         lake.follow()
-        give_past(lake, years)
-        for day in days[-2:]:
+        if history > full:
+            give_past(lake, (history - full) // PERIOD)
+        for day in days[full:]:
             lake.arrive(of_days(tables, [day]), [day])
             took.clear()
+            computed = time.process_time()
             lake.follow()
-    return took
+            found.append(took | {_COMPUTED: time.process_time() - computed})
+    return {name: statistics.median(night[name] for night in found[1:]) for name in found[-1]}
 
 
 def main() -> None:
@@ -120,18 +140,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batteries", type=int, default=100)
     parser.add_argument("--batteries-made", type=int, default=4)
-    parser.add_argument("--years", type=float, nargs="+", default=[1, 5, 10])
+    parser.add_argument("--days", type=int, nargs="+", default=[30, 300, 3000], help="days that are there before")
+    parser.add_argument("--nights", type=int, default=3, help="new days that are timed, after one that is not")
     parser.add_argument("--seed", type=int, default=3)
     asked = parser.parse_args()
-    tables = given(asked.batteries, asked.batteries_made, asked.seed)
-    costs = [seconds(tables, years) for years in sorted(asked.years)]
-    grid = Grid("made", *(f"{years:g} years" for years in sorted(asked.years)), "growth")
+    histories = sorted(asked.days)
+    made = max(map(in_full, histories)) + 1 + asked.nights
+    tables = given(asked.batteries, asked.batteries_made, made, asked.seed)
+    costs = [
+        seconds(tables, history, asked.nights)
+        for history in track(histories, "histories", console=Console(stderr=True), transient=True)
+    ]
+    grid = Grid("made", *(f"{history:,} days" for history in histories), "growth")
     grid.title = f"Seconds for one new day, {asked.batteries} batteries"
-    for name in sorted(costs[-1], key=lambda name: -costs[-1][name]):
-        cells = [cost[name] for cost in costs]
+    rows = {name: [cost[name] for cost in costs] for name in costs[-1]}
+    computed = rows.pop(_COMPUTED)
+    for name in sorted(rows, key=lambda name: -rows[name][-1]):
+        cells = rows[name]
         grid.add_row(name, *(f"{cell:.2f}" for cell in cells), f"{cells[-1] / cells[0]:.1f}")
-    totals = [sum(cost.values()) for cost in costs]
-    grid.add_row("all", *(f"{total:.1f}" for total in totals), f"{totals[-1] / totals[0]:.1f}", style="bold")
+    for name, totals in (("all", [sum(each) for each in zip(*rows.values(), strict=True)]), (_COMPUTED, computed)):
+        grid.add_row(name, *(f"{total:.1f}" for total in totals), f"{totals[-1] / totals[0]:.1f}", style="bold")
     console = Console()
     console.print(grid)
     console.print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")

@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -195,29 +196,35 @@ def measure(folder: Path, cells: list[Cell], *, repeats: int, with_night: bool, 
     """Measure the cells that were not measured as often as asked for, from the smallest on.
 
     Raises:
-        subprocess.CalledProcessError: If a run fails; `FOLDER/runs.log` tells why.
+        subprocess.CalledProcessError: If a run fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines = [line for line in results(folder) if "night" in line or not with_night]
     there = Counter(tuple(line[name] for name in ("batteries", "days", "interval")) for line in lines)
     wanted = [cell for cell in dict.fromkeys(cells) for _ in range(repeats - there[tuple(asdict(cell).values())])]
     wanted.sort(key=lambda cell: (cell.rows, cell.days))
+    if not wanted:
+        return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with (
         Progress(*columns, TimeElapsedColumn(), console=console) as progress,
         (folder / "runs.log").open("a") as said,
     ):
         whole = progress.add_task("cells", total=len(wanted))
-        if wanted:  # what a machine does once, such as compiling, is no cost of the first cell
-            one(folder / "growth-home", Cell(1, 1, cells[0].interval), with_night=False, said=said, progress=progress)
-        for cell in wanted:
-            line = one(folder / "growth-home", cell, with_night=with_night, said=said, progress=progress)
-            with (folder / "growth.jsonl").open("a") as stream:
-                stream.write(json.dumps(line) + "\n")
-            progress.console.print(
-                f"{cell}: {cell.rows:,} rows in {line['wall_seconds']:.1f} s, {line['peak_mib']:,.0f} MiB"
-            )
-            progress.advance(whole)
+        # What a machine does once, such as compiling, is no cost of the first cell.
+        for is_counted, cell in [(False, Cell(1, 1, wanted[0].interval)), *((True, cell) for cell in wanted)]:
+            home = folder / "growth-home"
+            try:
+                line = one(home, cell, with_night=with_night and is_counted, said=said, progress=progress)
+            except subprocess.CalledProcessError as error:
+                error.add_note(f"{cell} is left as it is in {home}; {said.name} tells more")
+                raise
+            if is_counted:
+                with (folder / "growth.jsonl").open("a") as stream:
+                    stream.write(json.dumps(line) + "\n")
+                took, peak = line["wall_seconds"], line["peak_mib"]
+                progress.console.print(f"{cell}: {cell.rows:,} rows in {took:.1f} s, {peak:,.0f} MiB")
+                progress.advance(whole)
 
 
 def one(home: Path, cell: Cell, *, with_night: bool, said: IO[str], progress: Progress) -> dict[str, Any]:
@@ -266,6 +273,8 @@ def main() -> None:
         cells = [Cell.of(text, given.interval) for text in given.cells]
         measure(given.folder, cells, repeats=given.repeats, with_night=given.night, console=console)
     lines = [line for line in results(given.folder) if line["interval"] == given.interval]
+    if not lines:
+        parser.error(f"{given.folder} holds no results at {given.interval} s yet")
     for grid in grids(lines):
         console.print(grid)
     drawn(lines, given.picture)

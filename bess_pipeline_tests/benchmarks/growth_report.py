@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -199,7 +200,9 @@ def drawn(lines: Iterable[dict[str, Any]], path: Path) -> None:
             axes.grid(color=_INK, alpha=0.25, linewidth=0.5)
             axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.12))
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    path.write_text("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
 
 
 def _by_days(cells: Sequence[Cell]) -> dict[int, list[Cell]]:

@@ -283,15 +283,6 @@ class Settings(BaseSettings):
         return [*named, *parts, *passwords, *map(unquote, passwords)]
 
 
-def let_writers_read() -> None:
-    """Let deltalake work with two threads at least, unless the environment says with how many; before it is loaded.
-
-    It has as many as there are processors. A writer keeps one of them while it waits for rows, and whoever makes the
-    rows may have to read the lake with another: with one processor both would wait for ever.
-    """
-    os.environ.setdefault("TOKIO_WORKER_THREADS", str(max(2, os.cpu_count() or 1)))
-
-
 def settings_now() -> Settings:
     """The settings that the environment names at the moment, read anew only when it names others.
 

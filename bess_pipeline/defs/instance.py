@@ -29,6 +29,10 @@ _MARK = "# As written: "
 #: Fingerprints of files that older versions wrote, which did not say it themselves.
 _WRITTEN_BEFORE = frozenset({"b559a10f39baf6b9d3bd8bc001198aa9", "fb458605e657c89224b786774e7e66a7"})
 
+#: How long a run that was handed over may take to begin. A Ray cluster may have to get a machine for it first.
+_BEGINS_WITHIN_SECONDS = 120
+_BEGINS_ON_RAY_WITHIN_SECONDS = 600
+
 _HEAD = """\
 # Dagster's own settings for this deployment; yours to edit, see docs/instance.md and the Dagster documentation.
 # A file that was edited stays as it is; one that was not is brought up to date by `bess run` and `bess dev`.
@@ -43,7 +47,7 @@ nux:
 # A run that does not begin, or does not end when told to, is marked as failed and does not hold its place for ever.
 run_monitoring:
   enabled: true
-  start_timeout_seconds: 120
+  start_timeout_seconds: {start_timeout_seconds}
   cancel_timeout_seconds: 120
   poll_interval_seconds: 60
 
@@ -214,7 +218,8 @@ def last_run(settings: Settings) -> str:
 
 def _settings_text(settings: Settings) -> str:
     """What the settings file of a deployment would say now."""
-    body = _INSTANCE_SETTINGS.format(concurrent_runs=settings.concurrent_runs)
+    patience = _BEGINS_WITHIN_SECONDS if settings.ray_address is None else _BEGINS_ON_RAY_WITHIN_SECONDS
+    body = _INSTANCE_SETTINGS.format(concurrent_runs=settings.concurrent_runs, start_timeout_seconds=patience)
     body += _IN_FILES if _address(settings) is None else _IN_POSTGRES
     if settings.ray_address is not None:
         body += _ON_RAY.format(address=json.dumps(settings.ray_address), cpus=settings.ray_cpus_per_run)

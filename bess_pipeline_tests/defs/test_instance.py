@@ -163,12 +163,17 @@ def test_runs_are_jobs_of_a_cluster_where_the_environment_names_one(home, file, 
     monkeypatch.setenv("BESS_RAY_ADDRESS", "http://head.example:8265")
     monkeypatch.setenv("BESS_RAY_CPUS_PER_RUN", "0.5")
     prepare(Settings())
-    said = yaml.safe_load(file.read_text())["run_launcher"]
+    settings = yaml.safe_load(file.read_text())
+    # The cluster may have to get a machine first: of 120 s a run that waits for one would be marked as failed.
+    assert settings["run_monitoring"]["start_timeout_seconds"] == 600
+    said = settings["run_launcher"]
     assert (said["module"], said["class"]) == ("bess_pipeline.defs.ray_launcher", "RunsOnRay")
     assert said["config"] == {"ray": {"address": "http://head.example:8265", "num_cpus": 0.5}}
     monkeypatch.delenv("BESS_RAY_ADDRESS")
     prepare(Settings())
-    assert "run_launcher" not in yaml.safe_load(file.read_text())
+    settings = yaml.safe_load(file.read_text())
+    assert "run_launcher" not in settings
+    assert settings["run_monitoring"]["start_timeout_seconds"] == 120
 
 
 @pytest.mark.parametrize(

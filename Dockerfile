@@ -6,7 +6,10 @@ FROM ${PYTHON} AS requirements
 
 WORKDIR /src
 COPY pyproject.toml deploy/requirements.py ./
-RUN python requirements.py > requirements.txt
+# Dagster's records in PostgreSQL. Where runs are spread over a Ray cluster: --build-arg EXTRAS="postgres ray".
+ARG EXTRAS=postgres
+# hadolint ignore=SC2086
+RUN python requirements.py ${EXTRAS} > requirements.txt
 
 
 FROM ${PYTHON} AS build

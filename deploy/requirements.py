@@ -1,7 +1,9 @@
-"""Requirements of the image, read off pyproject.toml: what the project needs, with its records in PostgreSQL."""
+"""Requirements of the image, read off pyproject.toml: what the project needs, and the extras that are named."""
 
+import sys
 import tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-print(*project["dependencies"], *project["optional-dependencies"]["postgres"], sep="\n")
+extras = project["optional-dependencies"]
+print(*project["dependencies"], *(needed for name in sys.argv[1:] for needed in extras[name]), sep="\n")

@@ -283,6 +283,19 @@ class Settings(BaseSettings):
         return [*named, *parts, *passwords, *map(unquote, passwords)]
 
 
+def at_least_two_threads(there_would_be: int) -> None:
+    """Have deltalake, before it begins, use two threads where it would use one.
+
+    A write keeps one of them waiting for rows that may have to be read by way of another: with one alone it would
+    wait for ever, where there is one processor or a container may use no more than one.
+
+    Args:
+        there_would_be: Threads that it would use of its own accord.
+    """
+    if there_would_be < 2:
+        os.environ.setdefault("TOKIO_WORKER_THREADS", "2")
+
+
 def settings_now() -> Settings:
     """The settings that the environment names at the moment, read anew only when it names others.
 

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from bess_pipeline.config import at_least_two_threads
 from bess_pipeline.lake import commits
 from bess_pipeline.lake.changes import (
     VERSIONS,
@@ -85,6 +86,7 @@ class Lake:
     """
 
     def __init__(self, uri: str, patience: timedelta = USUAL) -> None:
+        at_least_two_threads(pl.thread_pool_size())  # Polars counts the processors as deltalake does
         self.uri = uri.rstrip("/")
         self.is_remote = "://" in uri and not uri.startswith("file://")
         self._open: dict[str, deltalake.DeltaTable] = {}

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -65,6 +68,39 @@ def test_written_twice_is_written_once(lake):
     for _ in range(2):
         lake.replace(catalog.QUARANTINE, rows, Slice("alpha", JANUARY))
     assert lake.read(catalog.QUARANTINE, Slice("alpha", JANUARY)).equals(rows)
+
+
+#: A write whose rows are read from the lake while it goes on, where there is one processor for all of it.
+_ON_ONE_PROCESSOR = """
+import os, sys
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+import polars as pl
+from bess_pipeline.lake.contracts import stored_schema
+from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import Lake
+from bess_pipeline.tables import catalog
+
+class Read:
+    def __iter__(self):
+        yield Lake(sys.argv[1]).read(catalog.QUARANTINE).with_columns(fleet_id=pl.lit("beta"))
+
+assert pl.thread_pool_size() == 1
+print(Lake(sys.argv[1]).replace(catalog.QUARANTINE, Read(), Slice("beta", no_day=True)).rows)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here")
+def test_rows_are_read_while_rows_are_written_where_there_is_one_processor(lake):
+    lake.replace(catalog.QUARANTINE, quarantine(rejected(None, 1)), Slice("alpha", no_day=True))
+    said = {
+        name: value for name, value in os.environ.items() if name not in {"POLARS_MAX_THREADS", "TOKIO_WORKER_THREADS"}
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_ONE_PROCESSOR, lake.uri],
+        env={**said, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
 def test_batches_are_written_as_one_commit(lake):

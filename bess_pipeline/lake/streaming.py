@@ -76,7 +76,7 @@ def streamed(
                 writer_properties=PARQUET,
                 commit_properties=commit,
             )
-        except FAILURES as error:
+        except (*FAILURES, Exception) as error:  # on one processor it is no error of the libraries' own
             if not failure:
                 raise
             if is_transient(failure[0]):

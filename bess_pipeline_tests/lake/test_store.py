@@ -82,15 +82,25 @@ from bess_pipeline.tables import catalog
 
 class Read:
     def __iter__(self):
-        yield Lake(sys.argv[1]).read(catalog.QUARANTINE).with_columns(fleet_id=pl.lit("beta"))
+        rows = Lake(sys.argv[1]).read(catalog.QUARANTINE, Slice("alpha", no_day=True))
+        yield rows.with_columns(fleet_id=pl.lit("beta"))
+
+class Failing:
+    def __iter__(self):
+        yield from Read()
+        raise OSError("the disk is gone")
 
 assert pl.thread_pool_size() == 1
 print(Lake(sys.argv[1]).replace(catalog.QUARANTINE, Read(), Slice("beta", no_day=True)).rows)
+try:
+    Lake(sys.argv[1]).replace(catalog.QUARANTINE, Failing(), Slice("beta", no_day=True))
+except OSError as error:
+    print(error)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here")
-def test_rows_are_read_while_rows_are_written_where_there_is_one_processor(lake):
+def test_where_there_is_one_processor_rows_are_read_while_rows_are_written_and_what_fails_is_told(lake):
     lake.replace(catalog.QUARANTINE, quarantine(rejected(None, 1)), Slice("alpha", no_day=True))
     said = {
         name: value for name, value in os.environ.items() if name not in {"POLARS_MAX_THREADS", "TOKIO_WORKER_THREADS"}
@@ -100,7 +110,7 @@ def test_rows_are_read_while_rows_are_written_where_there_is_one_processor(lake)
         env={**said, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "1\nthe disk is gone\n"), done.stderr
 
 
 def test_batches_are_written_as_one_commit(lake):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 import polars as pl
 from scipy.special import stdtrit
@@ -38,12 +40,15 @@ _LASTING = {"steps": 0.1, "means": 0.3}
 _BELIEVED = {"steps": 0.85, "means": 0.7}
 #: Steady steps that a day's own resistance needs.
 _DAY_STEPS = 2
-#: Columns of the normalized resistance.
-_NORMALIZED = [
-    *BATTERY_DAY, "method", "day_resistance_ohm", "resistance_ohm", "resistance_lower_ohm", "resistance_upper_ohm",
+#: What the filter reads of a measurement, in its order.
+_MEASURED = ("log_resistance", "variance", "cold", "charge", "charge_square", "unwarmed", "steps")
+#: What is told of a battery-day, and all columns of the normalized resistance.
+_TOLD = (
+    "day_resistance_ohm", "resistance_ohm", "resistance_lower_ohm", "resistance_upper_ohm",
     "resistance_increase_percent", "resistance_increase_lower_percent", "resistance_increase_upper_percent",
     "activation_energy_joule_per_mole", "activation_energy_sigma_joule_per_mole",
-]  # fmt: skip
+)  # fmt: skip
+_NORMALIZED = [*BATTERY_DAY, "method", *_TOLD]
 
 
 def day_resistance(intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
@@ -102,73 +107,70 @@ def normalized_resistance(evidence: pl.DataFrame, days: pl.DataFrame, batteries:
     """
     asked = days.select(*BATTERY_DAY).unique().sort(*BATTERY_DAY)
     began = asked.group_by(BATTERY).agg(began=pl.col("date").min())
-    plates = batteries.select(*BATTERY, "chemistry").join(began, on=BATTERY)
-    measured = evidence.partition_by(*BATTERY, "method", as_dict=True)
-    empty = pl.DataFrame(schema={name: asked.schema.get(name, pl.Float64) for name in _NORMALIZED})
-    parts = [empty.with_columns(method=pl.lit(None, pl.String)).select(_NORMALIZED)]
-    for (fleet, battery), of_battery in asked.partition_by(BATTERY, as_dict=True).items():
-        plate = plates.filter(fleet_id=fleet, battery_id=battery)
-        told = [
-            _followed(of_battery, measured[fleet, battery, method], plate, method)
-            for method in METHODS
-            if (fleet, battery, method) in measured
-        ]
-        nothing = of_battery.join(parts[0], on=BATTERY_DAY, how="left").select(_NORMALIZED)
-        parts.append(_first_known([*told, nothing]))
-    return pl.concat(parts).sort(*BATTERY_DAY)
+    plates = batteries.select(*BATTERY, "chemistry").join(began, on=BATTERY).sort(BATTERY)
+    told = [_by_method(asked, evidence.filter(method=method), plates, method) for method in METHODS]
+    nothing = [pl.lit(None, dtype=kind).alias(name) for name, kind in told[0].schema.items() if name not in BATTERY_DAY]
+    every = pl.concat(frame.with_columns(rank=rank) for rank, frame in enumerate([*told, asked.with_columns(nothing)]))
+    # Of each day the first method that knows a resistance: steps before means.
+    known = every.filter(pl.col("resistance_ohm").is_not_null() | (pl.col("rank") == len(told)))
+    ranked = known.sort(*BATTERY_DAY, "rank")
+    return ranked.unique(BATTERY_DAY, keep="first", maintain_order=True).select(_NORMALIZED)
 
 
-def _first_known(told: list[pl.DataFrame]) -> pl.DataFrame:
-    """Of each day the first frame that knows a resistance: steps before means."""
-    every = pl.concat(frame.with_columns(rank=pl.lit(rank)) for rank, frame in enumerate(told))
-    known = every.filter(pl.col("resistance_ohm").is_not_null() | (pl.col("rank") == len(told) - 1))
-    return known.sort("date", "rank").unique("date", keep="first", maintain_order=True).drop("rank")
-
-
-def _followed(asked: pl.DataFrame, evidence: pl.DataFrame, plate: pl.DataFrame, method: str) -> pl.DataFrame:
-    """What one method says of one battery on the days asked for."""
-    rows = evidence.sort("date", "third", "unwarmed")
-    day = np.unique(np.concatenate([_days(asked["date"]), _days(rows["date"])]))
-    measured = np.ascontiguousarray(
-        np.stack(
-            [
-                floats(rows[name])
-                for name in ("log_resistance", "variance", "cold", "charge", "charge_square", "unwarmed", "steps")
-            ],
-            axis=1,
+def _by_method(asked: pl.DataFrame, evidence: pl.DataFrame, plates: pl.DataFrame, method: str) -> pl.DataFrame:
+    """What one method says of its batteries on the days asked for."""
+    asked = asked.join(evidence, on=BATTERY, how="semi", maintain_order="left")
+    rows = evidence.join(asked, on=BATTERY, how="semi").sort(*BATTERY, "date", "third", "unwarmed")
+    named = plates.join(asked, on=BATTERY, how="semi", maintain_order="left")
+    measured = np.stack([floats(rows[name]) for name in _MEASURED], axis=1)
+    at, days = _days(rows["date"]), _days(asked["date"])
+    followed = [
+        _followed(days[of_days], at[of_rows], measured[of_rows], began=began, chemistry=chemistry, method=method)
+        for chemistry, began, of_days, of_rows in zip(
+            named["chemistry"], _days(named["began"]).tolist(), _of_each(asked), _of_each(rows), strict=True
         )
-    )
-    at = _days(rows["date"])
-    energy, sigma = ACTIVATION[plate["chemistry"].item()]
+    ]
+    columns = {name: np.concatenate([np.empty(0), *(each[name] for each in followed)]) for name in _TOLD}
+    told = asked.with_columns(pl.Series(name, values, pl.Float64).fill_nan(None) for name, values in columns.items())
+    return told.with_columns(method=pl.when(pl.col("resistance_ohm").is_finite()).then(pl.lit(method)))
+
+
+def _of_each(rows: pl.DataFrame) -> list[slice]:
+    """Where the rows of each battery stand, in order."""
+    lengths = rows.group_by(BATTERY, maintain_order=True).len()["len"].to_list()
+    return [slice(end - length, end) for length, end in zip(lengths, accumulate(lengths), strict=True)]
+
+
+def _followed(asked: Ints, at: Ints, measured: Floats, *, began: int, chemistry: str, method: str) -> dict[str, Floats]:
+    """What one method says of one battery on the days asked for: `_TOLD`, not a number where it says nothing."""
+    day = np.unique(np.concatenate([asked, at]))
+    energy, sigma = ACTIVATION[chemistry]
     result = following.followed(
         day,
         np.searchsorted(at, day).astype(np.int64),
         np.searchsorted(at, day, side="right").astype(np.int64),
-        measured,
-        int(_days(plate["began"])[0]),
+        np.ascontiguousarray(measured),
+        began,
         energy / 1e4,
         sigma / 1e4,
-    )[np.searchsorted(day, _days(asked["date"]))]
+    )[np.searchsorted(day, asked)]
     ohm, growth = result[:, following.RESISTANCE], result[:, following.INCREASE]
     ohm_sigma = NORMAL_90 * np.hypot(result[:, following.RESISTANCE_SIGMA], _COMMON[method])
     growth_sigma = NORMAL_90 * np.hypot(
         _BELIEVED[method] * result[:, following.INCREASE_SIGMA], _LASTING[method] * result[:, following.USUAL_SIGMA]
     )
-    columns = {
-        "day_resistance_ohm": np.exp(result[:, following.OF_DAY]),
-        "resistance_ohm": np.exp(ohm),
-        "resistance_lower_ohm": np.exp(ohm - ohm_sigma),
-        "resistance_upper_ohm": np.exp(ohm + ohm_sigma),
-        "resistance_increase_percent": 100 * np.expm1(growth),
-        "resistance_increase_lower_percent": 100 * np.expm1(growth - growth_sigma),
-        "resistance_increase_upper_percent": 100 * np.expm1(growth + growth_sigma),
-        "activation_energy_joule_per_mole": 1e4 * result[:, following.ENERGY],
-        "activation_energy_sigma_joule_per_mole": 1e4 * result[:, following.ENERGY_SIGMA],
-    }
-    return asked.with_columns(
-        method=pl.when(pl.Series(np.isfinite(ohm))).then(pl.lit(method)),
-        **{name: pl.Series(values).fill_nan(None) for name, values in columns.items()},
-    ).select(_NORMALIZED)
+    told = (
+        np.exp(result[:, following.OF_DAY]),
+        np.exp(ohm),
+        np.exp(ohm - ohm_sigma),
+        np.exp(ohm + ohm_sigma),
+        100 * np.expm1(growth),
+        100 * np.expm1(growth - growth_sigma),
+        100 * np.expm1(growth + growth_sigma),
+        1e4 * result[:, following.ENERGY],
+        1e4 * result[:, following.ENERGY_SIGMA],
+    )
+    return dict(zip(_TOLD, told, strict=True))
 
 
 def _days(dates: pl.Series) -> Ints:

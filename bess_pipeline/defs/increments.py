@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
+from typing import Protocol
 
 import polars as pl
 
 from bess_pipeline.lake.contracts import stored_schema
 from bess_pipeline.lake.ledger import Notes, fingerprint
-from bess_pipeline.lake.slices import Slice, Tail
+from bess_pipeline.lake.slices import Part, Slice, Tail
 from bess_pipeline.lake.store import Lake, Written
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
@@ -49,6 +50,14 @@ class Reach:
         return cls(int(before), int(ahead), None if memory == "-" else catalog.TABLES[memory], cuts=cuts == "1")
 
 
+class Reader(Protocol):
+    """Who reads parts of tables: the lake, or who remembers what it gave a moment ago."""
+
+    def read(self, table: Table, part: Part) -> pl.DataFrame:
+        """The rows of a part of a table."""
+        ...
+
+
 @dataclass(frozen=True)
 class Increment:
     """What of a table has to be made again.
@@ -65,14 +74,14 @@ class Increment:
     reads_from: date | None
     basis: pl.DataFrame
 
-    def rows(self, lake: Lake, fleet_id: str, table: Table) -> pl.DataFrame:
+    def rows(self, lake: Reader, fleet_id: str, table: Table) -> pl.DataFrame:
         """The rows of a table that are read; see `Reach.cuts`."""
         is_of_days = self.reach.cuts and table.until == "date" and "date" in table.columns
         if self.reads_from is None or not (table.by_day or is_of_days):
             return lake.read(table, Slice(fleet_id))
         return lake.read(table, Tail.of(table, fleet_id, self.reads_from))
 
-    def memory(self, lake: Lake, fleet_id: str, table: Table) -> pl.DataFrame:
+    def memory(self, lake: Reader, fleet_id: str, table: Table) -> pl.DataFrame:
         """What is known of the days before the first that is read."""
         known = lake.read(table, Slice(fleet_id))
         return known.clear() if self.reads_from is None else known.filter(pl.col("date") == self.reads_from)

@@ -17,6 +17,7 @@ from bess_pipeline.defs.partitions import day_of, slice_of
 from bess_pipeline.defs.pictures import picture
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.ledger import Notes
+from bess_pipeline.lake.recent import Recent
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Written
 from bess_pipeline.tables import catalog
@@ -37,6 +38,7 @@ class LakeIOManager(dg.IOManager):
         self._read_from: dict[tuple[str, Slice], dict[date, str]] = {}
         self._increments: dict[str, Increment] = {}
         self._notes: dict[str, Notes] = {}
+        self._recent = Recent(home.lake)
 
     def close(self) -> None:
         """Write down from what the run made its tables: at its end, however it ends."""
@@ -62,10 +64,10 @@ class LakeIOManager(dg.IOManager):
         self, step: dg.StepExecutionContext, fleet_id: str, table: Table, *, of_before: bool
     ) -> pl.DataFrame:
         """As many days of a table as a step of the fleet level needs, or what is known of the days before."""
-        lake, wanted = self._home.lake, self._increment(step, fleet_id)
+        recent, wanted = self._recent, self._increment(step, fleet_id)
         if wanted is None:
-            return lake.read(table, Slice(fleet_id))
-        return wanted.memory(lake, fleet_id, table) if of_before else wanted.rows(lake, fleet_id, table)
+            return recent.read(table, Slice(fleet_id))
+        return wanted.memory(recent, fleet_id, table) if of_before else wanted.rows(recent, fleet_id, table)
 
     def _increment(self, step: dg.StepExecutionContext, fleet_id: str) -> Increment | None:
         """What a step has to make again; none if it makes everything each time."""

@@ -287,3 +287,7 @@ def main() -> None:
         log = logs.logger("bess_pipeline.cli")
         log.exception("bess ended by an error that it did not expect")
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ The server runs in another process because a client that waits for it may hold t
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from urllib.error import URLError
 
 BUCKET = "bess"
@@ -100,12 +102,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def started() -> Iterator[Storage]:
-    """Storage in a process of its own, with an empty bucket, for the length of a block."""
+def started(told: Path | None = None) -> Iterator[Storage]:
+    """Storage in a process of its own, with an empty bucket, for the length of a block.
+
+    Args:
+        told: File to which each request is told, a line each.
+    """
     port = free_port()
-    with subprocess.Popen(
-        [sys.executable, "-m", f"{__package__}.storage_server", str(port)], stderr=subprocess.DEVNULL
-    ) as process:
+    with (
+        Path(os.devnull if told is None else told).open("wb") as lines,
+        subprocess.Popen([sys.executable, "-m", f"{__package__}.storage_server", str(port)], stderr=lines) as process,
+    ):
         storage = Storage(port)
         try:
             while not storage._is_up():

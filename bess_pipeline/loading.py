@@ -10,7 +10,8 @@ def kept() -> Iterator[None]:
     """Within, modules are loaded that stay: the search for garbage leaves them alone, then and later.
 
     To look through what is loaded while it grows, at every full collection afterwards and at the end took a third of
-    what a process needs that loads the code location, as each run of the daemon does.
+    what a process needs that loads the code location, as each run of the daemon does. Only the first time in a
+    process: what is at hand later, such as a connection to DuckDB, is not loaded, and has to be let go of at the end.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -19,4 +20,5 @@ def kept() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-    gc.freeze()
+    if not gc.get_freeze_count():
+        gc.freeze()

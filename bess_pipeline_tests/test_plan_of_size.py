@@ -15,11 +15,13 @@ def test_a_thousand_batteries():
     assert found["lakes, each with its code location"] == 1
     assert found["million raw rows a day"] == pytest.approx(1.44)
     assert found["TB after 1,000 days"] == pytest.approx(1.44e9 * 31.2 / 1e12)
-    assert found["processor hours a night"] == pytest.approx((20 * 19.8 + 46) / 3600)
+    assert found["processor hours a night"] == pytest.approx((20 * 19.8 + 180) / 3600)
     # 1,440 million rows at 15.8 s, 20,000 fleet-days at 0.124 s
     assert found["processor hours to make 1,000 days"] == pytest.approx((1_440 * 15.8 + 20_000 * 0.124) / 3600)
-    # 86,400 looks a month and fleet, 8 and 47 requests each
-    assert found["dollars a month for looks each 30 s"] == pytest.approx(20 * 86_400 * (8 * 5e-6 + 47 * 4e-7))
+    # One look takes 3,017 * 0.03 / 4 = 22.6275 s: no more than one after the other; each hour there are 20 * 720.
+    look = 8 * 5e-6 + 3_017 * 4e-7
+    assert found["dollars a month for looks each 30 s"] == pytest.approx(2_592_000 / 22.6275 * look)
+    assert found["dollars a month for looks each hour"] == pytest.approx(20 * 720 * look)
 
 
 def test_a_million_batteries_need_two_hundred_lakes():

@@ -29,12 +29,15 @@ class Measured:
         processor_seconds_per_fleet_day: The same, whatever is in it [s]: `growth`.
         night_fixed_seconds: Of processors, a night of a fleet of two batteries, a process for each job [s]:
             `delta_log nights`.
-        night_seconds_per_battery: Of processors beyond that [s]: `growth --night`, 1,000 × 1.
+        night_seconds_per_battery: Of processors beyond that [s]: `growth --night`, 100 × 30.
         gigabytes_per_thousand_battery_days: Memory of a fleet that is made whole [GB]: `growth`, 1,000 × 30.
         puts_per_night: Requests that write, list or copy, a night of a fleet: `fleet_night`.
-        gets_per_night: Requests that read: `fleet_night`.
+        gets_per_night: Requests that read: 2,275, 2,864 and 3,600 after 10, 40 and 100 days (`fleet_night`); to 1,000
+            days by the last slope.
         puts_per_look: Requests that write or list, a look of the daemon at a fleet: `fleet_night`.
-        gets_per_look: Requests that read: `fleet_night`.
+        gets_per_look: Requests that read: 47, 137 and 317 after 10, 40 and 100 days, 17 and three a day; after 1,000.
+        answer_seconds: Of a store [s]: an assumption.
+        files_at_once: That are read at the same time: an assumption.
         dollars_per_gigabyte_month: Of storage, the first 50 TB: Amazon S3 Standard, US East, as of 2026.
         dollars_per_thousand_puts: The same.
         dollars_per_thousand_gets: The same.
@@ -47,12 +50,14 @@ class Measured:
     processor_seconds_per_million_rows: float = 15.8
     processor_seconds_per_fleet_day: float = 0.124
     night_fixed_seconds: float = 19.8
-    night_seconds_per_battery: float = 0.046
+    night_seconds_per_battery: float = 0.18
     gigabytes_per_thousand_battery_days: float = 0.51
     puts_per_night: int = 1_497
-    gets_per_night: int = 2_275
+    gets_per_night: int = 14_700
     puts_per_look: int = 8
-    gets_per_look: int = 47
+    gets_per_look: int = 3_017
+    answer_seconds: float = 0.03
+    files_at_once: int = 4
     dollars_per_gigabyte_month: float = 0.023
     dollars_per_thousand_puts: float = 0.005
     dollars_per_thousand_gets: float = 0.0004
@@ -75,6 +80,7 @@ def sized(batteries: int, given: Measured = MEASURED) -> dict[str, float]:
         What is told → figure, with its unit in the name.
     """
     fleets = ceil(batteries / given.batteries_per_fleet)
+    lakes = ceil(fleets * KEPT_DAYS / given.partitions_per_lake)
     rows = batteries * _DAY_SECONDS / given.interval_seconds
     night = fleets * given.night_fixed_seconds + batteries * given.night_seconds_per_battery
     everything = KEPT_DAYS * (
@@ -85,13 +91,13 @@ def sized(batteries: int, given: Measured = MEASURED) -> dict[str, float]:
     look_dollars = _dollars(given.puts_per_look, given.gets_per_look, given)
     return {
         "fleets": fleets,
-        "lakes, each with its code location": ceil(fleets * KEPT_DAYS / given.partitions_per_lake),
+        "lakes, each with its code location": lakes,
         "million raw rows a day": rows / 1e6,
         "TB after 1,000 days": stored,
         "dollars a month for them": stored * 1000 * given.dollars_per_gigabyte_month,
         "dollars a month for requests of nights": fleets * 30 * night_dollars,
-        "dollars a month for looks each 30 s": fleets * 30 * _DAY_SECONDS / 30 * look_dollars,
-        "dollars a month for looks each 10 min": fleets * 30 * _DAY_SECONDS / 600 * look_dollars,
+        "dollars a month for looks each 30 s": _looks(fleets, lakes, 30, given) * look_dollars,
+        "dollars a month for looks each hour": _looks(fleets, lakes, 3600, given) * look_dollars,
         "processor hours a night": night / 3600,
         "processors, for nights of 4 hours": ceil(night / 3600 / NIGHT_HOURS),
         "processor hours to make 1,000 days": everything / 3600,
@@ -102,6 +108,13 @@ def sized(batteries: int, given: Measured = MEASURED) -> dict[str, float]:
 def _dollars(puts: int, gets: int, given: Measured) -> float:
     """What requests cost."""
     return (puts * given.dollars_per_thousand_puts + gets * given.dollars_per_thousand_gets) / 1000
+
+
+def _looks(fleets: int, lakes: int, every: float, given: Measured) -> float:
+    """Looks in a month: as often as is asked for, or as often as one fleet after another of a lake can be looked at."""
+    month = 30 * _DAY_SECONDS
+    one = given.gets_per_look * given.answer_seconds / given.files_at_once
+    return min(fleets * month / every, lakes * month / one)
 
 
 def rows_of_table() -> list[list[str]]:

@@ -20,6 +20,7 @@ def mapped_once() -> Iterator[None]:
     """Steps that are executed within, all of one run, remember the partitions of inputs."""
     asked = getattr(StepExecutionContext, _NAME)
     known: dict[tuple[int, int, dg.PartitionKeyRange], PartitionsSubset] = {}
+    valid: set[tuple[int, int, dg.PartitionKeyRange]] = set()
 
     def subset(step: StepExecutionContext, name: str, *, require_valid_partitions: bool = True) -> PartitionsSubset:
         layer = step.job_def.asset_layer
@@ -29,8 +30,10 @@ def mapped_once() -> Iterator[None]:
             return found
         # Definitions of partitions are few, and live as long as the job.
         key = (id(layer.get(read).partitions_def), id(made), step.partition_key_range)
-        if key not in known:
+        if key not in known or (require_valid_partitions and key not in valid):
             known[key] = asked(step, name, require_valid_partitions=require_valid_partitions)
+            if require_valid_partitions:
+                valid.add(key)
         return known[key]
 
     setattr(StepExecutionContext, _NAME, subset)

@@ -38,15 +38,16 @@ def portions(lake: Lake, table: Table, part: Slice, *, budget: int, portion: int
     """
     if part.window is None:
         raise ValueError(f"portions of {table.name} need a window of days")
-    counts = lake.files_by_day(table, part)
+    counts, is_empty = lake.files_by_day(table, part), True
     for window in batched(part.window, {day: rows for day, (_, rows) in counts.items()}, budget=budget):
         days = Slice(part.fleet_id, window)
         is_cut = any(counts.get(day, (0, 0))[0] > 1 for day in window)  # a battery's day may lie in two files
         held = sum(counts[day][1] for day in window if day in counts)
         frames = [lake.read(table, days)] if is_cut else _streamed(lake, table, days, portion, held)
         for rows in whole_days(frames, portion):
+            is_empty = False
             yield rows if is_in_order(rows, table.sort) else rows.sort(table.sort, maintain_order=True)
-    if not counts:
+    if is_empty:
         yield lake.read(table, part)
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from bess_pipeline.lake.slices import Part
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables.catalog import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 #: A table with a file a day takes a millisecond or two a file to read: of a year, ten times what its rows take.
 MOST_BYTES = 1 << 28
@@ -29,7 +25,7 @@ class Recent:
     def __init__(self, lake: Lake, most_bytes: int = MOST_BYTES) -> None:
         self._lake = lake
         self._most = most_bytes
-        self._held: OrderedDict[Hashable, tuple[int, pl.DataFrame]] = OrderedDict()
+        self._held: OrderedDict[tuple[str, Part], tuple[int, pl.DataFrame]] = OrderedDict()
 
     def read(self, table: Table, part: Part) -> pl.DataFrame:
         """The rows of a part of a table as of now, in the table's order; see `Lake.read`."""

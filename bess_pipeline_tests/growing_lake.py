@@ -11,6 +11,7 @@ import polars as pl
 
 from bess_pipeline.defs.increments import increment
 from bess_pipeline.lake.ledger import Notes
+from bess_pipeline.lake.recent import Recent
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
@@ -34,6 +35,7 @@ class GrowingLake:
         self.lake.create()
         self.fleet_id = fleet_id
         self._told = told
+        self._recent = Recent(self.lake)
 
     def arrive(self, tables: Mapping[str, pl.DataFrame], days: Collection[date]) -> None:
         """Put what the day level makes of some days in place of what is there of them; and the register."""
@@ -63,19 +65,19 @@ class GrowingLake:
         notes.close()
 
     def _make(self, step: Step, notes: Notes) -> None:
-        lake, fleet = self.lake, self.fleet_id
+        lake, fleet, recent = self.lake, self.fleet_id, self._recent
         makes = [catalog.TABLES[name] for name in step.makes]
         if step.reach is None:
-            made = step.run({name: lake.read(catalog.TABLES[name], Slice(fleet)) for name in step.needs})
+            made = step.run({name: recent.read(catalog.TABLES[name], Slice(fleet)) for name in step.needs})
             for table in makes:
                 lake.replace_changed(table, _signed(table.name, made[table.name]), Slice(fleet))
             return
         reads = [catalog.TABLES[name] for name in sorted(step.needs)]
         wanted = increment(lake, fleet, reads, makes, step.reach, notes, made_by="")
-        tables = {table.name: wanted.rows(lake, fleet, table) for table in reads}
+        tables = {table.name: wanted.rows(recent, fleet, table) for table in reads}
         if step.reach.memory is not None:
             (name,) = step.recalls
-            tables[name] = wanted.memory(lake, fleet, step.reach.memory)
+            tables[name] = wanted.memory(recent, fleet, step.reach.memory)
         made = step.run(tables)
         for table in makes:
             wanted.bring(lake, fleet, table, _signed(table.name, made[table.name]), notes)

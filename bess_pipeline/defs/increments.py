@@ -125,7 +125,7 @@ def increment(
         made_by: Version of the code; another one makes everything again.
         whole: Make everything again in any case.
     """
-    basis = _basis(lake, fleet_id, reads, made_by, reach.to_text(), *(str(stored_schema(table)) for table in makes))
+    basis = _basis(notes, reads, made_by, reach.to_text(), *(str(stored_schema(table)) for table in makes))
     changed = _first_change(notes, basis, makes)
     days: list[date] = basis["date"].to_list()
     if whole or not days:
@@ -139,9 +139,9 @@ def increment(
     return Increment(reach, reads_from + timedelta(days=reach.before), reads_from, basis)
 
 
-def _basis(lake: Lake, fleet_id: str, reads: Sequence[Table], *made_by: str) -> pl.DataFrame:
+def _basis(notes: Notes, reads: Sequence[Table], *made_by: str) -> pl.DataFrame:
     """A fingerprint of each day in all tables that are read."""
-    rows = pl.concat(lake.day_versions(table, fleet_id).with_columns(name=pl.lit(table.name)) for table in reads)
+    rows = pl.concat(notes.versions.of(table).with_columns(name=pl.lit(table.name)) for table in reads)
     constant = rows.filter(pl.col("date").is_null()).select("name", "version").rows()
     told = pl.struct("name", "version", pl.lit(fingerprint(*made_by, constant)).alias("made_by"))
     return (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 
+from bess_pipeline.lake.slices import Part, Slice, Tail
 from bess_pipeline.tables import catalog
-from bess_pipeline.tables.catalog import Table
+from bess_pipeline.tables.catalog import MONTH, Table
+from bess_pipeline.window import Window
 
 _PROVENANCE = tuple(catalog.Provenance.column_names())
 
@@ -23,7 +25,7 @@ def facts_of(names: list[str]) -> list[str]:
 def on_days(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     """A fingerprint of each row for each day that it speaks of; one that grew by a day is the same on those before."""
     facts = facts_of(rows.columns)
-    if "started_at" not in facts:
+    if "started_at" not in facts or table.until == "date":
         day = pl.col(table.until).cast(pl.Date) if table.until in facts else pl.lit(None, pl.Date)
         return rows.with_columns(date=day, version=rows.select(facts).hash_rows(seed=0)).select("date", "version")
     end = pl.col(table.until).cast(pl.Date)
@@ -56,6 +58,36 @@ def changed_days(fresh: pl.DataFrame, held: pl.DataFrame, facts: list[str]) -> l
         pl.col("rows_held")
     )
     return both.filter(differs)["date"].sort().to_list()
+
+
+def whole_months(days: list[date]) -> list[Window]:
+    """The months from that of the first of some days to that of the last, as one window; none for no days.
+
+    Examples:
+        >>> [str(window) for window in whole_months([date(2026, 1, 30), date(2026, 2, 3)])]
+        ['2026-01-01 to 2026-02-28']
+    """
+    if not days:
+        return []
+    last = max(days).replace(day=1)
+    return [Window(min(days).replace(day=1), (last + timedelta(days=31)).replace(day=1))]
+
+
+def with_its_months(table: Table, part: Part) -> Part:
+    """A part of a table, from the beginning of its first month on if the table has files of months."""
+    if table.by_month and isinstance(part, Tail):
+        return Tail(part.fleet_id, part.since.replace(day=1), part.until, part.at_instants)
+    return part
+
+
+def predicate_of(table: Table, part: Part) -> str:
+    """Whether a row lies in a part, for Delta; of whole months of a table of months, by the names of their folders."""
+    if not (table.by_month and isinstance(part, Slice) and part.window is not None):
+        return part.delta_predicate()
+    window = part.window
+    if window.start.day != 1 or window.end.day != 1:
+        return part.delta_predicate()
+    return f"{Slice(part.fleet_id).delta_predicate()} AND {window.delta_predicate(MONTH)}"
 
 
 def with_known_provenance(fresh: pl.DataFrame, held: pl.DataFrame, facts: list[str]) -> pl.DataFrame:

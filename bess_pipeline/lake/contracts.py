@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from bess_pipeline.lake.slices import Part
 from bess_pipeline.tables import catalog
-from bess_pipeline.tables.catalog import Table
+from bess_pipeline.tables.catalog import MONTH, Table
 
 
 class ContractError(ValueError):
@@ -33,8 +33,13 @@ def stored_schema(table: Table) -> pl.Schema:
 
 
 def arrow_schema(table: Table) -> pa.Schema:
-    """Names and Arrow types of the columns as stored."""
-    return stored_contract(table).create_empty().to_arrow().schema
+    """Names and Arrow types of the columns that are written: those stored, and the month of tables of months."""
+    return with_month(table, stored_contract(table).create_empty()).to_arrow().schema
+
+
+def with_month(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows as they are written: with the month by which their table is partitioned, if it is."""
+    return rows.with_columns(pl.col("date").dt.month_start().alias(MONTH)) if table.by_month else rows
 
 
 #: Layers of what was received: their rows cannot be made again, because files may have gone since.
@@ -42,7 +47,7 @@ RECEIVED = ("landing", "bronze")
 
 
 def delta_schema(table: Table) -> deltalake.Schema:
-    """Names and Delta types of the columns as stored."""
+    """Names and Delta types of the columns that are written."""
     return deltalake.Schema.from_arrow(arrow_schema(table))
 
 

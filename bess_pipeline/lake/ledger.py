@@ -14,6 +14,7 @@ import polars as pl
 import xxhash
 
 from bess_pipeline.lake.contracts import stored_contract
+from bess_pipeline.lake.day_versions import DayVersions
 from bess_pipeline.lake.slices import Named, Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
@@ -99,10 +100,14 @@ class Notes:
     Args:
         lake: The lake.
         fleet_id: The fleet.
+
+    Attributes:
+        versions: What the days of the fleet's tables hold now.
     """
 
     def __init__(self, lake: Lake, fleet_id: str) -> None:
         self._lake, self._fleet_id = lake, fleet_id
+        self.versions = DayVersions(lake, fleet_id)
         rows, is_mark = lake.read(catalog.MADE_FROM, Slice(fleet_id)), pl.col("name").str.starts_with(MARK)
         marks = rows.filter(is_mark)
         self._mark, self._since = MARK + uuid.uuid4().hex, date.max
@@ -135,7 +140,11 @@ class Notes:
         self._known[name] = signatures
 
     def close(self) -> None:
-        """Write what is new, in one commit, and take away the marks."""
+        """Write what is new, in one commit, and take away the marks; then what was read of the days of tables."""
+        self._settle()
+        self.versions.close()
+
+    def _settle(self) -> None:
         changed = [name for name, known in self._known.items() if not known.equals(self._held.get(name, _NOTHING))]
         if not changed and not self._marks:
             return

@@ -73,6 +73,9 @@ def mend(lake: Lake, damage: Damage) -> None:
     if not damage.can_be_made_again:
         raise ValueError(f"the rows of {damage.file} cannot be made again: put the file back from a backup")
     table, fleet_id = damage.table, damage.fleet_id
+    if table is catalog.DAY_VERSIONS:
+        _empty(lake, table, Slice(fleet_id))
+        return
     if table is catalog.MADE_FROM:
         # A mark took all notes from a day on back; which day, its file does not tell any more.
         is_mark = str(damage.name).startswith(MARK)

@@ -19,11 +19,11 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from bess_pipeline.config import at_least_two_threads
 from bess_pipeline.lake import commits
 from bess_pipeline.lake.changes import (
-    VERSIONS,
     changed_days,
     facts_of,
     fingerprint_of,
-    on_days,
+    whole_months,
+    with_its_months,
     with_known_provenance,
 )
 from bess_pipeline.lake.contracts import (
@@ -38,6 +38,7 @@ from bess_pipeline.lake.contracts import (
     is_in_order,
     stored_schema,
     unprefixed,
+    with_month,
 )
 from bess_pipeline.lake.durable import force_commit
 from bess_pipeline.lake.failures import DamagedError
@@ -285,25 +286,6 @@ class Lake:
         days = files.filter(part.rows() & pl.col("date").is_not_null()).group_by("date")
         return {day: (files, rows) for day, files, rows in days.agg(pl.len(), pl.col("num_records").sum()).iter_rows()}
 
-    def day_versions(self, table: Table, fleet_id: str) -> pl.DataFrame:
-        """What each UTC day of a table holds of a fleet, as a fingerprint.
-
-        A day that has files of its own is the names of these, so that nothing is read; it may
-        change without a change of rows, and then is looked at once more than needed. What has
-        a beginning and an end counts on each day that it touches.
-
-        Returns:
-            Columns `date` and `version`, sorted; `date` is null for rows that are of no day.
-        """
-        if table.by_day:
-            files = self.files(table)
-            if files.is_empty():
-                return pl.DataFrame(schema=VERSIONS)
-            rows = files.filter(pl.col("fleet_id") == fleet_id).select("date", version=pl.col("path").hash())
-        else:
-            rows = on_days(table, self.ask(table, Slice(fleet_id), lambda rows: rows))
-        return rows.group_by("date").agg(pl.col("version").sum().reinterpret(signed=True)).sort("date")
-
     def replace(self, table: Table, frames: pl.DataFrame | Iterable[pl.DataFrame], part: Part) -> Written:
         """Replace a slice of a table, atomically, by the rows given.
 
@@ -360,7 +342,9 @@ class Lake:
         def write(delta: deltalake.DeltaTable, commit: deltalake.CommitProperties) -> None:
             deltalake.write_deltalake(
                 delta,
-                pa.RecordBatchReader.from_batches(arrow_schema(table), ready.to_arrow().to_batches()),
+                pa.RecordBatchReader.from_batches(
+                    arrow_schema(table), with_month(table, ready).to_arrow().to_batches()
+                ),
                 mode="append",
                 writer_properties=PARQUET,
                 commit_properties=commit,
@@ -426,17 +410,17 @@ class Lake:
         """
         fresh = frame.select(stored_schema(table).names())
         try:
-            held = self.ask(table, part, lambda rows: rows)
+            around = self.ask(table, with_its_months(table, part), lambda rows: rows)
         except DamagedError as damaged:
             if table.layer in RECEIVED:
                 raise
             _log.warning("%s of %s is written whole: %s", table.name, part, damaged)
             first()
             return self.replace(table, fresh, part)
-        facts = facts_of(fresh.columns)
+        held, facts = around.filter(part.rows()), facts_of(fresh.columns)
         if len(facts) < len(fresh.columns):
             fresh = with_known_provenance(fresh, held, facts)
-        if not table.by_day:
+        if not (table.by_day or table.by_month):
             if fingerprint_of(fresh, facts) == fingerprint_of(held, facts):
                 return Written(fresh.height, self.version(table))
             first()
@@ -444,7 +428,8 @@ class Lake:
         days = changed_days(fresh, held, facts)
         if days:
             first()
-        for window in contiguous(days, longest=366):
+        rows = pl.concat([around.filter(~part.rows()), fresh])
+        for window in whole_months(days) if table.by_month else contiguous(days, longest=366):
             narrowed = Slice(part.fleet_id, window)
-            self.replace(table, fresh.filter(narrowed.rows()), narrowed)
+            self.replace(table, rows.filter(narrowed.rows()), narrowed)
         return Written(fresh.height, self.version(table))

@@ -9,7 +9,8 @@ import deltalake
 import polars as pl
 import pyarrow as pa
 
-from bess_pipeline.lake.contracts import arrow_schema, checked
+from bess_pipeline.lake.changes import predicate_of
+from bess_pipeline.lake.contracts import arrow_schema, checked, with_month
 from bess_pipeline.lake.slices import Part
 from bess_pipeline.lake.transient import FAILURES, is_transient
 from bess_pipeline.tables.catalog import Table
@@ -61,7 +62,7 @@ def streamed(
                     upcoming = worker.submit(next, coming, None)
                     ready = checked(table, batch, part)
                     written += ready.height
-                    yield from ready.to_arrow().to_batches()
+                    yield from with_month(table, ready).to_arrow().to_batches()
             except (Exception, pl.exceptions.PanicException) as error:
                 # It would hand on only the text of the error.
                 failure.append(error)
@@ -72,7 +73,7 @@ def streamed(
                 delta,
                 pa.RecordBatchReader.from_batches(arrow_schema(table), checked_batches()),
                 mode="overwrite",
-                predicate=part.delta_predicate(),
+                predicate=predicate_of(table, part),
                 writer_properties=PARQUET,
                 commit_properties=commit,
             )

@@ -3,7 +3,7 @@
 No step changes a row, and each is one commit or none: killed at any moment, it is done the next time.
 
 Tables with a file a day are not put together: the names of these files are the versions of the days
-(`Lake.day_versions`), from which everything else knows whether it is up to date.
+(`DayVersions`), from which everything else knows whether it is up to date.
 """
 
 from __future__ import annotations
@@ -130,6 +130,7 @@ def prune(lake: Lake, fleets: Collection[str]) -> dict[str, int]:
     return {
         catalog.LEDGER.name: _without(lake, catalog.LEDGER, fleet_id=there),
         catalog.MADE_FROM.name: _without(lake, catalog.MADE_FROM, fleet_id=there, name=names),
+        catalog.DAY_VERSIONS.name: _without(lake, catalog.DAY_VERSIONS, fleet_id=there, name=frozenset(catalog.TABLES)),
     }
 
 

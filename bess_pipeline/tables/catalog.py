@@ -35,6 +35,9 @@ from bess_pipeline.tables.columns import label
 Layer = Literal["landing", "bronze", "silver", "evidence", "gold"]
 Per = Literal["fleet_day", "fleet"]
 
+#: The column by which tables of months are partitioned: the first day of the month.
+MONTH = "month"
+
 
 class Provenance(dy.Schema):
     """Where a gold row comes from."""
@@ -57,6 +60,7 @@ class Table:
         by_day: Whether the Delta table is also partitioned by UTC day.
         at_raw_rate: Whether rows are samples: their rules are checked where they are made, not again at the door.
         cut_by: What else the Delta table is partitioned by.
+        by_month: Whether the Delta table is also partitioned by the UTC month of `date`, in a column that only it has.
         until: Column with the day, or the instant, up to which a row speaks; null as long as later days may change it.
     """
 
@@ -69,6 +73,7 @@ class Table:
     at_raw_rate: bool = False
     until: str = "date"
     cut_by: tuple[str, ...] = ()
+    by_month: bool = False
 
     @property
     def grain(self) -> str:
@@ -78,7 +83,7 @@ class Table:
     @property
     def partition_by(self) -> list[str]:
         """Columns that the Delta table is partitioned by."""
-        return ["fleet_id", *self.cut_by, *(["date"] if self.by_day else [])]
+        return ["fleet_id", *self.cut_by, *([MONTH] if self.by_month else []), *(["date"] if self.by_day else [])]
 
     @property
     def columns(self) -> dict[str, dy.Column]:
@@ -98,6 +103,7 @@ CLOCK_REPAIRS = Table(
 )
 LEDGER = Table("ledger", landing.LedgerEntry, "landing", "fleet_day", ("step", "date"), by_day=True)
 MADE_FROM = Table("made_from", landing.MadeFrom, "landing", "fleet_day", ("name", "date"), cut_by=("name",))
+DAY_VERSIONS = Table("day_versions", landing.DayVersion, "evidence", "fleet", ("name", "date"), by_month=True)
 
 EVENT_FEEDBACK = Table(
     "event_feedback", anomalies.EventFeedback, "landing", "fleet", ("battery_id", "given_at", "feedback_id")
@@ -140,12 +146,12 @@ CLOSED_INTERVALS = Table(
     "closed_intervals", telemetry.ClosedInterval5min, "evidence", "fleet", _BATTERY_TIME, by_day=True
 )
 REPAIRS = Table("repairs", quality.Repair, "gold", "fleet", ("battery_id", "kind", "started_at"), until="ended_at")
-REPAIR_MEMORY = Table("repair_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
+REPAIR_MEMORY = Table("repair_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 CHARGE_ESTIMATES = Table("charge_estimates", health.ChargeEstimate, "evidence", "fleet", _BATTERY_TIME, by_day=True)
-BATTERY_STATES = Table("battery_states", health.BatteryState, "gold", "fleet", _BATTERY_DAY)
-FILTER_MEMORY = Table("filter_memory", health.FilterMemory, "evidence", "fleet", _BATTERY_DAY)
-CURRENT_OFFSETS = Table("current_offsets", health.CurrentOffset, "gold", "fleet", _BATTERY_DAY)
-ANCHOR_MEMORY = Table("anchor_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
+BATTERY_STATES = Table("battery_states", health.BatteryState, "gold", "fleet", _BATTERY_DAY, by_month=True)
+FILTER_MEMORY = Table("filter_memory", health.FilterMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
+CURRENT_OFFSETS = Table("current_offsets", health.CurrentOffset, "gold", "fleet", _BATTERY_DAY, by_month=True)
+ANCHOR_MEMORY = Table("anchor_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 CHARGE_ANCHORS = Table("charge_anchors", health.ChargeAnchor, "gold", "fleet", _BATTERY_TIME, until="timestamp")
 CAPACITY_OBSERVATIONS = Table(
     "capacity_observations",
@@ -161,56 +167,66 @@ RESISTANCE_EVIDENCE = Table(
     "evidence",
     "fleet",
     (*_BATTERY_DAY, "method", "third", "unwarmed"),
+    by_month=True,
 )
-STEP_RESISTANCE = Table("step_resistance", resistance.StepResistance, "evidence", "fleet", _BATTERY_DAY)
-RESISTANCE_DAILY = Table("resistance_daily", resistance.ResistanceDaily, "gold", "fleet", _BATTERY_DAY)
-CELL_BALANCE = Table("cell_balance", balance.CellBalance, "gold", "fleet", _BATTERY_DAY)
-STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet", _BATTERY_DAY)
-TEST_MEMORY = Table("test_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
+STEP_RESISTANCE = Table("step_resistance", resistance.StepResistance, "evidence", "fleet", _BATTERY_DAY, by_month=True)
+RESISTANCE_DAILY = Table("resistance_daily", resistance.ResistanceDaily, "gold", "fleet", _BATTERY_DAY, by_month=True)
+CELL_BALANCE = Table("cell_balance", balance.CellBalance, "gold", "fleet", _BATTERY_DAY, by_month=True)
+STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet", _BATTERY_DAY, by_month=True)
+TEST_MEMORY = Table("test_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 CAPACITY_TESTS = Table(
     "capacity_tests", capacity.CapacityTest, "gold", "fleet", ("battery_id", "ended_at", "started_at"), until="ended_at"
 )
-CAPACITY_AUDIT = Table("capacity_audit", capacity.CapacityAudit, "gold", "fleet", _BATTERY_DAY)
+CAPACITY_AUDIT = Table("capacity_audit", capacity.CapacityAudit, "gold", "fleet", _BATTERY_DAY, by_month=True)
 TELEMETRY_5MIN = Table("telemetry_5min", telemetry.Telemetry5min, "gold", "fleet", _BATTERY_TIME, by_day=True)
 CYCLES = Table("cycles", cycles.Cycle, "gold", "fleet", ("battery_id", "started_at", "ended_at"), until="counted_at")
-CYCLE_MEMORY = Table("cycle_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
+CYCLE_MEMORY = Table("cycle_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 CYCLE_HISTOGRAM = Table(
     "cycle_histogram",
     cycles.CycleHistogram,
     "gold",
     "fleet",
     (*_BATTERY_DAY, "depth_lower_percent", "mean_soc_lower_percent"),
+    by_month=True,
 )
-ENERGY_EVIDENCE = Table("energy_evidence", energy.EnergyEvidence, "evidence", "fleet", _BATTERY_DAY)
-BATTERY_DAILY = Table("battery_daily", energy.BatteryDaily, "gold", "fleet", _BATTERY_DAY)
-TIME_IN_BANDS = Table("time_in_bands", bands.TimeInBand, "gold", "fleet", (*_BATTERY_DAY, "quantity", "position"))
+ENERGY_EVIDENCE = Table("energy_evidence", energy.EnergyEvidence, "evidence", "fleet", _BATTERY_DAY, by_month=True)
+BATTERY_DAILY = Table("battery_daily", energy.BatteryDaily, "gold", "fleet", _BATTERY_DAY, by_month=True)
+TIME_IN_BANDS = Table(
+    "time_in_bands", bands.TimeInBand, "gold", "fleet", (*_BATTERY_DAY, "quantity", "position"), by_month=True
+)
 PRESENCE_EVIDENCE = Table(
     "presence_evidence",
     availability.PresenceEvidence,
     "evidence",
     "fleet",
     (*_BATTERY_DAY, "kind", "started_at"),
+    by_month=True,
 )
-AVAILABILITY = Table("availability", availability.Availability, "gold", "fleet", _BATTERY_DAY)
+AVAILABILITY = Table("availability", availability.Availability, "gold", "fleet", _BATTERY_DAY, by_month=True)
 _BATTERY_AS_OF = ("battery_id", "as_of")
-DAILY_STRESS = Table("daily_stress", degradation.DailyStress, "evidence", "fleet", _BATTERY_DAY)
-AGEING_MEMORY = Table("ageing_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
+DAILY_STRESS = Table("daily_stress", degradation.DailyStress, "evidence", "fleet", _BATTERY_DAY, by_month=True)
+AGEING_MEMORY = Table("ageing_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 DEGRADATION = Table("degradation", degradation.Degradation, "gold", "fleet", _BATTERY_AS_OF, until="as_of")
 CAPACITY_FORECAST = Table(
     "capacity_forecast", degradation.CapacityForecast, "gold", "fleet", (*_BATTERY_AS_OF, "date"), until="as_of"
 )
 ASSUMPTIONS = Table("assumptions", lifecycle.Assumption, "gold", "fleet", ("name", "position"))
 WARRANTY_PIECES = Table(
-    "warranty_pieces", lifecycle.WarrantyPiece, "evidence", "fleet", (*_BATTERY_DAY, "term", "started_at")
+    "warranty_pieces",
+    lifecycle.WarrantyPiece,
+    "evidence",
+    "fleet",
+    (*_BATTERY_DAY, "term", "started_at"),
+    by_month=True,
 )
-WARRANTY_DAILY = Table("warranty_daily", lifecycle.WarrantyDaily, "gold", "fleet", _BATTERY_DAY)
+WARRANTY_DAILY = Table("warranty_daily", lifecycle.WarrantyDaily, "gold", "fleet", _BATTERY_DAY, by_month=True)
 WARRANTY_EVENTS = Table(
     "warranty_events", lifecycle.WarrantyEvent, "gold", "fleet", ("battery_id", "started_at", "term"), until="ended_at"
 )
 WARRANTY_FORECAST = Table(
     "warranty_forecast", lifecycle.WarrantyForecast, "gold", "fleet", _BATTERY_AS_OF, until="as_of"
 )
-WEAR_DAILY = Table("wear_daily", lifecycle.WearDaily, "gold", "fleet", _BATTERY_DAY)
+WEAR_DAILY = Table("wear_daily", lifecycle.WearDaily, "gold", "fleet", _BATTERY_DAY, by_month=True)
 WEAR_BY_DEPTH = Table(
     "wear_by_depth",
     lifecycle.WearByDepth,
@@ -237,35 +253,43 @@ OPERATING_LIMITS = Table(
     until="as_of",
 )
 MARKET_PRICES = Table("market_prices", lifecycle.MarketPrice, "gold", "fleet", ("timestamp",), until="timestamp")
-DISPATCH_DAILY = Table("dispatch_daily", lifecycle.DispatchDaily, "gold", "fleet", (*_BATTERY_DAY, "schedule"))
+DISPATCH_DAILY = Table(
+    "dispatch_daily", lifecycle.DispatchDaily, "gold", "fleet", (*_BATTERY_DAY, "schedule"), by_month=True
+)
 AUGMENTATION_PLAN = Table(
     "augmentation_plan", lifecycle.AugmentationYear, "gold", "fleet", ("percentile", "year"), until="as_of"
 )
 WARRANTY_YEARS = Table(
     "warranty_years", lifecycle.WarrantyYear, "gold", "fleet", ("battery_id", "year"), until="last_day"
 )
-FEATURE_EVIDENCE = Table("feature_evidence", anomalies.FeatureEvidence, "evidence", "fleet", _BATTERY_DAY)
+FEATURE_EVIDENCE = Table(
+    "feature_evidence", anomalies.FeatureEvidence, "evidence", "fleet", _BATTERY_DAY, by_month=True
+)
 HOURLY_EVIDENCE = Table("hourly_evidence", hours.HourlyEvidence, "evidence", "fleet", _BATTERY_TIME, by_day=True)
 _SIGNAL = (*_BATTERY_DAY, "lane", "component", "feature", "direction")
-SAFETY_SIGNALS = Table("safety_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL)
-SHAPE_SIGNALS = Table("shape_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL)
-CELL_SIGNALS = Table("cell_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL)
-DAILY_FEATURES = Table("daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"))
+SAFETY_SIGNALS = Table("safety_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL, by_month=True)
+SHAPE_SIGNALS = Table("shape_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL, by_month=True)
+CELL_SIGNALS = Table("cell_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL, by_month=True)
+DAILY_FEATURES = Table(
+    "daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"), by_month=True
+)
 ANOMALY_MODELS = Table("anomaly_models", anomalies.AnomalyModel, "evidence", "fleet", ("date", "model"))
-MODEL_SIGNALS = Table("model_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL)
-LIMIT_MEMORY = Table("limit_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY)
+MODEL_SIGNALS = Table("model_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL, by_month=True)
+LIMIT_MEMORY = Table("limit_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 LIMIT_EPISODES = Table(
     "limit_episodes", anomalies.LimitEpisode, "gold", "fleet", ("battery_id", "code", "started_at"), until="settled_at"
 )
-ANOMALY_SIGNALS = Table("anomaly_signals", anomalies.AnomalySignal, "gold", "fleet", _SIGNAL)
-ANOMALY_SCORES = Table("anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"))
+ANOMALY_SIGNALS = Table("anomaly_signals", anomalies.AnomalySignal, "gold", "fleet", _SIGNAL, by_month=True)
+ANOMALY_SCORES = Table(
+    "anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"), by_month=True
+)
 ANOMALY_EVENTS = Table("anomaly_events", anomalies.AnomalyEvent, "gold", "fleet", ("detected_at", "event_id"))
-FAILURE_RISK = Table("failure_risk", risk.FailureRisk, "gold", "fleet", _BATTERY_DAY)
+FAILURE_RISK = Table("failure_risk", risk.FailureRisk, "gold", "fleet", _BATTERY_DAY, by_month=True)
 BATTERY_LATEST = Table("battery_latest", fleet.BatteryLatest, "gold", "fleet", ("battery_id",))
 FLEET_DAILY = Table("fleet_daily", fleet.FleetDaily, "gold", "fleet", ("date",))
-INTERVAL_QUALITY = Table("interval_quality", quality.IntervalQuality, "evidence", "fleet", _BATTERY_DAY)
+INTERVAL_QUALITY = Table("interval_quality", quality.IntervalQuality, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 BATTERY_DATA_QUALITY_DAILY = Table(
-    "battery_data_quality_daily", quality.BatteryDataQualityDaily, "gold", "fleet", _BATTERY_DAY
+    "battery_data_quality_daily", quality.BatteryDataQualityDaily, "gold", "fleet", _BATTERY_DAY, by_month=True
 )
 DATA_QUALITY_DAILY = Table("data_quality_daily", quality.DataQualityDaily, "gold", "fleet", ("date",))
 ARRIVALS_DAILY = Table("arrivals_daily", arrivals.ArrivalsDaily, "gold", "fleet", ("date",))
@@ -273,7 +297,7 @@ ARRIVALS_DAILY = Table("arrivals_daily", arrivals.ArrivalsDaily, "gold", "fleet"
 TABLES: dict[str, Table] = {value.name: value for value in list(globals().values()) if isinstance(value, Table)}
 
 #: What no asset makes: the pipeline's notes of its own work, and what people say.
-NOTES: tuple[Table, ...] = (LEDGER, MADE_FROM, EVENT_FEEDBACK, ALERTS, ALERT_DELIVERIES)
+NOTES: tuple[Table, ...] = (LEDGER, MADE_FROM, DAY_VERSIONS, EVENT_FEEDBACK, ALERTS, ALERT_DELIVERIES)
 
 
 def shape(*layers: Layer, per: Per) -> str:

@@ -92,6 +92,16 @@ class LedgerEntry(dy.Schema):
     run_id = label("Run that wrote the tables")
 
 
+class DayVersion(dy.Schema):
+    """One row per fleet, table of months and UTC day: what the day holds, and the files that this was read from."""
+
+    fleet_id = key("Fleet")
+    name = key("Table")
+    date = day("UTC day")
+    files = dy.Int64(nullable=False, description="Fingerprint of the names of the files of the day's month")
+    version = dy.Int64(nullable=False, description="Fingerprint of the day's rows")
+
+
 class MadeFrom(dy.Schema):
     """One row per fleet, table of the fleet level and UTC day: the inputs of that day from which it was last made."""
 

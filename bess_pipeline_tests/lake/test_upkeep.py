@@ -12,6 +12,7 @@ from deltalake.exceptions import CommitFailedError
 
 from bess_pipeline.lake import upkeep
 from bess_pipeline.lake.contracts import stored_schema
+from bess_pipeline.lake.day_versions import DayVersions
 from bess_pipeline.lake.disk import Disk
 from bess_pipeline.lake.erase import erase
 from bess_pipeline.lake.search import searched_lake, searched_warehouse
@@ -81,12 +82,12 @@ def test_upkeep_puts_files_together_and_no_row_no_version_of_a_day_and_no_public
     warehouse = Warehouse(tmp_path / "bess.duckdb")
     warehouse.publish(grown)
     held = [grown.read(table) for table in TABLES]
-    days = [grown.day_versions(table, "alpha") for table in TABLES]
+    days = [DayVersions(grown, "alpha").of(table) for table in TABLES]
     done = [upkeep.tidy(grown, table, keep=WEEK, is_at_work=nobody) for table in TABLES]
     assert [(one.before.files, one.after.files) for one in done] == [(2 * PIECES, 2), (2 * PIECES, 2 * PIECES)]
     assert done[0].compacted == ("alpha", "beta")
     assert all(was.equals(grown.read(table)) for was, table in zip(held, TABLES, strict=True))
-    assert all(was.equals(grown.day_versions(table, "alpha")) for was, table in zip(days, TABLES, strict=True))
+    assert all(was.equals(DayVersions(grown, "alpha").of(table)) for was, table in zip(days, TABLES, strict=True))
     assert warehouse.is_current(grown)
     lines = frame(catalog.CYCLES, [cycle("alpha", 40)])
     grown.append(catalog.CYCLES, lines, Slice("alpha"))
@@ -168,10 +169,12 @@ def test_notes_of_tables_that_are_no_longer_and_of_fleets_that_are_gone_are_prun
         notes = [(fleet, "cycles", FIRST, 1), (fleet, "table_of_old", FIRST, 2)]
         lake.append(catalog.MADE_FROM, frame(catalog.MADE_FROM, notes), Slice(fleet))
         lake.append(catalog.LEDGER, frame(catalog.LEDGER, [(fleet, "fleet", FIRST, "s", "r")]), Slice(fleet))
-    assert upkeep.prune(lake, {"alpha", "aside"}) == {"ledger": 1, "made_from": 4}
+        seen = [(fleet, "battery_daily", FIRST, 1, 2), (fleet, "table_of_old", FIRST, 1, 2)]
+        lake.replace(catalog.DAY_VERSIONS, frame(catalog.DAY_VERSIONS, seen), Slice(fleet))
+    assert upkeep.prune(lake, {"alpha", "aside"}) == {"ledger": 1, "made_from": 4, "day_versions": 4}
     left = lake.read(catalog.MADE_FROM).select("fleet_id", "name").rows()
     assert left == [("alpha", "cycles"), ("aside", "cycles")]
-    assert upkeep.prune(lake, {"alpha", "aside"}) == {"ledger": 0, "made_from": 0}
+    assert upkeep.prune(lake, {"alpha", "aside"}) == {"ledger": 0, "made_from": 0, "day_versions": 0}
 
 
 def test_an_erased_fleet_is_in_no_row_no_file_and_no_log_and_the_others_are_whole(grown, tmp_path):

@@ -82,7 +82,7 @@ def anomaly_signals(
     return signals.anomaly_signals(daily_features, limit_episodes, degradation, *others)
 
 
-@dg.asset(**spec(catalog.ANOMALY_SCORES))
+@dg.asset(**spec(catalog.ANOMALY_SCORES, Reach(cuts=True)))
 def anomaly_scores(anomaly_signals: pl.DataFrame, daily_features: pl.DataFrame) -> pl.DataFrame:
     return lanes.anomaly_scores(anomaly_signals, daily_features)
 

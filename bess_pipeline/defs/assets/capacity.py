@@ -37,7 +37,7 @@ def tested(
     yield dg.Output(found.memory, catalog.TEST_MEMORY.name)
 
 
-@dg.asset(**spec(catalog.CAPACITY_AUDIT))
+@dg.asset(**spec(catalog.CAPACITY_AUDIT, Reach(cuts=True)))
 def capacity_audit(
     state_of_health: pl.DataFrame,
     capacity_observations: pl.DataFrame,

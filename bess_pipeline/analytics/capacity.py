@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ _UNIT_AH = 1e-9
 
 #: Least change of the state of charge, longest time and longest unobserved time between two anchors.
 _LEAST_CHANGE_PERCENT = 30.0
-_LONGEST_US = 14 * 86_400 * 1_000_000
+LONGEST_PAIR = timedelta(days=14)
+_LONGEST_US = LONGEST_PAIR // timedelta(microseconds=1)
 _UNOBSERVED_US = 30 * 60 * 1_000_000
 #: How many anchors back a partner is looked for.
 _PARTNERS = 24

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
 from numba import njit
 
-from bess_pipeline.analytics.capacity import GAIN_ERROR
+from bess_pipeline.analytics.capacity import GAIN_ERROR, LONGEST_PAIR
 from bess_pipeline.analytics.traces import floats
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.capacity import CapacityAudit
@@ -19,6 +20,8 @@ _SUMS = ("c1", "c2", "c3", "c4", "c5", "c6")
 
 #: Days up to each that its total least squares rest on.
 _WINDOW_DAYS = 90
+#: How long before a day what it rests on may have begun, but for the latest test: window, and a pair that ends in it.
+BEFORE = timedelta(days=_WINDOW_DAYS) + LONGEST_PAIR
 #: Neighbouring pairs share an anchor, so that n of them count for n / 2.
 _CORRELATION = 2.0
 #: Share of a pair's variance that all pairs of a battery have in common: the open-circuit curve, the sensors.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
@@ -11,6 +11,7 @@ from numba import njit
 
 Numbers = npt.NDArray[np.float64]
 Days = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 #: Scale of the median absolute deviation that makes it the standard deviation of a normal distribution.
 MAD_TO_SIGMA = 1.4826
@@ -75,8 +76,11 @@ class ControlChart:
 
 CHART = ControlChart()
 
-# Places in the state of a chart.
-_UP, _DOWN, _UP_SINCE, _DOWN_SINCE, _OPEN_SINCE, _SCORED = range(6)
+# Places in the state of a chart, its reference among them; behind it, bit by bit, which of the last days may be part of
+# a reference.
+_UP, _DOWN, _UP_SINCE, _DOWN_SINCE, _OPEN_SINCE, _SCORED, _CENTRE, _SIGMA, _LEVEL, _MASK = range(10)
+#: Bits of a float that count up without loss.
+_BITS = 45
 
 
 @njit(cache=True)
@@ -102,7 +106,7 @@ def _reference(values: Numbers) -> tuple[float, float]:
 
 @njit(cache=True)
 def _begin(state: Numbers, day: int) -> None:
-    state[:] = np.nan
+    state[: _SCORED + 1] = np.nan
     state[_UP] = state[_DOWN] = 0.0
     state[_SCORED] = day
 
@@ -136,66 +140,115 @@ def _renewed(state: Numbers, day: int, constants: Numbers) -> bool:
 
 
 @njit(cache=True)
-def _robust_scores(  # noqa: C901 - one state machine, read from top to bottom
-    series: Days,
-    days: Days,
-    levels: Days,
-    values: Numbers,
-    floors: Numbers,
-    unrest: Numbers,
-    window: Days,
-    constants: Numbers,
-) -> Numbers:
+def _recalled(usable: Bools, days: Days, begun: int, carried: Numbers) -> int:
+    """Fill in which of the days before ``begun`` may be part of a reference; how many rows these are."""
+    i = 0
+    while i < len(days) and days[i] < begun:
+        back = begun - 1 - days[i]
+        word = _MASK + back // _BITS
+        usable[i] = word < len(carried) and carried[word] >= 0 and (np.int64(carried[word]) >> (back % _BITS)) & 1 == 1
+        i += 1
+    return i
+
+
+@njit(cache=True)
+def _kept(out: Numbers, usable: Bools, days: Days, end: int, epoch: int, state: Numbers) -> None:
+    """What is carried into an epoch: the state, and which of the days before it may be part of a reference."""
+    out[: len(state)] = state
+    out[_MASK:] = 0.0
+    for i in range(end - 1, -1, -1):
+        back = epoch - 1 - days[i]
+        word = _MASK + back // _BITS
+        if word >= len(out):
+            break
+        if usable[i]:
+            out[word] += 2.0 ** (back % _BITS)
+
+
+@njit(cache=True)
+def _held_against(at: Days, rows: Numbers, usable: Bools, i: int, window: Days, state: Numbers) -> bool:
+    """Put the reference of a row into the state, if there are enough days before it."""
     reference, recent, fewest = window
-    scores = np.full(len(values), np.nan)
-    usable = np.ones(len(values), dtype=np.bool_)
-    kept = np.empty(reference + 1)
-    state = np.empty(6)
-    first = oldest = 0
-    centre = sigma = 0.0
-    level = 0
-    for i in range(len(values)):
+    day, level = at[i]
+    held = np.empty(reference + 1)
+    found = 0
+    j = i - 1
+    while j >= 0 and day - at[j, 0] <= reference:
+        if day - at[j, 0] > recent and usable[j] and at[j, 1] == level:
+            held[found] = rows[j, 0]
+            found += 1
+        j -= 1
+    if found < fewest:
+        return False
+    state[_CENTRE], state[_SIGMA] = _reference(held[:found][::-1].copy())
+    state[_LEVEL] = level
+    return True
+
+
+@njit(cache=True)
+def _robust_scores(
+    at: Days, rows: Numbers, window: Days, constants: Numbers, begun: int, carried: Numbers, epochs: Days, kept: Numbers
+) -> Numbers:
+    """Scores of one series from the day ``begun`` on; fills in what is carried into each epoch.
+
+    Rows are of day number and level, and of value, least deviation and unrest.
+    """
+    days = at[:, 0].copy()
+    scores = np.full(len(days), np.nan)
+    usable = np.ones(len(days), dtype=np.bool_)
+    state = carried[:_MASK].copy()
+    epoch = 0
+    for i in range(_recalled(usable, days, begun, carried), len(days)):
         day = days[i]
-        if i == 0 or series[i] != series[i - 1]:
-            first = oldest = i
+        while epoch < len(epochs) and epochs[epoch] <= day:
+            _kept(kept[epoch], usable, days, i, epochs[epoch], state)
+            epoch += 1
+        if np.isnan(state[_SCORED]):
             _begin(state, day)
         elif _renewed(state, day, constants):
-            usable[first:i] = True
+            usable[:i] = True
             _begin(state, day)
-        known = not np.isnan(state[_OPEN_SINCE])
-        if known:
-            known = levels[i] == level
-        else:
-            while day - days[oldest] > reference:
-                oldest += 1
-            found = 0
-            for j in range(oldest, i):
-                if day - days[j] > recent and usable[j] and levels[j] == levels[i]:
-                    kept[found] = values[j]
-                    found += 1
-            if found >= fewest:
-                centre, sigma = _reference(kept[:found])
-                level = levels[i]
-                known = True
+        was_open = not np.isnan(state[_OPEN_SINCE])
+        known = at[i, 1] == state[_LEVEL] if was_open else _held_against(at, rows, usable, i, window, state)
         if not known:
             continue
-        scores[i] = (values[i] - centre) / (max(sigma, floors[i]) * unrest[i])
-        was_open = not np.isnan(state[_OPEN_SINCE])
+        scores[i] = (rows[i, 0] - state[_CENTRE]) / (max(state[_SIGMA], rows[i, 1]) * rows[i, 2])
         _advance(state, day, scores[i], constants)
         if not np.isnan(state[_OPEN_SINCE]):
             usable[i] = False
             j = i - 1
             since = state[_UP_SINCE] if state[_UP] >= state[_DOWN] else state[_DOWN_SINCE]
-            while not was_open and j >= first and days[j] >= since:
+            while not was_open and j >= 0 and days[j] >= since:
                 usable[j] = False
                 j -= 1
+    for late in range(epoch, len(epochs)):
+        _kept(kept[late], usable, days, len(days), epochs[late], state)
     return scores
+
+
+@njit(cache=True)
+def _all_scores(
+    offsets: Days,
+    at: Days,
+    rows: Numbers,
+    window: Days,
+    constants: Numbers,
+    begun: int,
+    carried: Numbers,
+    epochs: Days,
+) -> tuple[Numbers, Numbers]:
+    scores = np.empty(len(rows))
+    kept = np.empty((len(carried), len(epochs), carried.shape[1]))
+    for k in range(len(carried)):
+        a, b = offsets[k], offsets[k + 1]
+        scores[a:b] = _robust_scores(at[a:b], rows[a:b], window, constants, begun, carried[k], epochs, kept[k])
+    return scores, kept
 
 
 @njit(cache=True)
 def _sums(series: Days, days: Days, scores: Numbers, constants: Numbers) -> Numbers:
     out = np.empty((len(scores), 4))
-    state = np.empty(6)
+    state = np.empty(_SCORED + 1)
     for i in range(len(scores)):
         if i == 0 or series[i] != series[i - 1] or _renewed(state, days[i], constants):
             _begin(state, days[i])
@@ -257,9 +310,65 @@ def robust_scores(
         >>> robust_scores(same, days, same, values, np.full(30, 0.1))[[20, 29]].round(2)
         array([ nan, 5.59])
     """
-    window = np.array([chart.reference.days, chart.recent.days, chart.fewest])
+    offsets = np.append(np.flatnonzero(np.diff(series, prepend=np.nan)), len(series))
     calm = np.ones(len(values)) if unrest is None else unrest
-    return np.asarray(_robust_scores(series, days, levels, values, floors, calm, window, _constants(chart)))
+    begins = nothing_carried(len(offsets) - 1, chart=chart)
+    return followed_scores(Followed(offsets, days, levels, values, floors), calm, begins, chart=chart)[0]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Series of daily values that are taken up at an epoch.
+
+    Attributes:
+        offsets: First row of each series, and the number of all rows.
+        days: Day number of each row, ascending within a series.
+        levels: Only rows with equal levels are compared.
+        values: The values, none of them NaN.
+        floors: Least standard deviation credited to each row, in the unit of the values.
+        begun: Number of the day at which they are taken up: rows of days before are what references are of.
+        epochs: Numbers of the days, ascending, of which it is asked what is carried into them.
+    """
+
+    offsets: Days
+    days: Days
+    levels: Days
+    values: Numbers
+    floors: Numbers
+    begun: int = -(1 << 40)
+    epochs: Days = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+
+def nothing_carried(series: int, *, chart: ControlChart = CHART) -> Numbers:
+    """What is carried into series that begin: one row for each."""
+    return np.full((series, _MASK + -(-chart.reference.days // _BITS)), np.nan)
+
+
+def has_begun(carried: Numbers) -> Bools:
+    """Whether series had begun when this was carried; the last axis is what is carried."""
+    return np.asarray(~np.isnan(carried[..., _SCORED]))
+
+
+def followed_scores(
+    rows: Followed, unrest: Numbers, carried: Numbers, *, chart: ControlChart = CHART
+) -> tuple[Numbers, Numbers]:
+    """Robust scores of series that are taken up where they were left: see `robust_scores`.
+
+    Args:
+        rows: The series, with all of their rows of the days of a reference before they are taken up.
+        unrest: By what the standard deviation of each row is multiplied [1].
+        carried: What is carried into each series; see `nothing_carried`.
+        chart: Constants.
+
+    Returns:
+        Scores [σ], one per row, NaN before the series are taken up; and what is carried into each epoch, shape
+        (series, epochs, what is carried).
+    """
+    window = np.array([chart.reference.days, chart.recent.days, chart.fewest])
+    at, numbers = np.stack([rows.days, rows.levels], axis=1), np.stack([rows.values, rows.floors, unrest], axis=1)
+    constants = _constants(chart)
+    scores, kept = _all_scores(rows.offsets, at, numbers, window, constants, rows.begun, carried, rows.epochs)
+    return np.asarray(scores), np.asarray(kept)
 
 
 def cumulative_sums(series: Days, days: Days, scores: Numbers, *, chart: ControlChart = CHART) -> Numbers:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.control_charts import others_median, robust_scores, unrest
+from bess_pipeline.analytics import feature_scores
+from bess_pipeline.analytics.control_charts import CHART, others_median
 from bess_pipeline.analytics.feature_evidence import PEERS
-from bess_pipeline.arrays import Floats
 from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
-from bess_pipeline.tables.resistance import METHODS
 
 #: Least share of the day that a feature needs.
 COVERAGE = 0.25
 #: Over which time a change of the capacity is looked at.
 _FOUR_WEEKS = timedelta(days=28)
+#: How long before an epoch what its days are held against may lie.
+BEFORE = CHART.reference + _FOUR_WEEKS
 
 
 @dataclass(frozen=True)
@@ -232,13 +232,27 @@ FEATURE_BY_NAME: dict[str, Feature] = {feature.name: feature for feature in FEAT
 DATA_FAULT_BY_NAME: dict[str, DataFault] = {fault.name: fault for fault in DATA_FAULTS}
 
 
+@dataclass(frozen=True)
+class Features:
+    """What days show.
+
+    Attributes:
+        features: `DailyFeature` rows.
+        memory: `FeatureMemory` rows of the epochs that begin within the days.
+    """
+
+    features: pl.DataFrame
+    memory: pl.DataFrame
+
+
 def daily_features(
     battery_daily: pl.DataFrame,
     evidence: pl.DataFrame,
     resistances: pl.DataFrame,
     health: pl.DataFrame,
     batteries: pl.DataFrame,
-) -> pl.DataFrame:
+    memory: pl.DataFrame | None = None,
+) -> Features:
     """The features of every day, beside the peers of that day and beside the battery's own past.
 
     A feature is left out on days with a coverage below 0.25, where what it rests on is
@@ -249,15 +263,19 @@ def daily_features(
     of the open-circuit curve, and for the resistance were measured by the same method, see
     `control_charts.robust_scores`.
 
+    With a memory the charts are taken up at its epoch; rows of `BEFORE` it are what their references are of.
+
     Args:
         battery_daily: `BatteryDaily` rows.
         evidence: `FeatureEvidence` rows.
         resistances: `ResistanceDaily` rows.
         health: `StateOfHealth` rows.
         batteries: `Battery` rows.
+        memory: `FeatureMemory` rows of one epoch; none to begin at the beginning.
 
     Returns:
-        `DailyFeature` rows by battery, day and feature; all but `FEATURES` are `DATA_FAULTS`, without `z`.
+        `DailyFeature` rows by battery, day and feature, those of days before the epoch without `z`; all but `FEATURES`
+        are `DATA_FAULTS`, which never have one.
     """
     days = (
         evidence.join(
@@ -283,7 +301,8 @@ def daily_features(
         .unpivot(index=[*BATTERY_DAY, *alike], on=[*names, *faults], variable_name="feature")
         .filter(pl.col("value").is_finite())
     )
-    return _scored(_adjusted(values)).sort(*BATTERY_DAY, "feature")
+    scored, kept = feature_scores.scored(_adjusted(values), FEATURES, memory)
+    return Features(scored.sort(*BATTERY_DAY, "feature"), kept)
 
 
 def _capacities(health: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
@@ -348,62 +367,4 @@ def _adjusted(values: pl.DataFrame) -> pl.DataFrame:
         .then(pl.col("value") - pl.col("median"))
         .when(~pl.col("feature").is_in(lone))
         .then(pl.col("value"))
-    )
-
-
-def _level() -> pl.Expr:
-    """What only days alike may be compared in: peers, reach into the steep ends, method of the measurement."""
-    reach = (
-        pl.when(pl.col("feature") == "cell_low")
-        .then(pl.col("depth"))
-        .when(pl.col("feature") == "spread_p95")
-        .then(3 * pl.col("depth") + pl.col("height"))
-        .when(pl.col("feature") == "step_resistance")
-        .then(pl.col("method").cast(pl.Enum(METHODS)).to_physical().cast(pl.Int64).fill_null(0))
-        .otherwise(0)
-    )
-    return 2 * reach + (pl.col("peers") >= PEERS - 1).cast(pl.Int64)
-
-
-def _unrest(rows: pl.DataFrame) -> Floats:
-    """How unusual each row's day is for its peers, where there are enough: see `control_charts.unrest`."""
-    group = ("fleet_id", "feature", "date")
-    ordered = (
-        rows.with_row_index("place").filter(pl.col("z").is_not_nan()).sort(*group, pl.col("z").abs(), "battery_id")
-    )
-    numbers = ordered.select(pl.struct(group).rle_id().cast(pl.Int64)).to_series().to_numpy()
-    others = ordered.select(pl.len().over(group)).to_series().to_numpy() - 1
-    factors = np.ones(rows.height)
-    factors[ordered["place"].to_numpy()] = np.where(others >= PEERS - 1, unrest(numbers, ordered["z"].to_numpy()), 1.0)
-    return factors
-
-
-def _scored(values: pl.DataFrame) -> pl.DataFrame:
-    """Adjusted values with their robust scores."""
-    ordered = values.sort("feature", *BATTERY_DAY)
-    rows = ordered.drop_nulls("adjusted")
-    floors = {feature.name: feature.floor for feature in FEATURES}
-    numbers = rows.select(
-        series=pl.struct("feature", *BATTERY).rle_id().cast(pl.Int64),
-        day=pl.col("date").to_physical().cast(pl.Int64),
-        level=_level(),
-        has_past=~pl.col("feature").is_in([feature.name for feature in FEATURES if not feature.has_past]),
-        floor=pl.max_horizontal(
-            pl.col("feature").replace_strict(floors, return_dtype=pl.Float64),
-            pl.when(pl.col("feature") == "capacity_change").then(pl.col("capacity_error")),
-        ),
-    )
-    series, days, levels, has_past, floor = (numbers[name].to_numpy() for name in numbers.columns)
-
-    def scores(factors: Floats) -> Floats:
-        value = rows["adjusted"].to_numpy()
-        return np.where(
-            has_past, robust_scores(series, days, levels, value, floor, unrest=factors), value / (floor * factors)
-        )
-
-    score = scores(_unrest(rows.with_columns(z=pl.Series(scores(np.ones(rows.height))))))
-    scored = rows.with_columns(z=pl.Series(score).fill_nan(None))
-    unscored = ordered.filter(pl.col("adjusted").is_null()).with_columns(z=pl.lit(None, pl.Float64))
-    return pl.concat([scored, unscored]).select(
-        *BATTERY_DAY, "feature", "value", "adjusted", "z", "peers", "observed_until"
     )

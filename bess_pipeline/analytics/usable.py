@@ -57,17 +57,13 @@ def with_usable_capacity(health: pl.DataFrame, balance: pl.DataFrame, batteries:
     rows = health.drop(USABLE, strict=False).sort(*BATTERY_DAY)
     cells = rows.join(batteries.select(*BATTERY, "cells_in_series"), on=BATTERY, how="left", maintain_order="left")
     single = (cells["cells_in_series"] == 1).fill_null(value=False).to_numpy()
-    observed = balance.sort(*BATTERY_DAY).partition_by(BATTERY, as_dict=True)
-    loss, variance = np.full(rows.height, np.nan), np.full(rows.height, np.nan)
-    for key, own in rows.with_row_index("row").partition_by(BATTERY, as_dict=True, maintain_order=True).items():
-        if key in observed:
-            at = own["row"].to_numpy()
-            parts = [
-                _followed(_days(own["date"]), _observations(observed[key], kind), np.array(_PRIOR[kind]), end)
-                for kind, end in (("deficit", 0.0), ("excess", 1.0))
-            ]
-            loss[at] = parts[0][:, 0] + parts[1][:, 0]
-            variance[at] = parts[0][:, 1] + parts[1][:, 1]
+    counted = rows.group_by(BATTERY, maintain_order=True).agg(days=pl.len().cast(pl.Int64))
+    day = rows["date"].to_physical().to_numpy().astype(np.int64)
+    loss, variance = np.zeros(rows.height), np.zeros(rows.height)
+    for kind, end in (("deficit", 0.0), ("excess", 1.0)):
+        observed, counts = _observations(balance, counted, kind)
+        found = _all_followed(counted["days"].to_numpy(), day, counts, observed, np.array(_PRIOR[kind]), end)
+        loss, variance = loss + found[:, 0], variance + found[:, 1]
     loss, variance = np.where(single, 0.0, loss), np.where(single, 0.0, variance)
     soh = floats(rows["soh_percent"])
     soh_sigma = (floats(rows["soh_upper_percent"]) - floats(rows["soh_lower_percent"])) / (2 * NORMAL_90)
@@ -81,14 +77,11 @@ def with_usable_capacity(health: pl.DataFrame, balance: pl.DataFrame, batteries:
     )
 
 
-def _days(dates: pl.Series) -> Ints:
-    return dates.to_physical().to_numpy().astype(np.int64)
-
-
-def _observations(balance: pl.DataFrame, kind: str) -> Floats:
-    """All bins' deviations of a kind, by day and bin."""
+def _observations(balance: pl.DataFrame, of: pl.DataFrame, kind: str) -> tuple[Floats, Ints]:
+    """Deviations of a kind, by battery, day and charge, and how many each battery has, in the order of ``of``."""
     parts = [
         balance.select(
+            *BATTERY,
             day=pl.col("date").to_physical().cast(pl.Float64),
             soc=pl.col(f"{kind}_{name}_soc_percent") / 100,
             value=f"{kind}_{name}_percent",
@@ -96,8 +89,11 @@ def _observations(balance: pl.DataFrame, kind: str) -> Floats:
         )
         for name in SOC_BINS
     ]
-    rows = pl.concat(parts).drop_nulls().sort("day", "soc")
-    return np.ascontiguousarray(rows.to_numpy().astype(np.float64).reshape(-1, 4))
+    rows = pl.concat(parts).drop_nulls().sort(*BATTERY, "day", "soc", maintain_order=True)
+    rows = rows.join(of, on=BATTERY, how="semi", maintain_order="left")
+    counts = of.join(rows.group_by(BATTERY).len(), on=BATTERY, how="left", maintain_order="left")["len"]
+    numbers = rows.select("day", "soc", "value", "sigma").to_numpy().astype(np.float64)
+    return np.ascontiguousarray(numbers.reshape(-1, 4)), counts.fill_null(0).to_numpy().astype(np.int64)
 
 
 @njit(cache=True)
@@ -129,4 +125,16 @@ def _followed(day: Ints, observed: Floats, prior: Floats, end: float) -> Floats:
         if next_one > 0:
             out[k, 0] = sight_end @ state
             out[k, 1] = sight_end @ spread @ sight_end + (sight_end @ common) ** 2 + _WALK**2 * (day[k] - last)
+    return out
+
+
+@njit(cache=True)
+def _all_followed(days: Ints, day: Ints, counts: Ints, observed: Floats, prior: Floats, end: float) -> Floats:
+    """What `_followed` says of each battery, one after the other: so many days, so many observations."""
+    out = np.empty((len(day), 2))
+    first = seen = 0
+    for k in range(len(days)):
+        last, until = first + days[k], seen + counts[k]
+        out[first:last] = _followed(day[first:last], observed[seen:until], prior, end)
+        first, seen = last, until
     return out

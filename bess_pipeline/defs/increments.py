@@ -30,24 +30,28 @@ class Reach:
         before: Days before the first that is made, whose rows are read, too.
         ahead: Days after: so many days before the first change have to be made again.
         memory: Table of what is known of all days before an epoch, if rows of some days are not enough.
-        cuts: Whether these days are all that is read of every table of days; else that holds of tables with a file per
-            day alone, and of the others the whole history is read.
+        back: Days before the epoch of the memory whose rows are read, too.
+        whole: Tables of which the whole history is read, for any of it may count; of all others only rows that speak of
+            these days or of later ones.
     """
 
     before: int = 0
     ahead: int = 0
     memory: Table | None = None
-    cuts: bool = False
+    back: int = 0
+    whole: tuple[Table, ...] = ()
 
     def to_text(self) -> str:
         """The reach as the tag of a step."""
-        return f"{self.before} {self.ahead} {self.memory.name if self.memory else '-'} {int(self.cuts)}"
+        names = ",".join(table.name for table in self.whole)
+        return f"{self.before} {self.ahead} {self.memory.name if self.memory else '-'} {self.back} {names}"
 
     @classmethod
     def of_text(cls, text: str) -> "Reach":
         """The reach that a tag tells."""
-        before, ahead, memory, cuts = text.split()
-        return cls(int(before), int(ahead), None if memory == "-" else catalog.TABLES[memory], cuts=cuts == "1")
+        before, ahead, memory, back, names = text.split(" ")
+        whole = tuple(catalog.TABLES[name] for name in names.split(",") if name)
+        return cls(int(before), int(ahead), None if memory == "-" else catalog.TABLES[memory], int(back), whole)
 
 
 class Reader(Protocol):
@@ -65,7 +69,7 @@ class Increment:
     Attributes:
         reach: How far the rows of one day rest on other days.
         since: The first day to be made; none for all of them.
-        reads_from: The first day whose rows are read; none for all of them.
+        reads_from: The first day whose rows are gone through, the epoch of the memory if there is one; none for all.
         basis: Columns `date` and `signature`: what every day is made from then.
     """
 
@@ -75,11 +79,10 @@ class Increment:
     basis: pl.DataFrame
 
     def rows(self, lake: Reader, fleet_id: str, table: Table) -> pl.DataFrame:
-        """The rows of a table that are read; see `Reach.cuts`."""
-        is_of_days = self.reach.cuts and table.until == "date" and "date" in table.columns
-        if self.reads_from is None or not (table.by_day or is_of_days):
+        """The rows of a table that are read; see `Reach.whole`."""
+        if self.reads_from is None or table in self.reach.whole or table.until not in table.columns:
             return lake.read(table, Slice(fleet_id))
-        return lake.read(table, Tail.of(table, fleet_id, self.reads_from))
+        return lake.read(table, Tail.of(table, fleet_id, self.reads_from - timedelta(days=self.reach.back)))
 
     def memory(self, lake: Reader, fleet_id: str, table: Table) -> pl.DataFrame:
         """What is known of the days before the first that is read."""

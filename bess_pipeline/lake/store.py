@@ -35,7 +35,7 @@ from bess_pipeline.lake.contracts import (
     fields_of,
     fields_today,
     filled,
-    is_in_order,
+    in_order,
     stored_schema,
     unprefixed,
     with_month,
@@ -223,8 +223,7 @@ class Lake:
 
     def read(self, table: Table, part: Part | None = None) -> pl.DataFrame:
         """The rows of a slice, or of the whole table, in the table's order."""
-        rows, by = self.ask(table, part, lambda rows: rows), ("fleet_id", *table.sort)
-        return rows if is_in_order(rows, by) else rows.sort(*by, maintain_order=True)
+        return in_order(self.ask(table, part, lambda rows: rows), ("fleet_id", *table.sort))
 
     def ask(self, table: Table, part: Part | None, question: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
         """The answer to a question on the rows of a slice, or of the whole table; asked again if it has to be.

@@ -270,6 +270,9 @@ _SIGNAL = (*_BATTERY_DAY, "lane", "component", "feature", "direction")
 SAFETY_SIGNALS = Table("safety_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL, by_month=True)
 SHAPE_SIGNALS = Table("shape_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL, by_month=True)
 CELL_SIGNALS = Table("cell_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL, by_month=True)
+FEATURE_MEMORY = Table(
+    "feature_memory", memory.FeatureMemory, "evidence", "fleet", (*_BATTERY_DAY, "feature"), by_month=True
+)
 DAILY_FEATURES = Table(
     "daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"), by_month=True
 )

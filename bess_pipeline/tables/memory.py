@@ -2,7 +2,7 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import day
+from bess_pipeline.tables.columns import day, key
 from bess_pipeline.tables.keys import OfBattery
 
 
@@ -14,4 +14,17 @@ class EpochMemory(OfBattery):
         dy.Float64(nullable=True),
         nullable=False,
         description="State of the recursion after the last row before the epoch",
+    )
+
+
+class FeatureMemory(OfBattery):
+    """One row per battery, feature and epoch of 28 days: all that the feature's control charts carry into it."""
+
+    feature = key("Feature")
+    date = day("First UTC day of the epoch")
+    alone = dy.List(
+        dy.Float64(nullable=True), nullable=False, description="State of the chart without regard to the peers"
+    )
+    beside = dy.List(
+        dy.Float64(nullable=True), nullable=False, description="State of the chart that is held against their unrest"
     )

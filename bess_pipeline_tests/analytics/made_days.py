@@ -161,4 +161,5 @@ def daily_features(**frames: pl.DataFrame) -> pl.DataFrame:
     """`DailyFeature` rows of frames as `made_days` makes them; `resistances` may be given as well."""
     own = feature_evidence(frames["intervals"], frames["evidence"], frames["batteries"])
     resistances = frames.get("resistances", resistances_of(frames))
-    return features.daily_features(frames["battery_daily"], own, resistances, frames["health"], frames["batteries"])
+    found = features.daily_features(frames["battery_daily"], own, resistances, frames["health"], frames["batteries"])
+    return found.features

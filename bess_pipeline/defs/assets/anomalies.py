@@ -29,15 +29,28 @@ def feature_evidence(
     return days.feature_evidence(closed_intervals, day_evidence, batteries)
 
 
-@dg.asset(**spec(catalog.DAILY_FEATURES))
-def daily_features(
+@dg.multi_asset(
+    name="featured",
+    **outs(
+        catalog.DAILY_FEATURES,
+        catalog.FEATURE_MEMORY,
+        reach=Reach(memory=catalog.FEATURE_MEMORY, back=features.BEFORE.days),
+    ),
+)
+def featured(
     battery_daily: pl.DataFrame,
     feature_evidence: pl.DataFrame,
     resistance_daily: pl.DataFrame,
     state_of_health: pl.DataFrame,
     batteries: pl.DataFrame,
-) -> pl.DataFrame:
-    return features.daily_features(battery_daily, feature_evidence, resistance_daily, state_of_health, batteries)
+    feature_memory_before: pl.DataFrame,
+) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Hold each day of a battery against its peers and against its own past."""
+    found = features.daily_features(
+        battery_daily, feature_evidence, resistance_daily, state_of_health, batteries, feature_memory_before
+    )
+    yield dg.Output(found.features, catalog.DAILY_FEATURES.name)
+    yield dg.Output(found.memory, catalog.FEATURE_MEMORY.name)
 
 
 @dg.multi_asset(
@@ -59,7 +72,7 @@ def cell_signals(cell_evidence: pl.DataFrame, batteries: pl.DataFrame, feature_e
 
 @dg.multi_asset(
     name="learned",
-    **outs(catalog.ANOMALY_MODELS, catalog.MODEL_SIGNALS, reach=Reach(before=anomaly_models.BEFORE.days, cuts=True)),
+    **outs(catalog.ANOMALY_MODELS, catalog.MODEL_SIGNALS, reach=Reach(before=anomaly_models.BEFORE.days)),
 )
 def learned(daily_features: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame]]:
     """Learn every four weeks what ordinary fortnights look like, and hold each day against it."""
@@ -82,7 +95,7 @@ def anomaly_signals(
     return signals.anomaly_signals(daily_features, limit_episodes, degradation, *others)
 
 
-@dg.asset(**spec(catalog.ANOMALY_SCORES, Reach(cuts=True)))
+@dg.asset(**spec(catalog.ANOMALY_SCORES, Reach()))
 def anomaly_scores(anomaly_signals: pl.DataFrame, daily_features: pl.DataFrame) -> pl.DataFrame:
     return lanes.anomaly_scores(anomaly_signals, daily_features)
 
@@ -94,7 +107,7 @@ def anomaly_events(
     return anomalies.anomaly_events(anomaly_signals, limit_episodes, daily_features)
 
 
-@dg.asset(**spec(catalog.FAILURE_RISK))
+@dg.asset(**spec(catalog.FAILURE_RISK, Reach(before=failure_risk.COUNTS.days, whole=(catalog.DEGRADATION,))))
 def failure_risks(
     daily_features: pl.DataFrame, anomaly_signals: pl.DataFrame, degradation: pl.DataFrame
 ) -> pl.DataFrame:

@@ -18,7 +18,12 @@ from bess_pipeline.tables import catalog
     **outs(
         catalog.CAPACITY_TESTS,
         catalog.TEST_MEMORY,
-        reach=Reach(before=LONGEST_DAYS + 1, ahead=4, memory=catalog.TEST_MEMORY),
+        reach=Reach(
+            before=LONGEST_DAYS + 1,
+            ahead=4,
+            memory=catalog.TEST_MEMORY,
+            whole=(catalog.CURRENT_OFFSETS, catalog.REPAIRS),
+        ),
     ),
 )
 def tested(
@@ -37,7 +42,7 @@ def tested(
     yield dg.Output(found.memory, catalog.TEST_MEMORY.name)
 
 
-@dg.asset(**spec(catalog.CAPACITY_AUDIT, Reach(cuts=True)))
+@dg.asset(**spec(catalog.CAPACITY_AUDIT, Reach(before=audit.BEFORE.days, whole=(catalog.CAPACITY_TESTS,))))
 def capacity_audit(
     state_of_health: pl.DataFrame,
     capacity_observations: pl.DataFrame,

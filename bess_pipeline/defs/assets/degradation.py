@@ -24,7 +24,7 @@ def daily_stress(telemetry_5min: pl.DataFrame, battery_states: pl.DataFrame, bat
         catalog.CAPACITY_FORECAST,
         catalog.AGEING_MEMORY,
         # What was said as of the last day is gone when another day comes.
-        reach=Reach(ahead=32, memory=catalog.AGEING_MEMORY),
+        reach=Reach(ahead=32, memory=catalog.AGEING_MEMORY, whole=(catalog.STATE_OF_HEALTH, catalog.DAILY_STRESS)),
     ),
 )
 def aged(

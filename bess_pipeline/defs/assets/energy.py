@@ -66,6 +66,6 @@ def availability(presence_evidence: pl.DataFrame) -> pl.DataFrame:
     return presence.availability(presence_evidence)
 
 
-@dg.asset(**spec(catalog.FLEET_DAILY, Reach(cuts=True)))
+@dg.asset(**spec(catalog.FLEET_DAILY, Reach()))
 def fleet_daily(battery_daily: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return fleet.fleet_daily(battery_daily, batteries)

@@ -80,7 +80,7 @@ def estimated(
     yield dg.Output(found.memory, catalog.FILTER_MEMORY.name)
 
 
-@dg.asset(**spec(catalog.CURRENT_OFFSETS))
+@dg.asset(**spec(catalog.CURRENT_OFFSETS, Reach()))
 def current_offsets(battery_states: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return offsets.current_offsets(battery_states, batteries)
 

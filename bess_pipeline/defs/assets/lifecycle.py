@@ -129,8 +129,12 @@ def market_prices(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home
     return home.market_prices(context.partition_key)
 
 
-#: A week of prices is looked at as a whole, with the power of the one before.
-_WEEKS = Reach(before=13, ahead=6)
+#: A week of prices is looked at as a whole, with the power of the one before, and what was last known before it.
+_WEEKS = Reach(
+    before=13,
+    ahead=6,
+    whole=(catalog.MARKET_PRICES, catalog.DEGRADATION, catalog.STATE_OF_HEALTH, catalog.BATTERY_DAILY),
+)
 
 
 @dg.asset(**spec(catalog.DISPATCH_DAILY, _WEEKS))

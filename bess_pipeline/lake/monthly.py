@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -21,10 +22,15 @@ from bess_pipeline.lake.contracts import stored_schema
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.lake.transient import FAILURES, SCAN_OPTIONS
 from bess_pipeline.tables import catalog
-from bess_pipeline.tables.catalog import Table
+from bess_pipeline.tables.catalog import MONTH, Table
 
-#: Tables with a row for every few minutes.
-MONTHLY: tuple[Table, ...] = (catalog.TELEMETRY_5MIN,)
+#: Tables with several rows a battery and day.
+MONTHLY: tuple[Table, ...] = (
+    catalog.TELEMETRY_5MIN,
+    catalog.TIME_IN_BANDS,
+    catalog.DAILY_FEATURES,
+    catalog.ANOMALY_SCORES,
+)
 
 #: The variable of a connection that says where the files are, if not where they were published.
 FOLDER = "warehouse_folder"
@@ -43,7 +49,7 @@ class Month:
 
     Attributes:
         path: Of their file, below the folder of the warehouse; another one as soon as the lake holds another.
-        days: The lake's files: `fleet_id`, `date`, `path`.
+        days: The lake's files: `fleet_id`, `date`, `path`; a file of a month has the first day of it.
         rows: How many rows they hold.
     """
 
@@ -57,7 +63,8 @@ def months(lake: Lake, table: Table) -> list[Month]:
     files = lake.files(table)
     if files.is_empty():
         return []
-    files = files.select("fleet_id", "date", "path", "num_records", month=pl.col("date").dt.month_start())
+    day = pl.col(MONTH if table.by_month else "date").alias("date")
+    files = files.select("fleet_id", day, "path", "num_records", month=day.dt.month_start())
     before = pl.col("num_records").cum_sum() - pl.col("num_records")
     # In two steps: a window within a window is taken within the outer one.
     counted = files.sort("fleet_id", "date", "path").with_columns(before=before.over("fleet_id", "month"))
@@ -155,12 +162,15 @@ def _rows(lake: Lake, table: Table, days: pl.DataFrame) -> pl.DataFrame:
     options = SCAN_OPTIONS if lake.is_remote else None
     schema, address = stored_schema(table), lake.address(table)
 
+    def in_path(day: date) -> dict[str, pl.Expr]:
+        return {"date": pl.lit(day, schema["date"])} if table.by_day else {}
+
     def read() -> pl.DataFrame:
         scanned = [
             pl.scan_parquet(f"{address}/{path}", storage_options=options, glob=False, hive_partitioning=False)
-            .with_columns(fleet_id=pl.lit(fleet_id, schema["fleet_id"]), date=pl.lit(date, schema["date"]))
+            .with_columns(fleet_id=pl.lit(fleet_id, schema["fleet_id"]), **in_path(day))
             .select(schema.names())
-            for fleet_id, date, path in days.iter_rows()
+            for fleet_id, day, path in days.iter_rows()
         ]
         return pl.concat(scanned).collect().sort("fleet_id", *table.sort)
 

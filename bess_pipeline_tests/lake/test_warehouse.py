@@ -136,6 +136,29 @@ def test_a_large_table_equals_the_lake_in_its_order(lake, warehouse):
     ]
 
 
+def scores(fleet_id, *days):
+    rows = [{"fleet_id": fleet_id, "date": day, "battery_id": name} for day in days for name in ("b2", "b1")]
+    return stored_contract(catalog.ANOMALY_SCORES).sample(overrides=rows, generator=Generator(seed=7))
+
+
+def test_a_large_table_of_months_equals_the_lake_and_only_its_new_month_is_written(lake, warehouse):
+    for fleet_id in ("alpha", "beta"):
+        lake.replace_changed(catalog.ANOMALY_SCORES, scores(fleet_id, *JANUARY, *FEBRUARY), Slice(fleet_id))
+    warehouse.publish(lake)
+    before = {path: (warehouse.path.parent / path).stat().st_ino for path in warehouse.files()}
+    assert sorted(path.rsplit("-", 1)[0] for path in before) == [
+        f"anomaly_scores/fleet_id={fleet_id}/2026-0{month}-01" for fleet_id in ("alpha", "beta") for month in (1, 2)
+    ]
+    more = scores("alpha", *JANUARY, *FEBRUARY, date(2026, 2, 2))
+    lake.replace_changed(catalog.ANOMALY_SCORES, more, Slice("alpha"))
+    published = warehouse.publish(lake)
+    after = {path: (warehouse.path.parent / path).stat().st_ino for path in warehouse.files()}
+    assert len(before.items() & after.items()) == len(after) - 1 == 3
+    answer = warehouse.query("SELECT * FROM anomaly_scores ORDER BY fleet_id, battery_id, date, detector")
+    assert answer.equals(lake.read(catalog.ANOMALY_SCORES))
+    assert published.rows["anomaly_scores"] == answer.height == 2 * 6 + 2
+
+
 def test_only_months_in_which_a_day_changed_are_written_again(lake, warehouse):
     write_days(lake, "alpha", *JANUARY, *FEBRUARY)
     warehouse.publish(lake)

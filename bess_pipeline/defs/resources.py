@@ -24,6 +24,11 @@ def _lake(uri: str, patience: timedelta) -> Lake:
     return Lake(uri, patience)
 
 
+@cache
+def _ledger(lake: Lake) -> Ledger:
+    return Ledger(lake)
+
+
 class Home:
     """Everything of one deployment, as the environment names it at the moment."""
 
@@ -40,8 +45,8 @@ class Home:
 
     @property
     def ledger(self) -> Ledger:
-        """What has been made of which inputs."""
-        return Ledger(self.lake)
+        """What has been made of which inputs; one object per lake, which knows what it has read."""
+        return _ledger(self.lake)
 
     @property
     def warehouse(self) -> Warehouse:

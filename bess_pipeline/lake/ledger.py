@@ -18,12 +18,14 @@ from bess_pipeline.lake.day_versions import DayVersions
 from bess_pipeline.lake.slices import Named, Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
-from bess_pipeline.window import Window
+from bess_pipeline.window import Window, contiguous
 
 #: The day under which a step that works on a whole fleet is recorded.
 WHOLE_FLEET = date(1970, 1, 1)
 #: How the name of a mark among the notes begins; see `Notes`. It is part of a path: no letter of it may need escaping.
 MARK = "unsettled-"
+_DAYS = {"date": pl.Date, "files": pl.Int64}
+_NOTED = _DAYS | {"step": pl.String, "signature": pl.String}
 _NOTHING = pl.DataFrame(schema={"date": pl.Date, "signature": pl.Int64})
 
 
@@ -60,16 +62,46 @@ def day_signatures(landing_days: pl.DataFrame, landing_files: pl.DataFrame, *bas
 
 
 class Ledger:
-    """The record of finished steps, kept in the lake."""
+    """The record of finished steps, kept in the lake.
+
+    It has a file a day. What was read of a day is remembered together with the names of its files, so that whoever asks
+    again and again, as the daemon does, reads what is new.
+
+    Args:
+        lake: The lake.
+    """
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
+        self._known: dict[str, pl.DataFrame] = {}
 
     def signatures(self, fleet_id: str, step: str) -> dict[date, str]:
         """What each day of a fleet was last made from by a step."""
-        of_step = pl.col("step") == step
-        rows = self._lake.ask(catalog.LEDGER, Slice(fleet_id), lambda all_steps: all_steps.filter(of_step))
+        rows = self._rows(fleet_id).filter(pl.col("step") == step)
         return dict(rows.select("date", "signature").iter_rows())
+
+    def _rows(self, fleet_id: str) -> pl.DataFrame:
+        """What all steps have noted of a fleet: `date`, the fingerprint `files` of its files, `step`, `signature`."""
+        while True:
+            days = self._days(fleet_id)
+            known = self._known.get(fleet_id, pl.DataFrame(schema=_NOTED)).join(days, on=["date", "files"], how="semi")
+            unknown = days.join(known, on="date", how="anti")
+            rows = pl.concat([known, *(self._read(fleet_id, window, unknown) for window in _windows(unknown))])
+            if self._days(fleet_id).equals(days):  # nobody wrote while they were read
+                self._known[fleet_id] = rows
+                return rows
+
+    def _read(self, fleet_id: str, window: Window, days: pl.DataFrame) -> pl.DataFrame:
+        rows = self._lake.ask(catalog.LEDGER, Slice(fleet_id, window), lambda rows: rows)
+        return rows.join(days, on="date").select(*_NOTED)
+
+    def _days(self, fleet_id: str) -> pl.DataFrame:
+        """The days of a fleet that have files, and a fingerprint of their names."""
+        files = self._lake.files(catalog.LEDGER)
+        if files.is_empty():
+            return pl.DataFrame(schema=_DAYS)
+        of_fleet = files.filter(pl.col("fleet_id") == fleet_id).select("date", files=pl.col("path").hash())
+        return of_fleet.group_by("date").agg(pl.col("files").sum().reinterpret(signed=True)).sort("date")
 
     def record(self, fleet_id: str, step: str, signatures: dict[date, str], *, run_id: str) -> None:
         """Note that a step has made days of a fleet from these inputs; other steps' notes stay."""
@@ -88,6 +120,10 @@ class Ledger:
         held = self._lake.read(catalog.LEDGER, part)
         kept = held.join(fresh, on=["fleet_id", "step", "date"], how="anti")
         self._lake.replace(catalog.LEDGER, pl.concat([kept, fresh]), part)
+
+
+def _windows(days: pl.DataFrame) -> list[Window]:
+    return contiguous(days["date"], longest=366)
 
 
 class Notes:

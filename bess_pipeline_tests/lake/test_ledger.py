@@ -6,6 +6,7 @@ from bess_pipeline.lake import upkeep
 from bess_pipeline.lake.ledger import WHOLE_FLEET, Ledger, Notes, day_signatures, stale_days
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.tables import catalog
+from bess_pipeline.window import Window
 
 FIRST, SECOND = date(2026, 1, 1), date(2026, 1, 2)
 
@@ -26,6 +27,41 @@ def test_steps_and_days_are_remembered_apart(lake):
     assert ledger.signatures("alpha", "clean") == {FIRST: "a", SECOND: "d"}
     assert ledger.signatures("alpha", "raw") == {FIRST: "c"}
     assert ledger.signatures("alpha", "fleet") == {WHOLE_FLEET: "e"}
+
+
+def test_whoever_asks_again_reads_only_days_that_were_noted_since(lake, monkeypatch):
+    days = {date(2026, 1, day): "a" for day in range(1, 29)} | {WHOLE_FLEET: "w"}
+    other, ledger = Ledger(lake), Ledger(lake)
+    other.record("alpha", "clean", days, run_id="1")
+    other.record("beta", "clean", {FIRST: "b"}, run_id="1")
+    read, ask = [], lake.ask
+
+    def noted(table, part, question):
+        rows = ask(table, part, question)
+        read.extend(rows["date"])
+        return rows
+
+    monkeypatch.setattr(lake, "ask", noted)
+    assert ledger.signatures("alpha", "clean") == days
+    assert sorted(read) == sorted(days)
+    read.clear()
+    assert ledger.signatures("alpha", "clean") == days
+    assert ledger.signatures("alpha", "raw") == {}
+    assert read == []
+    fresh = {SECOND: "c", date(2026, 2, 5): "d", WHOLE_FLEET: "v"}
+    for day, signature in fresh.items():
+        other.record("alpha", "clean", {day: signature}, run_id="2")
+    read.clear()
+    assert ledger.signatures("alpha", "clean") == days | fresh
+    assert sorted(read) == sorted(fresh)
+
+
+def test_notes_that_were_taken_back_are_not_remembered(lake):
+    ledger = Ledger(lake)
+    ledger.record("alpha", "clean", {FIRST: "a", SECOND: "b"}, run_id="1")
+    assert ledger.signatures("alpha", "clean") == {FIRST: "a", SECOND: "b"}
+    lake.replace(catalog.LEDGER, lake.read(catalog.LEDGER).clear(), Slice("alpha", Window.of_day(FIRST)))
+    assert ledger.signatures("alpha", "clean") == {SECOND: "b"}
 
 
 def test_a_day_is_stale_when_a_file_of_it_changes_and_only_then():

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from bess_pipeline.analytics import filter_states as at
 from bess_pipeline.analytics import state_filter as filtering
 from bess_pipeline.analytics.ageing_ocv import ageing_curves
 from bess_pipeline.analytics.anchors import HYSTERESIS_VOLT
@@ -26,8 +27,9 @@ from bess_pipeline.units import US_PER_DAY, US_PER_HOUR
 BLOCK_DAYS = 7
 #: Fast and slow part of the drop over resistance at 1 C where the fleet states none, and as shares of what it states.
 _FAST_VOLT, _FAST_SHARE, _SLOW_SHARE = 0.08, 1.2, 0.6
-#: Standard error of an open-circuit curve that is the cell's own, and of its chemistry's [V].
-_OWN_CURVE, _USUAL_CURVE = 0.0035, 0.02
+#: Standard error of the open-circuit curve of a chemistry [V]; cathodes of mixed oxides differ more from make to make.
+_USUAL_CURVE, _MIXED_CURVE = 0.02, 0.04
+_MIXED = frozenset({"NMC", "NCA", "LCO"})
 #: First state of charge: error of what the management system reports, and of voltage under load [V].
 _REPORTED_SIGMA, _LOADED_VOLT = 0.15, 0.025
 
@@ -86,8 +88,8 @@ def estimates(
     days: list[date] = series.rows["date"].unique().to_list()
     last = max(days, default=date(1970, 1, 1))
     smooth = np.full((len(own), 2), np.nan)
-    passed = np.full((len(own), 2 * filtering.BIAS), np.nan)
-    plates = np.full((series.batteries.height, filtering.PLATE), np.nan)
+    passed = np.full((len(own), 2 * at.BIAS), np.nan)
+    plates = np.full((series.batteries.height, at.PLATE), np.nan)
     corrections = np.zeros(series.batteries.height, np.int64)
     kept: list[pl.DataFrame] = [FilterMemory.create_empty()]
     for b, key in enumerate(series.batteries.select(BATTERY).rows()):
@@ -97,7 +99,7 @@ def estimates(
             continue
         epochs = life.epochs(last)
         keep_at = life.last_before(epochs)
-        rows = np.empty((len(life.own), filtering.ROW_COLUMNS))
+        rows = np.empty((len(life.own), at.ROW_COLUMNS))
         owed = filter_rows(life.own, life.start_us, life.owed, keep_at, rows)
         first = 0 if life.plate is not None else _first_voltage(rows)
         if life.plate is None and first < len(rows):
@@ -135,7 +137,7 @@ def _with_own_curve(batteries: pl.DataFrame, curves: pl.DataFrame) -> set[tuple[
 
 def _first_voltage(rows: Floats) -> int:
     """The first row whose voltage is known; their number where none is."""
-    known = np.flatnonzero(~np.isnan(rows[:, filtering.VOLT]))
+    known = np.flatnonzero(~np.isnan(rows[:, at.VOLT]))
     return int(known[0]) if len(known) else len(rows)
 
 
@@ -151,14 +153,14 @@ def _filtered(life: Life, rows: Floats, first: int, keep_at: Ints, curves: Float
     plate = life.plate
     if plate is None:
         raise ValueError("nothing is known of the battery's voltage")
-    smooth, passed = np.full((len(hours), 2), np.nan), np.full((len(hours), 2 * filtering.BIAS), np.nan)
+    smooth, passed = np.full((len(hours), 2), np.nan), np.full((len(hours), 2 * at.BIAS), np.nan)
     carried = filtering.estimated(
         rows[first:],
         hours,
         life.start_us[first:] // (BLOCK_DAYS * US_PER_DAY),
         plate,
         curves,
-        filtering.fresh(plate, hours[0]) if life.carried is None else life.carried,
+        filtering.fresh(plate, curves, hours[0]) if life.carried is None else life.carried,
         keep_at[keep_at >= first] - first,
         smooth,
         passed,
@@ -170,21 +172,21 @@ def _states(series: Traces, plates: Floats, passed: Floats, before: Ints, *, cor
     """What is known at the end of each day; ``before`` are the corrections before each battery's rows."""
     battery = series.battery_index
     rated = series.nameplate("rated_capacity_ah")[battery]
-    capacity = rated * np.exp(passed[:, filtering.CAPACITY])
-    sigma = np.sqrt(passed[:, filtering.BIAS :])
+    capacity = rated * np.exp(passed[:, at.CAPACITY])
+    sigma = np.sqrt(passed[:, at.BIAS :])
     # From volts of a cell at 1 C to ohms of the battery.
     ohm = series.cells()[battery] / rated
     columns = {
         "capacity_ah": capacity,
-        "capacity_sigma_ah": capacity * sigma[:, filtering.CAPACITY],
-        "new_capacity_ah": rated * np.exp(passed[:, filtering.NEW]),
-        "offset_ampere": rated * passed[:, filtering.OFFSET],
-        "offset_sigma_ampere": rated * sigma[:, filtering.OFFSET],
-        "fast_resistance_ohm": ohm * plates[battery, filtering.FAST_VOLT] * np.exp(passed[:, filtering.OHM]),
-        "slow_resistance_ohm": ohm * plates[battery, filtering.SLOW_VOLT] * np.exp(passed[:, filtering.SLOW]),
-        "hysteresis_volt": passed[:, filtering.HYSTERESIS],
+        "capacity_sigma_ah": capacity * sigma[:, at.CAPACITY],
+        "new_capacity_ah": rated * np.exp(passed[:, at.NEW]),
+        "offset_ampere": rated * passed[:, at.OFFSET],
+        "offset_sigma_ampere": rated * sigma[:, at.OFFSET],
+        "fast_resistance_ohm": ohm * plates[battery, at.FAST_VOLT] * np.exp(passed[:, at.OHM]),
+        "slow_resistance_ohm": ohm * plates[battery, at.SLOW_VOLT] * np.exp(passed[:, at.SLOW]),
+        "hysteresis_volt": passed[:, at.HYSTERESIS],
     }
-    soc = pl.Series("soc", 100 * passed[:, filtering.SOC])
+    soc = pl.Series("soc", 100 * passed[:, at.SOC])
     return (
         series.rows.select(*BATTERY_DAY)
         .with_columns(
@@ -209,7 +211,8 @@ def _plate(series: Traces, battery: int, row: Floats, table: OcvTable, *, own: b
     """What is known of a battery before its first row with a voltage."""
     rated, cells = series.nameplate("rated_capacity_ah")[battery], series.cells()[battery]
     stated = series.nameplate("resistance_ohm")[battery] / cells * rated
-    gap = HYSTERESIS_VOLT[series.batteries["chemistry"][battery]]
+    chemistry = series.batteries["chemistry"][battery]
+    gap = HYSTERESIS_VOLT[chemistry]
     volt = stated if stated > 0 else _FAST_VOLT
     rested = row[VOLT] - _FAST_SHARE * volt * row[RATE]
     sigma = np.array([np.hypot(_LOADED_VOLT, gap)])
@@ -218,6 +221,6 @@ def _plate(series: Traces, battery: int, row: Floats, table: OcvTable, *, own: b
     if not np.isnan(row[REPORTED]):
         weight = 1 / error**2, 1 / _REPORTED_SIGMA**2
         soc, error = (soc * weight[0] + row[REPORTED] * weight[1]) / sum(weight), sum(weight) ** -0.5
-    return np.array(
-        [_FAST_SHARE * volt, _SLOW_SHARE * volt, gap, soc, min(error, 0.29), _OWN_CURVE if own else _USUAL_CURVE]
-    )
+    usual = _MIXED_CURVE if chemistry in _MIXED else _USUAL_CURVE
+    curve = filtering.TABLE_SIGMA if own else usual
+    return np.array([_FAST_SHARE * volt, _SLOW_SHARE * volt, gap, soc, min(error, 0.29), curve])

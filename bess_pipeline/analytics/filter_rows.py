@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bess_pipeline.analytics import state_filter as filtering
+from bess_pipeline.analytics import filter_states as filtering
 from bess_pipeline.analytics.traces import Traces
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.telemetry import INTERVAL_US

@@ -5,27 +5,33 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bess_pipeline.analytics.ageing_ocv import LOSS_HIGH, LOSS_LOW, LOSS_POINTS, SOC_POINTS
+from bess_pipeline.analytics.filter_states import (
+    ACTIVE,
+    BIAS,
+    BIAS_POINTS,
+    CAPACITY,
+    CURVE_SIGMA,
+    FADE,
+    FIRST_SIGMA,
+    FIRST_SOC,
+    GAP_VOLT,
+    GROSS,
+    HYSTERESIS,
+    LEAP,
+    LEAP_SIGMA,
+    LOWER,
+    NET,
+    NEW,
+    OFFSET,
+    OHM,
+    SILENT,
+    SIZE,
+    SLOW,
+    SOC,
+    VOLT,
+)
+from bess_pipeline.analytics.filter_voltage import MOST_SURPRISE, linearized, open_circuit, reach
 from bess_pipeline.arrays import Floats, Ints
-
-#: What is estimated: state of charge [1], offset of the current [C], logarithms of the capacity and of what it was when
-#: new over rated, logarithms of the immediate and of the slow resistance over their priors, half gap of the hysteresis
-#: [V], whose the lower end of the curve is (the cathode's more than is likely, in standard errors), how fast the
-#: logarithm of the capacity falls [1/a], bias of the open-circuit voltage at even points of the state of charge [V].
-SOC, OFFSET, CAPACITY, NEW, OHM, SLOW, HYSTERESIS, LOWER, FADE, BIAS = range(10)
-BIAS_POINTS = 12
-SIZE = BIAS + BIAS_POINTS
-
-#: What a row says: hours in which a current flowed, net and gross charge over rated, mean current [C], cell voltage
-#: [V], factor of temperature on resistance, hours of silence until the next row, charge over rated in that silence and
-#: its standard error, current after relaxing slowly [C] and branch of the hysteresis [-1 to 1], both as means.
-ACTIVE, NET, GROSS, RATE, VOLT, HEAT, SILENT, LEAP, LEAP_SIGMA, SLOW_RATE, BRANCH = range(11)
-ROW_COLUMNS = 11
-
-#: What is known of a battery before its first row: resistances at 1 C [V], half gap of the hysteresis [V], first state
-#: of charge [1] and its standard error, standard error of the open-circuit curve [V].
-FAST_VOLT, SLOW_VOLT, GAP_VOLT, FIRST_SOC, FIRST_SIGMA, CURVE_SIGMA = range(6)
-PLATE = 6
 
 #: Standard errors at the beginning: offset [C], capacity, resistances (logarithms), hysteresis (share).
 PRIOR_OFFSET, PRIOR_CAPACITY, PRIOR_OHM, PRIOR_GAP = 0.0015, 0.025, 0.4, 0.7
@@ -33,22 +39,18 @@ PRIOR_OFFSET, PRIOR_CAPACITY, PRIOR_OHM, PRIOR_GAP = 0.0015, 0.025, 0.4, 0.7
 FIRST_CAPACITY, FIRST_LOSS, PRIOR_LOSS = 0.01, 0.01, 0.012
 #: Whose the lower end of the curve is, in standard errors of what its shape says.
 FIRST_LOWER, PRIOR_LOWER = 0.0, 1.0
-#: Neighbouring points of the bias are alike: their correlation falls by e over so many points.
-BIAS_REACH = 1.5
+#: Standard error of a curve that is the cell's own [V]. Neighbouring points of its bias are alike: their correlation
+#: falls by e over so many points.
+TABLE_SIGMA, BIAS_REACH = 0.0035, 1.5
+#: What another make's curve errs by beyond that: this share of its variance is the same everywhere, the rest is local;
+#: and where it errs by a volt it errs by so much along the state of charge [1/V], for empty and full are elsewhere.
+BIAS_COMMON, CURVE_ALONG = 0.7, 1.0
 #: Cells fade fast when new, for what they lose grows with the square root of time; within so many days the rate comes
 #: to what is usual in the long run [1/a].
 FIRST_FADE, PRIOR_FADE, LONG_FADE, FADE_DAYS = 0.07, 0.06, 0.025, 90.0
 #: How much each may wander: of charge moved, and in a day.
 WALK_SOC, WALK_OFFSET, WALK_CAPACITY, WALK_OHM, WALK_GAP, WALK_BIAS = 0.002, 4e-5, 4e-4, 5e-3, 1e-5, 1e-4
 WALK_FADE = 0.003
-#: Standard error of a cell voltage [V], and of what the model says of polarization, of the drop, and of hysteresis.
-VOLT_SIGMA, SLOW_SHARE, DROP_SHARE, BRANCH_SHARE = 0.006, 0.15, 0.05, 0.35
-#: Cells of a string differ in their state of charge, and curves in where they turn: the error along the curve [1].
-ALONG_SIGMA = 0.02
-#: Errors of the model last: so many neighbouring rows count as one.
-ALIKE_ROWS = 12.0
-#: A surprise of more standard errors than this is cut to it.
-MOST_SURPRISE = 2.5
 #: Where surprises stay this large, the state of charge and the capacity are opened again by so much.
 LOST, REOPEN_SOC, REOPEN_CAPACITY = 20.0, 0.10, 0.01
 #: A battery is not as the model says where a larger share of its rows than this, of about so many, surprise by more
@@ -74,81 +76,10 @@ RUNNING, OPENED, MOVED, SETTLED, MISFIT, STATE = range(6)
 CARRIED = STATE + SIZE + SIZE * (SIZE + 1) // 2
 #: No voltage is believed for this long after a silence of so much [h].
 SETTLING_HOURS, LONG_SILENCE_HOURS = 0.5, 0.25
-_ROUNDS = 3
-_LOSS_STEP = 0.01
-_NEAREST, _WIDEST = 0.005, 0.04
 
 
 @njit(cache=True)
-def open_circuit(curves: Floats, lower: float, soc: float, loss: float) -> float:
-    """Voltage at a state of charge and a loss of lithium [V]; beyond the ends the curve goes on as steeply as there."""
-    across = (min(max(loss, LOSS_LOW), LOSS_HIGH) - LOSS_LOW) / (LOSS_HIGH - LOSS_LOW) * (LOSS_POINTS - 1)
-    row = min(int(across), LOSS_POINTS - 2)
-    part = across - row
-    along = soc * (SOC_POINTS - 1)
-    column = min(max(int(along), 0), SOC_POINTS - 2)
-    rest = along - column
-    volt = 0.0
-    for which in range(2):
-        curve = curves[which]
-        low = curve[row, column] + rest * (curve[row, column + 1] - curve[row, column])
-        high = curve[row + 1, column] + rest * (curve[row + 1, column + 1] - curve[row + 1, column])
-        volt += (lower if which == 1 else 1.0) * (low + part * (high - low))
-    return float(volt)
-
-
-@njit(cache=True)
-def expected_voltage(
-    x: Floats, spread: float, row: Floats, plate: Floats, curves: Floats, slope: Floats
-) -> tuple[float, float]:
-    """Mean cell voltage of a row [V], and the variance that the model lacks [V²]; fills ``slope`` with derivatives.
-
-    Args:
-        x: State at the start of the row.
-        spread: Standard error of its state of charge, over which the curve is linearized.
-        row: One row, see `ACTIVE` and the following.
-        plate: What is known of the battery.
-        curves: Open-circuit voltage and the doubt about it, shape (2, LOSS_POINTS, SOC_POINTS) [V].
-        slope: Filled, shape (SIZE,).
-    """
-    q = np.exp(x[CAPACITY])
-    half = 0.5 * (row[NET] - x[OFFSET] * row[ACTIVE]) / q
-    left = np.exp(x[CAPACITY] - x[NEW])
-    soc, loss = x[SOC] + half, 1.0 - left
-    reach = min(max(0.5 * spread, _NEAREST), _WIDEST)
-    volt = open_circuit(curves, x[LOWER], soc, loss)
-    above, below = open_circuit(curves, x[LOWER], soc + reach, loss), open_circuit(curves, x[LOWER], soc - reach, loss)
-    steep = (above - below) / (2 * reach)
-    bent = 0.5 * (above + below) - volt
-    more = open_circuit(curves, x[LOWER], soc, loss + _LOSS_STEP)
-    less = open_circuit(curves, x[LOWER], soc, loss - _LOSS_STEP)
-    shift = (more - less) / (2 * _LOSS_STEP)
-    flows = 1.0 if row[ACTIVE] > 0 else 0.0
-    fast = row[HEAT] * plate[FAST_VOLT] * np.exp(x[OHM])
-    slow = row[HEAT] * plate[SLOW_VOLT] * np.exp(x[SLOW])
-    rate, slow_rate = row[RATE] - x[OFFSET] * flows, row[SLOW_RATE]
-    slope[:] = 0.0
-    at = min(max(soc, 0.0), 1.0) * (BIAS_POINTS - 1)
-    low = BIAS + min(int(at), BIAS_POINTS - 2)
-    slope[low + 1] = at - (low - BIAS)
-    slope[low] = 1.0 - slope[low + 1]
-    bias = x[low] * slope[low] + x[low + 1] * slope[low + 1]
-    if 0.0 < soc < 1.0:
-        steep += (x[low + 1] - x[low]) * (BIAS_POINTS - 1)
-    slope[SOC] = steep
-    slope[OFFSET] = -0.5 * steep * row[ACTIVE] / q - flows * fast
-    slope[CAPACITY], slope[NEW] = -steep * half - shift * left, shift * left
-    slope[OHM], slope[SLOW] = fast * rate, slow * slow_rate
-    slope[HYSTERESIS] = row[BRANCH]
-    slope[LOWER] = open_circuit(curves, 1.0, soc, loss) - open_circuit(curves, 0.0, soc, loss)
-    volt += x[HYSTERESIS] * row[BRANCH] + fast * rate + slow * slow_rate + bias
-    lacking = VOLT_SIGMA**2 + (SLOW_SHARE * slow * slow_rate) ** 2 + (DROP_SHARE * fast * rate) ** 2
-    lacking += (BRANCH_SHARE * x[HYSTERESIS] * (1.0 - abs(row[BRANCH]))) ** 2 + bent**2 + (ALONG_SIGMA * steep) ** 2
-    return volt, lacking * ALIKE_ROWS
-
-
-@njit(cache=True)
-def begun(plate: Floats, x: Floats, p: Floats) -> None:
+def begun(plate: Floats, curves: Floats, x: Floats, p: Floats) -> None:
     """Fill state and covariance with what is known before the first row."""
     x[:] = 0.0
     p[:] = 0.0
@@ -162,21 +93,17 @@ def begun(plate: Floats, x: Floats, p: Floats) -> None:
     x[LOWER], p[LOWER, LOWER] = FIRST_LOWER, PRIOR_LOWER**2
     x[FADE], p[FADE, FADE] = FIRST_FADE, PRIOR_FADE**2
     p[HYSTERESIS, HYSTERESIS] = (PRIOR_GAP * plate[GAP_VOLT]) ** 2 + 1e-10
+    steep = np.empty(BIAS_POINTS)
+    for i in range(BIAS_POINTS):
+        low, high = max(i - 1, 0) / (BIAS_POINTS - 1), min(i + 1, BIAS_POINTS - 1) / (BIAS_POINTS - 1)
+        rise = open_circuit(curves, 0.0, high, 0.0) - open_circuit(curves, 0.0, low, 0.0)
+        steep[i] = CURVE_ALONG * rise / (high - low)
+    strange = max(plate[CURVE_SIGMA] ** 2 - TABLE_SIGMA**2, 0.0)
     for i in range(BIAS_POINTS):
         for j in range(BIAS_POINTS):
-            p[BIAS + i, BIAS + j] = plate[CURVE_SIGMA] ** 2 * np.exp(-abs(i - j) / BIAS_REACH)
-
-
-@njit(cache=True)
-def _reach(matrix: Floats, vector: Floats, product: Floats) -> float:
-    """Fill ``product`` with matrix times vector; returns the quadratic form."""
-    form = 0.0
-    for i in range(SIZE):
-        product[i] = 0.0
-        for j in range(SIZE):
-            product[i] += matrix[i, j] * vector[j]
-        form += vector[i] * product[i]
-    return form
+            alike = np.exp(-abs(i - j) / BIAS_REACH)
+            apart = BIAS_COMMON + (1.0 - BIAS_COMMON + steep[i] * steep[j]) * alike
+            p[BIAS + i, BIAS + j] = TABLE_SIGMA**2 * alike + strange * apart
 
 
 @njit(cache=True)
@@ -186,32 +113,19 @@ def corrected(
     """Correct state and covariance by the voltage of a row; fills ``slope`` and ``gain``.
 
     Returns:
-        The surprise of the last round [V], its variance as used, and its plain square over the variance of the model.
+        The surprise [V], its variance as used, and its square over its variance by the curve near the state alone.
     """
-    before = x.copy()
-    surprise = variance = first = 0.0
-    for turn in range(_ROUNDS):
-        volt, lacking = expected_voltage(x, np.sqrt(max(p[SOC, SOC], 0.0)), row, plate, curves, slope)
-        surprise = row[VOLT] - volt
-        for i in range(SIZE):
-            surprise -= slope[i] * (before[i] - x[i])
-        variance = lacking + _reach(p, slope, gain)
-        if turn == 0:
-            first = surprise**2 * ALIKE_ROWS / lacking
-        variance = max(variance, surprise**2 / MOST_SURPRISE**2)
-        moved = 0.0
-        for i in range(SIZE):
-            gain[i] /= variance
-            new = before[i] + gain[i] * surprise
-            moved = max(moved, abs(new - x[i])) if i == SOC else moved
-            x[i] = new
-        if moved < 0.002:
-            break
+    volt, lacking, size = linearized(x, p, row, plate, curves, slope)
+    surprise = row[VOLT] - volt
+    variance = max(lacking + reach(p, slope, gain), surprise**2 / MOST_SURPRISE**2)
+    for i in range(SIZE):
+        gain[i] /= variance
+        x[i] += gain[i] * surprise
     for i in range(SIZE):
         for j in range(SIZE):
             p[i, j] -= gain[i] * gain[j] * variance
     x[CAPACITY] = min(max(x[CAPACITY], LEAST_CAPACITY), MOST_CAPACITY)
-    return surprise, variance, first
+    return surprise, variance, size
 
 
 @njit(cache=True)
@@ -269,10 +183,10 @@ def advanced(x: Floats, p: Floats, row: Floats, hours: float, misfit: float) -> 
 
 
 @njit(cache=True)
-def fresh(plate: Floats, first_hours: float) -> Floats:
+def fresh(plate: Floats, curves: Floats, first_hours: float) -> Floats:
     """What is carried into a battery's first row, which starts at so many hours: shape (CARRIED,)."""
     x, p = np.empty(SIZE), np.empty((SIZE, SIZE))
-    begun(plate, x, p)
+    begun(plate, curves, x, p)
     carried = np.array([0.0, -1e9, 0.0, first_hours, 0.0])
     return _packed(carried, x, p)
 
@@ -397,7 +311,7 @@ def _back_through(
     pull: Floats, weight: Floats, slope: Floats, gain: Floats, surprise: float, variance: float, along: Floats
 ) -> None:
     """From after a correction to before it: by C = 1 - gain slope', and what the voltage itself said."""
-    twice = _reach(weight, gain, along)
+    twice = reach(weight, gain, along)
     push = 0.0
     for i in range(SIZE):
         push += gain[i] * pull[i]
@@ -430,7 +344,7 @@ def _looked_back(  # noqa: PLR0913, PLR0917 - what the pass forward has kept
         if variance[k] > 0:
             _back_through(pull, weight, slope[k], gain[k], surprise[k], variance[k], along)
         if k < last:
-            less = _reach(weight, before[k], along)
+            less = reach(weight, before[k], along)
             shift = 0.0
             for i in range(SIZE):
                 shift += before[k, i] * pull[i]

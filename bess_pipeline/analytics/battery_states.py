@@ -29,7 +29,7 @@ BLOCK_DAYS = 7
 _FAST_VOLT, _FAST_SHARE, _SLOW_SHARE = 0.08, 1.2, 0.6
 #: Standard error of the open-circuit curve of a chemistry [V]; cathodes of mixed oxides differ more from make to make.
 _USUAL_CURVE, _MIXED_CURVE = 0.02, 0.04
-_MIXED = frozenset({"NMC", "NCA", "LCO"})
+_MIXED = frozenset({"NMC", "NCA"})
 #: First state of charge: error of what the management system reports, and of voltage under load [V].
 _REPORTED_SIGMA, _LOADED_VOLT = 0.15, 0.025
 
@@ -54,7 +54,7 @@ def estimates(
 ) -> Estimates:
     """Estimate the state of each battery over its whole history, or go on from an epoch.
 
-    An iterated extended Kalman filter follows state of charge, offset of the current
+    A Kalman filter follows state of charge, offset of the current
     sensor, capacity, capacity when new, two resistances, hysteresis and the bias of the
     open-circuit voltage, from the first voltage on. Between rows charge is counted; the mean
     voltage of each 5-minute row corrects. The state of charge is smoothed by the rows of its
@@ -76,7 +76,7 @@ def estimates(
     References:
         G. L. Plett (2004), J. Power Sources 134, 252, 262, 277, doi:10.1016/j.jpowsour.2004.02.031, .032, .033.
         A. E. Bryson, M. Frazier (1963), Smoothing for linear and nonlinear dynamic systems, ASD-TDR-63-119, 353.
-        B. M. Bell, F. W. Cathey (1993), IEEE Trans. Autom. Control 38, 294, doi:10.1109/9.250476.
+        Á. F. García-Fernández et al. (2015), IEEE Trans. Signal Process. 63, 5561, doi:10.1109/TSP.2015.2454485.
     """
     series = traces(intervals, batteries)
     own, start = own_columns(series), series.start_us

@@ -43,6 +43,8 @@ _LOSS_STEP = 0.01
 _NEAREST, _WIDEST = 0.005, 0.04
 #: A tangent will do where the standard error of the charge [1] and the squared surprise are less than this.
 _SURE, _USUAL = 0.01, 1.0
+#: A curve that rises by more [V] between these states of charge [1] has no plateau: a tangent points the right way.
+_FLAT_VOLT, _FLAT_FROM, _FLAT_TO = 0.15, 0.3, 0.9
 #: States of charge that are weighed: standard errors to either side where a voltage surprises and where it does not,
 #: least and most [1], finest and coarsest step [points of the curve].
 _REACH, _NEAR_REACH, _LEAST, _MOST, _FINE, _COARSE = 3.0, 2.5, -0.03, 1.04, 2, 8
@@ -208,7 +210,8 @@ def linearized(
     and by how likely it makes the voltage that was measured, everything else unknown being
     averaged out; the line is that of least squares through the curve so weighed, and what the
     curve departs from it is error. Where it would fall, the voltage says nothing of the charge.
-    Where the charge is well known and nothing surprises, the tangent will do.
+    Where the charge is well known and nothing surprises, and where the curve has no plateau, the
+    tangent will do.
 
     Args:
         x: State at the start of the row.
@@ -248,7 +251,8 @@ def linearized(
     steep = max(steep, 0.0)
     lacking = noise + bent**2 + (ALONG_SIGMA * steep) ** 2
     size = (row[VOLT] - volt) ** 2 / lacking
-    if spread < _SURE and size < _USUAL:
+    risen = open_circuit(curves, 0.0, _FLAT_TO, loss) - open_circuit(curves, 0.0, _FLAT_FROM, loss)
+    if risen > _FLAT_VOLT or (spread < _SURE and size < _USUAL):
         _sloped(x, row, curves, middle, steep, (fast, slow), slope)
         slope[BIAS + low], slope[BIAS + low + 1] = 1.0 - share, share
         return volt, ALIKE_ROWS * lacking, size

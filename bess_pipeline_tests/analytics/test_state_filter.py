@@ -46,15 +46,21 @@ def plain(rows, hours, plate, curves):
         size = 0.0
         before = (x.copy(), p.copy())
         if not np.isnan(rows[k, at.VOLT]):
-            slope = np.zeros(at.SIZE)
-            volt, lacking, size = voltage.linearized(x, p, rows[k], plate, curves, slope)
-            surprise = rows[k, at.VOLT] - volt
-            spread = max(slope @ p @ slope + lacking, surprise**2 / voltage.MOST_SURPRISE**2)
+            prior, new = x.copy(), x.copy()
+            for turn in range(3):
+                slope = np.zeros(at.SIZE)
+                volt, lacking, square = voltage.linearized(new, p, rows[k], plate, curves, slope)
+                size = square if turn == 0 else size
+                surprise = rows[k, at.VOLT] - volt - slope @ (prior - new)
+                spread = max(slope @ p @ slope + lacking, surprise**2 / voltage.MOST_SURPRISE**2)
+                last, new = new, prior + p @ slope * surprise / spread
+                if abs(new[0] - last[0]) < 0.002:
+                    break
             gain = p @ slope / spread
             joseph = np.eye(at.SIZE) - np.outer(gain, slope)
             misfit += (float(size > f.MISFIT_SIZE) - misfit) / f.MISFIT_ROWS
             noise = spread - slope @ p @ slope
-            x, p = x + gain * surprise, joseph @ p @ joseph.T + np.outer(gain, gain) * noise
+            x, p = new, joseph @ p @ joseph.T + np.outer(gain, gain) * noise
         after = (x.copy(), p.copy())
         forward = np.eye(at.SIZE)
         if k + 1 < len(rows):

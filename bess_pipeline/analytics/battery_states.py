@@ -15,6 +15,7 @@ from bess_pipeline.analytics.ageing_ocv import ageing_curves
 from bess_pipeline.analytics.anchors import HYSTERESIS_VOLT
 from bess_pipeline.analytics.filter_memory import Life, lives, memory_rows
 from bess_pipeline.analytics.filter_rows import RATE, REPORTED, VOLT, filter_rows, own_columns
+from bess_pipeline.analytics.filter_voltage import TABLE_SIGMA
 from bess_pipeline.analytics.ocv import OcvTable, ocv_table, rested_charge
 from bess_pipeline.analytics.traces import Traces, traces
 from bess_pipeline.arrays import Bools, Floats, Ints
@@ -222,5 +223,5 @@ def _plate(series: Traces, battery: int, row: Floats, table: OcvTable, *, own: b
         weight = 1 / error**2, 1 / _REPORTED_SIGMA**2
         soc, error = (soc * weight[0] + row[REPORTED] * weight[1]) / sum(weight), sum(weight) ** -0.5
     usual = _MIXED_CURVE if chemistry in _MIXED else _USUAL_CURVE
-    curve = filtering.TABLE_SIGMA if own else usual
+    curve = TABLE_SIGMA if own else usual
     return np.array([_FAST_SHARE * volt, _SLOW_SHARE * volt, gap, soc, min(error, 0.29), curve])

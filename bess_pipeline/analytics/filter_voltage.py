@@ -12,6 +12,7 @@ from bess_pipeline.analytics.filter_states import (
     BIAS_POINTS,
     BRANCH,
     CAPACITY,
+    CURVE_SIGMA,
     FAST_VOLT,
     HEAT,
     HYSTERESIS,
@@ -36,6 +37,8 @@ VOLT_SIGMA, SLOW_SHARE, DROP_SHARE, BRANCH_SHARE = 0.006, 0.15, 0.05, 0.35
 ALONG_SIGMA = 0.02
 #: Errors of the model last: so many neighbouring rows count as one.
 ALIKE_ROWS = 12.0
+#: Standard error of a curve that is the cell's own [V].
+TABLE_SIGMA = 0.0035
 #: A surprise of more standard errors than this is cut to it.
 MOST_SURPRISE = 2.5
 _LOSS_STEP = 0.01
@@ -210,8 +213,8 @@ def linearized(
     and by how likely it makes the voltage that was measured, everything else unknown being
     averaged out; the line is that of least squares through the curve so weighed, and what the
     curve departs from it is error. Where it would fall, the voltage says nothing of the charge.
-    Where the charge is well known and nothing surprises, and where the curve has no plateau, the
-    tangent will do.
+    Where the curve is the cell's own or has no plateau, and where the charge is well known and
+    nothing surprises, the tangent will do.
 
     Args:
         x: State at the start of the row.
@@ -252,7 +255,7 @@ def linearized(
     lacking = noise + bent**2 + (ALONG_SIGMA * steep) ** 2
     size = (row[VOLT] - volt) ** 2 / lacking
     risen = open_circuit(curves, 0.0, _FLAT_TO, loss) - open_circuit(curves, 0.0, _FLAT_FROM, loss)
-    if risen > _FLAT_VOLT or (spread < _SURE and size < _USUAL):
+    if plate[CURVE_SIGMA] <= TABLE_SIGMA or risen > _FLAT_VOLT or (spread < _SURE and size < _USUAL):
         _sloped(x, row, curves, middle, steep, (fast, slow), slope)
         slope[BIAS + low], slope[BIAS + low + 1] = 1.0 - share, share
         return volt, ALIKE_ROWS * lacking, size

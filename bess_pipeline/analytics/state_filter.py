@@ -30,7 +30,7 @@ from bess_pipeline.analytics.filter_states import (
     SOC,
     VOLT,
 )
-from bess_pipeline.analytics.filter_voltage import MOST_SURPRISE, linearized, open_circuit, reach
+from bess_pipeline.analytics.filter_voltage import MOST_SURPRISE, TABLE_SIGMA, linearized, open_circuit, reach
 from bess_pipeline.arrays import Floats, Ints
 
 #: Standard errors at the beginning: offset [C], capacity, resistances (logarithms), hysteresis (share).
@@ -39,9 +39,8 @@ PRIOR_OFFSET, PRIOR_CAPACITY, PRIOR_OHM, PRIOR_GAP = 0.0015, 0.025, 0.4, 0.7
 FIRST_CAPACITY, FIRST_LOSS, PRIOR_LOSS = 0.01, 0.01, 0.012
 #: Whose the lower end of the curve is, in standard errors of what its shape says.
 FIRST_LOWER, PRIOR_LOWER = 0.0, 1.0
-#: Standard error of a curve that is the cell's own [V]. Neighbouring points of its bias are alike: their correlation
-#: falls by e over so many points.
-TABLE_SIGMA, BIAS_REACH = 0.0035, 1.5
+#: Neighbouring points of the bias of a curve are alike: their correlation falls by e over so many points.
+BIAS_REACH = 1.5
 #: What another make's curve errs by beyond that: this share of its variance is the same everywhere, the rest is local;
 #: and where it errs by a volt it errs by so much along the state of charge [1/V], for empty and full are elsewhere.
 BIAS_COMMON, CURVE_ALONG = 0.7, 1.0

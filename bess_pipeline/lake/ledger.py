@@ -87,7 +87,7 @@ class Ledger:
             known = self._known.get(fleet_id, pl.DataFrame(schema=_NOTED)).join(days, on=["date", "files"], how="semi")
             unknown = days.join(known, on="date", how="anti")
             rows = pl.concat([known, *(self._read(fleet_id, window, unknown) for window in _windows(unknown))])
-            if self._days(fleet_id).equals(days):  # nobody wrote while they were read
+            if unknown.is_empty() or self._days(fleet_id).equals(days):  # nobody wrote while they were read
                 self._known[fleet_id] = rows
                 return rows
 

@@ -32,12 +32,11 @@ class Measured:
         night_seconds_per_battery: Of processors beyond that [s]: `growth --night`, 100 × 30.
         gigabytes_per_thousand_battery_days: Memory of a fleet that is made whole [GB]: `growth`, 1,000 × 30.
         puts_per_night: Requests that write, list or copy, a night of a fleet: `fleet_night`.
-        gets_per_night: Requests that read: 2,275, 2,864 and 3,600 after 10, 40 and 100 days (`fleet_night`); to 1,000
-            days by the last slope.
+        gets_per_night: Requests that read: 2,317 and 2,887 after 10 and 40 days, 3,600 after 100 (`fleet_night`); to
+            1,000 days by the last slope.
         puts_per_look: Requests that write or list, a look of the daemon at a fleet: `fleet_night`.
-        gets_per_look: Requests that read: 47, 137 and 317 after 10, 40 and 100 days, 17 and three a day; after 1,000.
-        answer_seconds: Of a store [s]: an assumption.
-        files_at_once: That are read at the same time: an assumption.
+        gets_per_look: Requests that read: 16 after 40 days; what a process has read of the ledger it remembers.
+        answer_seconds: Of a store [s], one request after the other: an assumption.
         dollars_per_gigabyte_month: Of storage, the first 50 TB: Amazon S3 Standard, US East, as of 2026.
         dollars_per_thousand_puts: The same.
         dollars_per_thousand_gets: The same.
@@ -52,12 +51,11 @@ class Measured:
     night_fixed_seconds: float = 19.8
     night_seconds_per_battery: float = 0.18
     gigabytes_per_thousand_battery_days: float = 0.51
-    puts_per_night: int = 1_497
+    puts_per_night: int = 1_666
     gets_per_night: int = 14_700
-    puts_per_look: int = 8
-    gets_per_look: int = 3_017
+    puts_per_look: int = 11
+    gets_per_look: int = 16
     answer_seconds: float = 0.03
-    files_at_once: int = 4
     dollars_per_gigabyte_month: float = 0.023
     dollars_per_thousand_puts: float = 0.005
     dollars_per_thousand_gets: float = 0.0004
@@ -113,7 +111,7 @@ def _dollars(puts: int, gets: int, given: Measured) -> float:
 def _looks(fleets: int, lakes: int, every: float, given: Measured) -> float:
     """Looks in a month: as often as is asked for, or as often as one fleet after another of a lake can be looked at."""
     month = 30 * _DAY_SECONDS
-    one = given.gets_per_look * given.answer_seconds / given.files_at_once
+    one = (given.puts_per_look + given.gets_per_look) * given.answer_seconds
     return min(fleets * month / every, lakes * month / one)
 
 

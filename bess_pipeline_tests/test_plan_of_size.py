@@ -18,16 +18,16 @@ def test_a_thousand_batteries():
     assert found["processor hours a night"] == pytest.approx((20 * 19.8 + 180) / 3600)
     # 1,440 million rows at 15.8 s, 20,000 fleet-days at 0.124 s
     assert found["processor hours to make 1,000 days"] == pytest.approx((1_440 * 15.8 + 20_000 * 0.124) / 3600)
-    # One look takes 27 * 0.03 = 0.81 s, so that all 20 have one each 30 s; each hour there are 20 * 720.
-    look = 11 * 5e-6 + 16 * 4e-7
+    # One look takes 21 * 0.03 = 0.63 s, so that all 20 have one each 30 s; each hour there are 20 * 720.
+    look = 8 * 5e-6 + 13 * 4e-7
     assert found["dollars a month for looks each 30 s"] == pytest.approx(20 * 86_400 * look)
     assert found["dollars a month for looks each hour"] == pytest.approx(20 * 720 * look)
 
 
 def test_no_lake_has_more_looks_than_one_after_the_other():
-    look = 11 * 5e-6 + 16 * 4e-7
+    look = 8 * 5e-6 + 13 * 4e-7
     told = plan_of_size.sized(10_000)["dollars a month for looks each 30 s"]
-    assert told == pytest.approx(2 * 2_592_000 / 0.81 * look), "100 fleets take 81 s"
+    assert told == pytest.approx(2 * 2_592_000 / 0.63 * look), "100 fleets take 63 s"
 
 
 def test_a_million_batteries_need_two_hundred_lakes():

@@ -32,10 +32,10 @@ class Measured:
         night_seconds_per_battery: Of processors beyond that [s]: `growth --night`, 100 × 30.
         gigabytes_per_thousand_battery_days: Memory of a fleet that is made whole [GB]: `growth`, 1,000 × 30.
         puts_per_night: Requests that write, list or copy, a night of a fleet: `fleet_night`.
-        gets_per_night: Requests that read: 2,317 and 2,887 after 10 and 40 days, 3,600 after 100 (`fleet_night`); to
+        gets_per_night: Requests that read: 2,315 and 2,887 after 10 and 40 days, 3,600 after 100 (`fleet_night`); to
             1,000 days by the last slope.
         puts_per_look: Requests that write or list, a look of the daemon at a fleet: `fleet_night`.
-        gets_per_look: Requests that read: 16 after 40 days; what a process has read of the ledger it remembers.
+        gets_per_look: Requests that read, however many days there are; what a process has read of the ledger it remembers.
         answer_seconds: Of a store [s], one request after the other: an assumption.
         dollars_per_gigabyte_month: Of storage, the first 50 TB: Amazon S3 Standard, US East, as of 2026.
         dollars_per_thousand_puts: The same.
@@ -53,8 +53,8 @@ class Measured:
     gigabytes_per_thousand_battery_days: float = 0.51
     puts_per_night: int = 1_666
     gets_per_night: int = 14_700
-    puts_per_look: int = 11
-    gets_per_look: int = 16
+    puts_per_look: int = 8
+    gets_per_look: int = 13
     answer_seconds: float = 0.03
     dollars_per_gigabyte_month: float = 0.023
     dollars_per_thousand_puts: float = 0.005

@@ -9,6 +9,7 @@ from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.launcher.base import WorkerStatus
 from filelock import FileLock, Timeout
 
 from bess_pipeline.config import Settings
@@ -67,11 +68,21 @@ def is_held(run_id: str) -> bool:
     return False
 
 
+def _is_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether whoever was to begin a run knows that it never will."""
+    launcher = instance.run_launcher
+    return (
+        launcher.supports_check_run_worker_health
+        and launcher.check_run_worker_health(run).status is WorkerStatus.FAILED
+    )
+
+
 def bury(instance: dg.DagsterInstance, suspected: Collection[str]) -> list[str]:
     """Mark runs as failed whose process died, and tell of which it is suspected.
 
     A run lets go of its lock a moment before it is recorded that it ended, and takes it a moment
-    after it started: so a run is dead that nobody held at two looks in a row.
+    after it started: so a run is dead that nobody held at two looks in a row. One that has not begun
+    is dead if the cluster that it was handed to says so twice: its node may have died first.
 
     Args:
         instance: Dagster's records.
@@ -81,8 +92,9 @@ def bury(instance: dg.DagsterInstance, suspected: Collection[str]) -> list[str]:
         Run ids that nobody holds and that are not marked yet.
     """
     found = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=WORKING)):
-        if is_held(run.run_id):
+    for run in instance.get_runs(dg.RunsFilter(statuses=[*WORKING, dg.DagsterRunStatus.STARTING])):
+        has_begun = run.status in WORKING
+        if is_held(run.run_id) if has_begun else not _is_lost(instance, run):
             continue
         if run.run_id in suspected:
             instance.report_run_failed(run, message=_DIED)

@@ -35,7 +35,7 @@ class Measured:
         gets_per_night: Requests that read: 2,315 and 2,887 after 10 and 40 days, 3,600 after 100 (`fleet_night`); to
             1,000 days by the last slope.
         puts_per_look: Requests that write or list, a look of the daemon at a fleet: `fleet_night`.
-        gets_per_look: Requests that read, however many days there are; what a process has read of the ledger it remembers.
+        gets_per_look: Requests that read, however many days there are: a process remembers what it read of the ledger.
         answer_seconds: Of a store [s], one request after the other: an assumption.
         dollars_per_gigabyte_month: Of storage, the first 50 TB: Amazon S3 Standard, US East, as of 2026.
         dollars_per_thousand_puts: The same.

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 import pytest
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._daemon.types import DaemonHeartbeat
 
 from bess_pipeline.definitions import defs
@@ -201,6 +202,24 @@ def test_a_run_that_is_held_is_never_marked(fleet, instance):
     with liveness._alive(living.run_id):
         assert liveness.bury(instance, [living.run_id]) == []
     assert instance.get_run_by_id(living.run_id).status == dg.DagsterRunStatus.STARTED
+
+
+@pytest.mark.parametrize("status", WorkerStatus)
+def test_a_run_whose_node_died_before_it_began_is_marked_at_the_second_look_if_the_cluster_knows(
+    fleet, instance, monkeypatch, status
+):
+    """A cluster gets minutes to find a machine for a run; a run that it has lost need not wait for them."""
+    (request,) = look(instance).run_requests
+    handed_over = started(instance, request, dg.DagsterRunStatus.STARTING)
+    assert liveness.bury(instance, []) == [], "here processes begin at once, and tell of it"
+    cluster = type(instance.run_launcher)
+    monkeypatch.setattr(cluster, "supports_check_run_worker_health", True)
+    monkeypatch.setattr(cluster, "check_run_worker_health", lambda *_: CheckRunHealthResult(status))
+    suspected = liveness.bury(instance, [])
+    assert suspected == ([handed_over.run_id] if status is WorkerStatus.FAILED else [])
+    assert liveness.bury(instance, suspected) == []
+    told = instance.get_run_by_id(handed_over.run_id).status
+    assert (told is dg.DagsterRunStatus.FAILURE) is (status is WorkerStatus.FAILED)
 
 
 def test_bess_run_leaves_a_fleet_to_the_daemon_that_is_at_work_on_it_but_not_to_one_that_is_dead(fleet):

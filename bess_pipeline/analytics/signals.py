@@ -42,11 +42,17 @@ def anomaly_signals(
     Returns:
         `AnomalySignal` rows.
     """
-    own = (statistics_signals(features), data_signals(features), limit_signals(episodes), ageing_signals(degradation))
+    running = _sums(features)
+    own = (
+        statistics_signals(features, running),
+        data_signals(features, running),
+        limit_signals(episodes),
+        ageing_signals(degradation),
+    )
     return pl.concat([*own, *others])
 
 
-def statistics_signals(features: pl.DataFrame) -> pl.DataFrame:
+def statistics_signals(features: pl.DataFrame, running: pl.DataFrame | None = None) -> pl.DataFrame:
     """The two-sided CUSUM of each feature.
 
     A sum raises from the threshold of `control_charts.CHART` on. It is critical once
@@ -59,11 +65,12 @@ def statistics_signals(features: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         features: `DailyFeature` rows.
+        running: Their sums, if they are there already.
 
     Returns:
         `AnomalySignal` rows by battery, day, feature and direction, of sums of 3 σ or more.
     """
-    running = _sums(features)
+    running = _sums(features) if running is None else running
     both = pl.concat(
         [
             running.filter(pl.col(name) >= LEAST).with_columns(
@@ -91,11 +98,12 @@ def statistics_signals(features: pl.DataFrame) -> pl.DataFrame:
     return _ordered(_of_sensors(told, features))
 
 
-def data_signals(features: pl.DataFrame) -> pl.DataFrame:
+def data_signals(features: pl.DataFrame, running: pl.DataFrame | None = None) -> pl.DataFrame:
     """Days whose data are at fault: beyond a limit of `features.DATA_FAULTS`, or with channels that leap at once.
 
     Args:
         features: `DailyFeature` rows.
+        running: Their sums, if they are there already.
 
     Returns:
         `AnomalySignal` rows of family ``data`` by battery, day and feature; the statistic is the value over its limit,
@@ -113,7 +121,7 @@ def data_signals(features: pl.DataFrame) -> pl.DataFrame:
         .with_columns(statistic=pl.col("value") / pl.col("bound"))
     )
     leaps = (
-        _sums(features)
+        (_sums(features) if running is None else running)
         .filter("leaps")
         .with_columns(
             kind=pl.lit("channels_leap_at_once"),

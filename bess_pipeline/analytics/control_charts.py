@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from bess_pipeline.arrays import Bools
+
 Numbers = npt.NDArray[np.float64]
 Days = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 #: Scale of the median absolute deviation that makes it the standard deviation of a normal distribution.
 MAD_TO_SIGMA = 1.4826

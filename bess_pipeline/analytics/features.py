@@ -275,7 +275,7 @@ def daily_features(
 
     Returns:
         `DailyFeature` rows by battery, day and feature, those of days before the epoch without `z`; all but `FEATURES`
-        are `DATA_FAULTS`, which never have one.
+        are `DATA_FAULTS`, which never have one. And what is carried into later epochs.
     """
     days = (
         evidence.join(

@@ -251,11 +251,13 @@ def linearized(
     steep, bent = (above - below) / (2 * wide), 0.5 * (above + below) - here
     if 0.0 < middle < 1.0:
         steep += rise * (BIAS_POINTS - 1)
-    steep = max(steep, 0.0)
+    is_own = plate[CURVE_SIGMA] <= TABLE_SIGMA
+    if not is_own:
+        steep = max(steep, 0.0)
     lacking = noise + bent**2 + (ALONG_SIGMA * steep) ** 2
     size = (row[VOLT] - volt) ** 2 / lacking
     risen = open_circuit(curves, 0.0, _FLAT_TO, loss) - open_circuit(curves, 0.0, _FLAT_FROM, loss)
-    if plate[CURVE_SIGMA] <= TABLE_SIGMA or risen > _FLAT_VOLT or (spread < _SURE and size < _USUAL):
+    if is_own or risen > _FLAT_VOLT or (spread < _SURE and size < _USUAL):
         _sloped(x, row, curves, middle, steep, (fast, slow), slope)
         slope[BIAS + low], slope[BIAS + low + 1] = 1.0 - share, share
         return volt, ALIKE_ROWS * lacking, size

@@ -9,6 +9,9 @@ from bess_pipeline.analytics import state_filter as f
 from bess_pipeline.analytics.ageing_ocv import ageing_curves
 from bess_pipeline_tests.analytics import made_cells
 
+#: Standard error of a curve that is the battery's own, and of its chemistry's.
+OWN, STRANGE = voltage.TABLE_SIGMA, 0.02
+
 
 def curves_of(chemistry):
     plates = made_cells.batteries("b", chemistry=chemistry)
@@ -93,8 +96,10 @@ def estimated(rows, hours, block, plate, curves):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("chemistry", ["NMC", "LFP"])
-def test_filter_and_smoother_do_what_whole_matrices_do(seed, chemistry):
+@pytest.mark.parametrize("sigma", [OWN, STRANGE])
+def test_filter_and_smoother_do_what_whole_matrices_do(seed, chemistry, sigma):
     rows, hours, plate, curves = a_life(seed, chemistry=chemistry)
+    plate[at.CURVE_SIGMA] = sigma
     smooth, passed = estimated(rows, hours, np.zeros(len(rows), np.int64), plate, curves)
     soc, variance, states = plain(rows, hours, plate, curves)
     assert passed == pytest.approx(states, rel=1e-6, abs=1e-10)
@@ -102,28 +107,50 @@ def test_filter_and_smoother_do_what_whole_matrices_do(seed, chemistry):
     assert smooth[:, 1] == pytest.approx(variance, rel=1e-4, abs=1e-10)
 
 
+def assert_slopes_are_those_of_differences(x, p, row, plate, curves, states):
+    slope, scratch = np.zeros(at.SIZE), np.zeros(at.SIZE)
+    voltage.linearized(x, p, row, plate, curves, slope)
+    for i in states:
+        step = np.zeros(at.SIZE)
+        step[i] = 0.005 if i in {at.SOC, at.CAPACITY, at.NEW} else 1e-4
+        up = voltage.linearized(x + step, p, row, plate, curves, scratch)[0]
+        down = voltage.linearized(x - step, p, row, plate, curves, scratch)[0]
+        assert slope[i] == pytest.approx((up - down) / (2 * step[i]), rel=0.2, abs=0.06), i
+
+
+def some_state(random, bias):
+    x = np.zeros(at.SIZE)
+    x[at.SOC], x[at.OFFSET], x[at.CAPACITY] = random.uniform(0.1, 0.9), 1e-3, random.uniform(-0.2, 0)
+    x[at.OHM : at.BIAS] = 0.1 * random.standard_normal(at.BIAS - at.OHM)
+    x[at.BIAS :] = bias * random.standard_normal(at.BIAS_POINTS)
+    return x
+
+
 @pytest.mark.parametrize("chemistry", ["NMC", "LFP"])
 def test_slopes_are_those_of_differences(chemistry):
-    """Of a battery whose charge is known; and, but by the charge, of one whose charge is not."""
     random = np.random.default_rng(1)
     curves = curves_of(chemistry)
-    plate = np.array([0.05, 0.03, 0.01, 0.5, 0.1, 0.0035])
-    for number in range(50):
-        x, p = np.zeros(at.SIZE), np.zeros((at.SIZE, at.SIZE))
-        x[at.SOC], x[at.OFFSET], x[at.CAPACITY] = random.uniform(0.1, 0.9), 1e-3, random.uniform(-0.2, 0)
-        x[at.OHM : at.BIAS] = 0.1 * random.standard_normal(at.BIAS - at.OHM)
-        x[at.BIAS :] = 0.001 * random.standard_normal(at.BIAS_POINTS)
+    plate = np.array([0.05, 0.03, 0.01, 0.5, 0.1, OWN])
+    for _ in range(50):
+        x, p = some_state(random, 0.004), np.zeros((at.SIZE, at.SIZE))
+        p[at.SOC, at.SOC] = 0.01**2
+        row = np.array([1 / 12, 0.03, 0.03, 0.36, 3.3, 1.1, 0, 0, 0, 0.2, 0.7])
+        assert_slopes_are_those_of_differences(x, p, row, plate, curves, range(at.SIZE))
+
+
+@pytest.mark.parametrize("chemistry", ["NMC", "LFP"])
+def test_slopes_through_what_is_likely_are_those_of_differences_but_by_the_charge(chemistry):
+    """The line is through all of the charge that is possible, and not at the one that is believed."""
+    random = np.random.default_rng(1)
+    curves = curves_of(chemistry)
+    plate = np.array([0.05, 0.03, 0.01, 0.5, 0.1, STRANGE])
+    for _ in range(50):
+        x, p = some_state(random, 0.001), np.zeros((at.SIZE, at.SIZE))
         row = np.array([1 / 12, 0.03, 0.03, 0.36, 0.0, 1.1, 0, 0, 0, 0.2, 0.7])
-        slope, scratch = np.zeros(at.SIZE), np.zeros(at.SIZE)
-        row[at.VOLT] = voltage.linearized(x, p, row, plate, curves, slope)[0]
-        p[at.SOC, at.SOC] = 0.0 if number % 2 else 0.02**2
-        row[at.VOLT] = voltage.linearized(x, p, row, plate, curves, slope)[0]
-        for i in set(range(at.SIZE)) - ({at.SOC, at.OFFSET} if number % 2 == 0 else set()):
-            step = np.zeros(at.SIZE)
-            step[i] = 0.005 if i in {at.SOC, at.CAPACITY, at.NEW} else 1e-4
-            up = voltage.linearized(x + step, p, row, plate, curves, scratch)[0]
-            down = voltage.linearized(x - step, p, row, plate, curves, scratch)[0]
-            assert slope[i] == pytest.approx((up - down) / (2 * step[i]), rel=0.2, abs=0.06), i
+        row[at.VOLT] = voltage.linearized(x, p, row, plate, curves, np.zeros(at.SIZE))[0]
+        p[at.SOC, at.SOC] = 0.02**2
+        row[at.VOLT] = voltage.linearized(x, p, row, plate, curves, np.zeros(at.SIZE))[0]
+        assert_slopes_are_those_of_differences(x, p, row, plate, curves, set(range(at.SIZE)) - {at.SOC, at.OFFSET})
 
 
 def test_rows_of_a_block_are_not_changed_by_rows_after_the_next_block():

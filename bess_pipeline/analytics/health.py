@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 
+from bess_pipeline.analytics.memory import epoch_of
 from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.health import USABLE, StateOfHealth
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
@@ -21,7 +24,13 @@ _METHOD = "state filter"
 _RESISTANCES = ("ohm", "lower_ohm", "upper_ohm", "increase_percent", "increase_lower_percent", "increase_upper_percent")
 
 
-def state_of_health(states: pl.DataFrame, resistances: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+#: Days before the epoch of the memory whose use still counts.
+BEFORE = timedelta(days=_WINDOWS * _WINDOW_DAYS)
+
+
+def state_of_health(
+    states: pl.DataFrame, resistances: pl.DataFrame, batteries: pl.DataFrame, memory: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Say how much each battery holds at the end of each day, with a 90 % interval.
 
     The capacity is that of the filter. Its standard error is widened for errors of the
@@ -35,20 +44,25 @@ def state_of_health(states: pl.DataFrame, resistances: pl.DataFrame, batteries: 
         states: `BatteryState` rows.
         resistances: `ResistanceDaily` rows.
         batteries: `Battery` rows.
+        memory: `HealthMemory` rows of one epoch; none to begin at the beginning.
 
     Returns:
-        `StateOfHealth` rows: one per day from the first on at which data tell of the capacity, sorted.
+        `StateOfHealth` rows: one per day from the first on at which data tell of the capacity, of those from the epoch
+        on if there is one; sorted.
     """
     rated = pl.col("rated_capacity_ah")
     relative = pl.col("capacity_sigma_ah") / pl.col("capacity_ah")
     sigma = ((INFLATION * relative) ** 2 + GAIN_ERROR**2 + LEAST_SIGMA**2).sqrt() * pl.col("capacity_ah") / rated
-    learnt = (relative**2 <= (1 - _LEARNT) * _PRIOR_SIGMA**2).cum_max().over(BATTERY, order_by="date")
     known = (
         states.join(batteries.select(*BATTERY, "rated_capacity_ah"), on=BATTERY, how="inner")
+        .join(beginnings(states, memory), on=BATTERY, how="left")
         .sort(*BATTERY_DAY)
-        .with_columns(learnt=learnt, level=pl.col("capacity_ah") / rated, sigma=sigma)
+        .with_columns(level=pl.col("capacity_ah") / rated, sigma=sigma)
     )
-    days = _seen(known).filter("learnt")
+    days = _seen(known).filter(pl.col("date") >= pl.col("learnt_on"))
+    epoch = epoch_of(memory)
+    if epoch is not None:
+        days = days.filter(pl.col("date") >= epoch)
     return (
         days.select(
             *BATTERY,
@@ -73,9 +87,25 @@ def state_of_health(states: pl.DataFrame, resistances: pl.DataFrame, batteries: 
     )
 
 
+def beginnings(states: pl.DataFrame, memory: pl.DataFrame | None = None) -> pl.DataFrame:
+    """When each battery began, and when data had first told of its capacity; see `HealthMemory`.
+
+    Args:
+        states: `BatteryState` rows.
+        memory: `HealthMemory` rows of the epoch from which on there are rows; none to begin at the beginning.
+
+    Returns:
+        `begun_on` and `learnt_on` by battery.
+    """
+    tells = (pl.col("capacity_sigma_ah") / pl.col("capacity_ah")) ** 2 <= (1 - _LEARNT) * _PRIOR_SIGMA**2
+    days = [states.select(*BATTERY, begun_on="date", learnt_on=pl.when(tells).then("date"))]
+    if memory is not None:
+        days.append(memory.select(*BATTERY, "begun_on", "learnt_on"))
+    return pl.concat(days).group_by(BATTERY).agg(pl.col("begun_on", "learnt_on").min())
+
+
 def _seen(days: pl.DataFrame) -> pl.DataFrame:
     """Each day with how well the use up to it lets the capacity be seen."""
-    begun = pl.col("date").min().over(BATTERY)
     low, high = pl.col("soc_min_percent"), pl.col("soc_max_percent")
 
     def window(number: int) -> pl.DataFrame:
@@ -85,7 +115,9 @@ def _seen(days: pl.DataFrame) -> pl.DataFrame:
             .agg(high.max().alias(f"high_{number}"), low.min().alias(f"low_{number}"))
         )
 
-    out = days.with_columns(windows=((pl.col("date") - begun).dt.total_days() // _WINDOW_DAYS + 1).clip(1, _WINDOWS))
+    out = days.with_columns(
+        windows=((pl.col("date") - pl.col("begun_on")).dt.total_days() // _WINDOW_DAYS + 1).clip(1, _WINDOWS)
+    )
     for number in range(_WINDOWS):
         out = out.join(window(number), on=BATTERY_DAY, how="left")
     reached = pl.sum_horizontal(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import polars as pl
 from numba import njit
 
+from bess_pipeline.analytics.memory import epoch_of
 from bess_pipeline.analytics.traces import floats
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.balance import SOC_BINS
 from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.health import USABLE, StateOfHealth
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.memory import HealthMemory
 
 #: Deficit of the lowest cell, and excess of the highest, before any is seen: at empty and at full [points], their
 #: standard error, and how far the two ends go together. Capacities of new cells scatter by 0.2 to 1 %.
@@ -26,9 +30,18 @@ _CORRELATION = 12.0
 _HUBER = 3.0
 #: Columns of an observation: day, state of charge [1], deviation and its standard error [points].
 _DAY, _SOC, _VALUE, _SIGMA = range(4)
+#: What is carried from one observation to the next: whether there was one, its day, the deviation at empty and at full
+#: [points], its covariance, and what all observations have in common.
+_SEEN, _LAST, _STATE, _SPREAD, _COMMON = 0, 1, slice(2, 4), slice(4, 8), slice(8, 10)
+_CARRIED = 10
+#: The end of the charge that counts: the lowest cell is empty first, the highest full.
+_ENDS = {"deficit": 0.0, "excess": 1.0}
+_FIRST = date(1970, 1, 1)
 
 
-def with_usable_capacity(health: pl.DataFrame, balance: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
+def with_usable_capacity(
+    health: pl.DataFrame, balance: pl.DataFrame, batteries: pl.DataFrame, memory: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Add the usable capacity to the state of health, from balance evidence up to the end of each day.
 
     A string is empty when its first cell is, and full when its first cell is, so that it
@@ -46,6 +59,7 @@ def with_usable_capacity(health: pl.DataFrame, balance: pl.DataFrame, batteries:
         health: `StateOfHealth` rows with `soh_percent` and its interval.
         balance: `CellBalance` rows.
         batteries: `Battery` rows.
+        memory: `HealthMemory` rows of one epoch, from which on there are rows; none to begin at the beginning.
 
     Returns:
         The rows of `health`, with `soh_usable_percent` and its 90 % interval; sorted.
@@ -58,11 +72,11 @@ def with_usable_capacity(health: pl.DataFrame, balance: pl.DataFrame, batteries:
     cells = rows.join(batteries.select(*BATTERY, "cells_in_series"), on=BATTERY, how="left", maintain_order="left")
     single = (cells["cells_in_series"] == 1).fill_null(value=False).to_numpy()
     counted = rows.group_by(BATTERY, maintain_order=True).agg(days=pl.len().cast(pl.Int64))
-    day = rows["date"].to_physical().to_numpy().astype(np.int64)
+    days, day = counted["days"].to_numpy(), rows["date"].to_physical().to_numpy().astype(np.int64)
     loss, variance = np.zeros(rows.height), np.zeros(rows.height)
-    for kind, end in (("deficit", 0.0), ("excess", 1.0)):
-        observed, counts = _observations(balance, counted, kind)
-        found = _all_followed(counted["days"].to_numpy(), day, counts, observed, np.array(_PRIOR[kind]), end)
+    for kind, end in _ENDS.items():
+        observed, counts = _observations(balance, counted, kind, epoch_of(memory))
+        found = _all_followed(days, day, counts, observed, _carried(counted, kind, memory), end)
         loss, variance = loss + found[:, 0], variance + found[:, 1]
     loss, variance = np.where(single, 0.0, loss), np.where(single, 0.0, variance)
     soh = floats(rows["soh_percent"])
@@ -77,8 +91,45 @@ def with_usable_capacity(health: pl.DataFrame, balance: pl.DataFrame, batteries:
     )
 
 
-def _observations(balance: pl.DataFrame, of: pl.DataFrame, kind: str) -> tuple[Floats, Ints]:
-    """Deviations of a kind, by battery, day and charge, and how many each battery has, in the order of ``of``."""
+def carried(balance: pl.DataFrame, epochs: list[date], memory: pl.DataFrame | None = None) -> pl.DataFrame:
+    """What has been seen of the cells before each epoch.
+
+    Args:
+        balance: `CellBalance` rows.
+        epochs: First days of epochs, rising; after that of the memory.
+        memory: `HealthMemory` rows of one epoch, from which on there are rows; none to begin at the beginning.
+
+    Returns:
+        Columns `deficit` and `excess` of `HealthMemory` by battery and epoch, for batteries of ``balance`` and of the
+        memory; sorted.
+    """
+    known = HealthMemory.create_empty() if memory is None else memory
+    of = pl.concat([balance.select(BATTERY), known.select(BATTERY)]).unique().sort(BATTERY)
+    at = np.array([(epoch - _FIRST).days for epoch in epochs], dtype=np.int64)
+    rows = of.join(pl.DataFrame({"date": epochs}, schema={"date": pl.Date}), how="cross", maintain_order="left_right")
+    lists = {}
+    for kind in _ENDS:
+        observed, counts = _observations(balance, of, kind, epoch_of(memory))
+        kept = _all_kept(at, counts, observed, _carried(of, kind, memory))
+        lists[kind] = pl.Series(kept, dtype=pl.Array(pl.Float64, _CARRIED)).arr.to_list()
+    return rows.with_columns(**lists)
+
+
+def _carried(of: pl.DataFrame, kind: str, memory: pl.DataFrame | None) -> Floats:
+    """What is carried into the observations of each battery; what is believed before any where nothing is known."""
+    held = np.zeros((of.height, _CARRIED))
+    held[:, _STATE] = _PRIOR[kind]
+    held[:, _SPREAD] = np.array([1.0, _TOGETHER, _TOGETHER, 1.0]) * _PRIOR_SIGMA**2
+    if memory is not None:
+        lists = of.join(memory.select(*BATTERY, kind), on=BATTERY, how="left", maintain_order="left")[kind]
+        known = lists.is_not_null().to_numpy()
+        held[known] = np.array(lists.drop_nulls().to_list(), dtype=np.float64).reshape(-1, _CARRIED)
+    return held
+
+
+def _observations(balance: pl.DataFrame, of: pl.DataFrame, kind: str, since: date | None) -> tuple[Floats, Ints]:
+    """Deviations of a kind from a day on, by battery, day and charge, and how many there are of each in ``of``."""
+    balance = balance if since is None else balance.filter(pl.col("date") >= since)
     parts = [
         balance.select(
             *BATTERY,
@@ -97,44 +148,63 @@ def _observations(balance: pl.DataFrame, of: pl.DataFrame, kind: str) -> tuple[F
 
 
 @njit(cache=True)
-def _followed(day: Ints, observed: Floats, prior: Floats, end: float) -> Floats:
+def _taken(held: Floats, row: Floats) -> None:
+    """Take in an observation."""
+    state, spread, common = held[_STATE], held[_SPREAD].reshape(2, 2), held[_COMMON]
+    if held[_SEEN]:
+        spread += np.eye(2) * _WALK**2 * (row[_DAY] - held[_LAST])
+    held[_SEEN], held[_LAST] = 1.0, row[_DAY]
+    sight = np.array([1.0 - row[_SOC], row[_SOC]])
+    seen = spread @ sight
+    total = sight @ seen + _CORRELATION * row[_SIGMA] ** 2
+    innovation = row[_VALUE] - sight @ state
+    total *= max(abs(innovation) / np.sqrt(total) / _HUBER, 1.0)
+    gain = seen / total
+    state += gain * innovation
+    common += gain * (row[_SIGMA] - sight @ common)
+    spread -= np.outer(gain, seen)
+
+
+@njit(cache=True)
+def _followed(day: Ints, observed: Floats, held: Floats, end: float) -> Floats:
     """Deviation at one end of the charge, and its variance, by day; NaN before the first observation."""
     out = np.full((len(day), 2), np.nan)
-    state = prior.copy()
-    common = np.zeros(2)
-    spread = np.array([[1.0, _TOGETHER], [_TOGETHER, 1.0]]) * _PRIOR_SIGMA**2
-    sight_end = np.array([1.0 - end, end])
-    next_one = 0
-    last = 0.0
+    sight = np.array([1.0 - end, end])
+    taken = 0
     for k in range(len(day)):
-        while next_one < len(observed) and observed[next_one, _DAY] <= day[k]:
-            row = observed[next_one]
-            if next_one > 0:
-                spread += np.eye(2) * _WALK**2 * (row[_DAY] - last)
-            last = row[_DAY]
-            sight = np.array([1.0 - row[_SOC], row[_SOC]])
-            seen = spread @ sight
-            total = sight @ seen + _CORRELATION * row[_SIGMA] ** 2
-            innovation = row[_VALUE] - sight @ state
-            total *= max(abs(innovation) / np.sqrt(total) / _HUBER, 1.0)
-            gain = seen / total
-            state += gain * innovation
-            common += gain * (row[_SIGMA] - sight @ common)
-            spread -= np.outer(gain, seen)
-            next_one += 1
-        if next_one > 0:
-            out[k, 0] = sight_end @ state
-            out[k, 1] = sight_end @ spread @ sight_end + (sight_end @ common) ** 2 + _WALK**2 * (day[k] - last)
+        while taken < len(observed) and observed[taken, _DAY] <= day[k]:
+            _taken(held, observed[taken])
+            taken += 1
+        if held[_SEEN]:
+            state, spread, common = held[_STATE], held[_SPREAD].reshape(2, 2), held[_COMMON]
+            out[k, 0] = sight @ state
+            out[k, 1] = sight @ spread @ sight + (sight @ common) ** 2 + _WALK**2 * (day[k] - held[_LAST])
     return out
 
 
 @njit(cache=True)
-def _all_followed(days: Ints, day: Ints, counts: Ints, observed: Floats, prior: Floats, end: float) -> Floats:
+def _all_followed(days: Ints, day: Ints, counts: Ints, observed: Floats, held: Floats, end: float) -> Floats:
     """What `_followed` says of each battery, one after the other: so many days, so many observations."""
     out = np.empty((len(day), 2))
     first = seen = 0
     for k in range(len(days)):
         last, until = first + days[k], seen + counts[k]
-        out[first:last] = _followed(day[first:last], observed[seen:until], prior, end)
+        out[first:last] = _followed(day[first:last], observed[seen:until], held[k], end)
         first, seen = last, until
+    return out
+
+
+@njit(cache=True)
+def _all_kept(epochs: Ints, counts: Ints, observed: Floats, held: Floats) -> Floats:
+    """What is carried into each epoch, for one battery after the other."""
+    out = np.empty((len(counts) * len(epochs), _CARRIED))
+    taken = until = 0
+    for k in range(len(counts)):
+        until += counts[k]
+        for e in range(len(epochs)):
+            while taken < until and observed[taken, _DAY] < epochs[e]:
+                _taken(held[k], observed[taken])
+                taken += 1
+            out[k * len(epochs) + e] = held[k]
+        taken = until
     return out

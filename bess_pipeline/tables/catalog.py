@@ -173,6 +173,7 @@ STEP_RESISTANCE = Table("step_resistance", resistance.StepResistance, "evidence"
 RESISTANCE_DAILY = Table("resistance_daily", resistance.ResistanceDaily, "gold", "fleet", _BATTERY_DAY, by_month=True)
 CELL_BALANCE = Table("cell_balance", balance.CellBalance, "gold", "fleet", _BATTERY_DAY, by_month=True)
 STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet", _BATTERY_DAY, by_month=True)
+HEALTH_MEMORY = Table("health_memory", memory.HealthMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 TEST_MEMORY = Table("test_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 CAPACITY_TESTS = Table(
     "capacity_tests", capacity.CapacityTest, "gold", "fleet", ("battery_id", "ended_at", "started_at"), until="ended_at"

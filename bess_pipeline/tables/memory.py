@@ -17,6 +17,27 @@ class EpochMemory(OfBattery):
     )
 
 
+class HealthMemory(OfBattery):
+    """One row per battery and epoch of 28 days: all that its state of health rests on from before the epoch."""
+
+    date = day("First UTC day of the epoch")
+    begun_on = day("First UTC day of the battery; null before any", primary_key=False, nullable=True)
+    learnt_on = day(
+        "First UTC day at whose end data had told of the capacity; null while they have not",
+        primary_key=False,
+        nullable=True,
+    )
+    deficit = dy.List(
+        dy.Float64(nullable=True),
+        nullable=False,
+        description="What has been seen of the lowest cell: whether anything was, the day of the last, the deviation "
+        "at empty and at full, its covariance, and the share that all observations have in common",
+    )
+    excess = dy.List(
+        dy.Float64(nullable=True), nullable=False, description="The same of the highest cell, as `deficit`"
+    )
+
+
 class FeatureMemory(OfBattery):
     """One row per battery, feature and epoch of 28 days: all that the feature's control charts carry into it."""
 

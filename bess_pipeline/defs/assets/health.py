@@ -9,6 +9,7 @@ from bess_pipeline.analytics import anchors, balance, capacity, charge, health, 
 from bess_pipeline.analytics import battery_states as estimating
 from bess_pipeline.analytics import repairs as repairing
 from bess_pipeline.analytics import resistance_evidence as measuring
+from bess_pipeline.analytics.health_memory import health_memory
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
@@ -121,12 +122,26 @@ def cell_balance(
     return balance.cell_balance(closed_intervals, day_evidence, cell_evidence, batteries, ocv_curves)
 
 
-@dg.asset(**spec(catalog.STATE_OF_HEALTH))
-def state_of_health(
-    battery_states: pl.DataFrame, resistance_daily: pl.DataFrame, cell_balance: pl.DataFrame, batteries: pl.DataFrame
-) -> pl.DataFrame:
-    found = health.state_of_health(battery_states, resistance_daily, batteries)
-    return usable.with_usable_capacity(found, cell_balance, batteries)
+@dg.multi_asset(
+    name="assessed",
+    **outs(
+        catalog.STATE_OF_HEALTH,
+        catalog.HEALTH_MEMORY,
+        reach=Reach(memory=catalog.HEALTH_MEMORY, back=health.BEFORE.days),
+    ),
+)
+def assessed(
+    battery_states: pl.DataFrame,
+    resistance_daily: pl.DataFrame,
+    cell_balance: pl.DataFrame,
+    batteries: pl.DataFrame,
+    health_memory_before: pl.DataFrame,
+) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Say how much each battery holds, how much of that its cells leave, and how well its use lets that be seen."""
+    found = health.state_of_health(battery_states, resistance_daily, batteries, health_memory_before)
+    days = usable.with_usable_capacity(found, cell_balance, batteries, health_memory_before)
+    yield dg.Output(days, catalog.STATE_OF_HEALTH.name)
+    yield dg.Output(health_memory(battery_states, cell_balance, health_memory_before), catalog.HEALTH_MEMORY.name)
 
 
 @dg.asset(**spec(catalog.TELEMETRY_5MIN, Reach()))

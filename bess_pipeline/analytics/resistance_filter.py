@@ -20,6 +20,13 @@ Y, VARIANCE, COLD, CHARGE, CHARGE_SQUARE, UNWARMED, STEPS = range(7)
 RESISTANCE, RESISTANCE_SIGMA, INCREASE, INCREASE_SIGMA, ENERGY, ENERGY_SIGMA, OF_DAY, USUAL_SIGMA = range(8)
 _RESULTS = 8
 
+#: What is carried from day to day: whether anything was measured, the day, the states and their covariance, the share
+#: of days without a temperature, the usual variance of a measurement, days in a row far off on one side, and how many
+#: of the first days are known; behind that these, each as its weight and its means.
+_BEGUN, _DAY, _STATE, _SPREAD = 0, 1, slice(2, 7), slice(7, 32)
+_SHARE, _USUAL, _STRIKES, _FIRST_COUNT = range(32, 36)
+CARRIED, _OF_FIRST = 36, 6
+
 #: What is believed before any step, as standard errors: change per day, slope and bend over the charge.
 _TREND_SIGMA, _SLOPE_SIGMA, _BEND_SIGMA = 3e-4, 0.15, 0.6
 #: What may change unseen from day to day, as standard errors: level, trend, activation energy, slope and bend.
@@ -42,9 +49,7 @@ _PER_KELVIN = 1e4 / 8.314462618 / 298.15**2
 
 
 @njit(cache=True)
-def followed(
-    day: Ints, first: Ints, last: Ints, measured: Floats, began: int, energy: float, energy_sigma: float
-) -> Floats:
+def followed(days: Ints, measured: Floats, began: int, held: Floats, since: int, epochs: Ints) -> tuple[Floats, Floats]:
     """Follow the resistance of one battery.
 
     A Kalman filter over level, trend, activation energy and charge dependence of ln R.
@@ -55,62 +60,115 @@ def followed(
     rests on such days (Schmidt's consider state), since it does not average out.
 
     Args:
-        day: Days since the epoch to be told of, rising.
-        first: First measurement of each of them.
-        last: End of its measurements.
+        days: Days to be told of, rising, shape (days, 3): the day since 1970, its first measurement, and their end.
         measured: Measurements, shape (measurements, 7).
         began: First day of the battery's data.
-        energy: Prior of the activation energy [10 kJ/mol].
-        energy_sigma: Its standard error [10 kJ/mol].
+        held: What is carried into the first day from ``since`` on, shape (216,); see `before`. Holds what is carried
+            out of the last one in the end.
+        since: Day from which on it is followed; of earlier ones only the steps of the last 90 days count.
+        epochs: Days of which it is asked what is carried into them, rising, after ``since``.
 
     Returns:
         Shape (days, 8): ln R and its standard error, ln of the increase and its standard error, activation
         energy and its standard error [10 kJ/mol], ln R of the day's measurements alone, and the standard error
-        that a single measurement usually has; NaN where unknown.
+        that a single measurement usually has; NaN where unknown. And what is carried into the epochs, shape
+        (epochs, 216).
 
     References:
         Consider states: S. F. Schmidt (1966), Adv. Control Systems 3, 293.
     """
+    day, first, last = days[:, 0], days[:, 1], days[:, 2]
     out = np.full((len(day), _RESULTS), np.nan)
-    state, spread = _before(energy, energy_sigma)
-    begun = False
-    share = usual = strikes = 0.0
-    oldest = new_end = 0
+    kept = np.empty((len(epochs), len(held)))
+    oldest = reached = 0
     for k in range(len(day)):
-        if begun:
-            _advanced(state, spread, float(day[k] - day[k - 1]))
-        side = 0.0
-        for m in range(first[k], last[k]):
-            if not begun:
-                state[LEVEL], spread[LEVEL, LEVEL], begun = measured[m, Y] - energy * measured[m, COLD], 1.0, True
-            pull, off = _corrected(state, spread, measured[m])
-            share += pull * (measured[m, UNWARMED] - share)
-            usual += pull * (measured[m, VARIANCE] - usual)
-            side += off
-        if last[k] > first[k]:
-            strikes = strikes + np.sign(side) if side * strikes > 0 else np.sign(side)
-        if abs(strikes) >= _PATIENCE:
-            spread[LEVEL, LEVEL] += _REOPENED**2
-            strikes = 0.0
-        while new_end <= k and day[new_end] < began + FIRST_DAYS:
-            new_end += 1
+        while reached < len(epochs) and epochs[reached] <= day[k]:
+            kept[reached] = held
+            reached += 1
+        if day[k] < since:
+            continue
+        _passed(held, day[k], measured[first[k] : last[k]], began)
         while day[oldest] <= day[k] - MEMORY_DAYS:
             oldest += 1
         if measured[first[oldest] : last[k], STEPS].sum() >= LEAST_STEPS:
-            new = _when_new(first[:new_end], last[:new_end], measured, state)
-            _told(out[k], state, spread, share, new)
-            out[k, USUAL_SIGMA] = np.sqrt(usual)
-            out[k, OF_DAY] = _of_day(measured[first[k] : last[k]], state)[0]
-    return out
+            state = held[_STATE]
+            _told(out[k], state, held[_SPREAD].reshape(_STATES, _STATES), held[_SHARE], _when_new(held, state))
+            out[k, USUAL_SIGMA] = np.sqrt(held[_USUAL])
+            steps, _, mean = _of_day(measured[first[k] : last[k]])
+            if steps >= 1:
+                out[k, OF_DAY] = _at_reference(mean, state)
+    for e in range(reached, len(epochs)):
+        kept[e] = held
+    return out, kept
 
 
 @njit(cache=True)
-def _before(energy: float, energy_sigma: float) -> tuple[Floats, Floats]:
-    """What is believed before any measurement: states and their covariance."""
-    state = np.zeros(_STATES)
-    state[ACTIVATION] = energy
-    sigma = np.array([0.0, _TREND_SIGMA, energy_sigma, _SLOPE_SIGMA, _BEND_SIGMA])
-    return state, np.diag(sigma**2)
+def all_followed(
+    offsets: Ints, days: Ints, measured: Floats, began: Ints, held: Floats, since: int, epochs: Ints
+) -> tuple[Floats, Floats]:
+    """What `followed` says of each battery, whose days stand from one offset to the next.
+
+    Returns:
+        Shapes (days, 8) and (batteries, epochs, 216).
+    """
+    out = np.empty((len(days), _RESULTS))
+    kept = np.empty((len(began), len(epochs), held.shape[1]))
+    for b in range(len(began)):
+        here = slice(offsets[b], offsets[b + 1])
+        out[here], kept[b] = followed(days[here], measured, began[b], held[b], since, epochs)
+    return out, kept
+
+
+def before(energy: Floats, energy_sigma: Floats) -> Floats:
+    """What is believed before any measurement.
+
+    Args:
+        energy: Priors of the activation energy [10 kJ/mol].
+        energy_sigma: Their standard errors [10 kJ/mol].
+
+    Returns:
+        Shape (batteries, 216); see `CARRIED`.
+    """
+    held = np.zeros((len(energy), CARRIED + FIRST_DAYS * _OF_FIRST))
+    held[:, _STATE.start + ACTIVATION] = energy
+    sigma = np.array([0.0, _TREND_SIGMA, 0.0, _SLOPE_SIGMA, _BEND_SIGMA])
+    spread = np.tile(np.diag(sigma**2), (len(energy), 1, 1))
+    spread[:, ACTIVATION, ACTIVATION] = energy_sigma**2
+    held[:, _SPREAD] = spread.reshape(-1, _STATES**2)
+    return held
+
+
+def filled(held: Floats) -> Ints:
+    """How many numbers of what is carried say something; none where nothing was measured."""
+    return np.where(held[:, _BEGUN] > 0, CARRIED + _OF_FIRST * held[:, _FIRST_COUNT], 0).astype(np.int64)
+
+
+@njit(cache=True)
+def _passed(held: Floats, day: int, measured: Floats, began: int) -> None:
+    """Let time pass until the end of a day, and take in its measurements."""
+    state, spread = held[_STATE], held[_SPREAD].reshape(_STATES, _STATES)
+    if held[_BEGUN]:
+        _advanced(state, spread, float(day - held[_DAY]))
+    held[_DAY] = day
+    side = 0.0
+    for row in measured:
+        if not held[_BEGUN]:
+            state[LEVEL], spread[LEVEL, LEVEL] = row[Y] - state[ACTIVATION] * row[COLD], 1.0
+            held[_BEGUN] = 1.0
+        pull, off = _corrected(state, spread, row)
+        held[_SHARE] += pull * (row[UNWARMED] - held[_SHARE])
+        held[_USUAL] += pull * (row[VARIANCE] - held[_USUAL])
+        side += off
+    if len(measured) > 0:
+        held[_STRIKES] = held[_STRIKES] + np.sign(side) if side * held[_STRIKES] > 0 else np.sign(side)
+    if abs(held[_STRIKES]) >= _PATIENCE:
+        spread[LEVEL, LEVEL] += _REOPENED**2
+        held[_STRIKES] = 0.0
+    steps, weight, mean = _of_day(measured)
+    if day < began + FIRST_DAYS and steps >= 1:
+        at = CARRIED + int(held[_FIRST_COUNT]) * _OF_FIRST
+        held[at], held[at + 1 : at + _OF_FIRST] = weight, mean
+        held[_FIRST_COUNT] += 1
 
 
 @njit(cache=True)
@@ -162,44 +220,43 @@ def _advanced(state: Floats, spread: Floats, days: float) -> None:
 
 
 @njit(cache=True)
-def _of_day(measured: Floats, state: Floats) -> tuple[float, float, Floats]:
-    """Level of a day's measurements alone, its weight, and the means of what they depend on; NaN without a step."""
-    steps = weight = level = 0.0
-    mean = np.zeros(4)
+def _of_day(measured: Floats) -> tuple[float, float, Floats]:
+    """Steps of a day, the weight of its measurements, and their means: ln R, and what it depends on."""
+    steps = weight = 0.0
+    mean = np.zeros(_OF_FIRST - 1)
     for row in measured:
         share = 1.0 / row[VARIANCE]
-        at = row[Y] - row[COLD] * state[ACTIVATION] - row[CHARGE] * state[SLOPE]
-        level += share * (at - row[CHARGE_SQUARE] * state[BEND])
-        mean += share * row[COLD : UNWARMED + 1]
+        mean[0] += share * row[Y]
+        mean[1:] += share * row[COLD : UNWARMED + 1]
         weight += share
         steps += row[STEPS]
-    if steps < 1:
-        return np.nan, 0.0, mean
-    return level / weight, weight, mean / weight
+    return steps, weight, mean / weight if weight > 0 else mean
 
 
 @njit(cache=True)
-def _when_new(first: Ints, last: Ints, measured: Floats, state: Floats) -> tuple[float, float, Floats, float]:
+def _at_reference(mean: Floats, state: Floats) -> float:
+    """Level that the means of measurements tell."""
+    return float(mean[0] - mean[1] * state[ACTIVATION] - mean[2] * state[SLOPE] - mean[3] * state[BEND])
+
+
+@njit(cache=True)
+def _when_new(held: Floats, state: Floats) -> tuple[float, float, Floats, float]:
     """Median of the single days at the reference, its variance, how level less it depends on the states, and warmth."""
-    days = np.empty(len(first))
+    n = int(held[_FIRST_COUNT])
+    rows = held[CARRIED : CARRIED + n * _OF_FIRST].reshape(n, _OF_FIRST)
+    days = np.empty(n)
     sight = np.zeros(_STATES)
-    unwarmed = 0.0
-    noise = 0.0
-    n = 0
-    for k in range(len(first)):
-        level, weight, mean = _of_day(measured[first[k] : last[k]], state)
-        if np.isnan(level):
-            continue
-        days[n] = level
-        sight[ACTIVATION:] += mean[:3]
-        unwarmed += mean[3]
-        noise += 1.0 / weight
-        n += 1
+    unwarmed = noise = 0.0
+    for k in range(n):
+        days[k] = _at_reference(rows[k, 1:], state)
+        sight[ACTIVATION:] += rows[k, 2:5]
+        unwarmed += rows[k, 5]
+        noise += 1.0 / rows[k, 0]
     if n < LEAST_FIRST:
         return np.nan, np.nan, sight, 0.0
     sight /= n
     sight[LEVEL] = 1.0
-    middle = np.median(days[:n])
-    seen = (1.4826 * np.median(np.abs(days[:n] - middle))) ** 2
+    middle = np.median(days)
+    seen = (1.4826 * np.median(np.abs(days - middle))) ** 2
     variance = np.pi / 2 * max(seen, noise / n) / n
     return float(middle), float(variance), sight, unwarmed / n

@@ -170,6 +170,9 @@ RESISTANCE_EVIDENCE = Table(
     by_month=True,
 )
 STEP_RESISTANCE = Table("step_resistance", resistance.StepResistance, "evidence", "fleet", _BATTERY_DAY, by_month=True)
+RESISTANCE_MEMORY = Table(
+    "resistance_memory", memory.ResistanceMemory, "evidence", "fleet", (*_BATTERY_DAY, "method"), by_month=True
+)
 RESISTANCE_DAILY = Table("resistance_daily", resistance.ResistanceDaily, "gold", "fleet", _BATTERY_DAY, by_month=True)
 CELL_BALANCE = Table("cell_balance", balance.CellBalance, "gold", "fleet", _BATTERY_DAY, by_month=True)
 STATE_OF_HEALTH = Table("state_of_health", health.StateOfHealth, "gold", "fleet", _BATTERY_DAY, by_month=True)

@@ -2,8 +2,9 @@
 
 import dataframely as dy
 
-from bess_pipeline.tables.columns import day, key
+from bess_pipeline.tables.columns import choice, day, key
 from bess_pipeline.tables.keys import OfBattery
+from bess_pipeline.tables.resistance import METHODS
 
 
 class EpochMemory(OfBattery):
@@ -35,6 +36,20 @@ class HealthMemory(OfBattery):
     )
     excess = dy.List(
         dy.Float64(nullable=True), nullable=False, description="The same of the highest cell, as `deficit`"
+    )
+
+
+class ResistanceMemory(OfBattery):
+    """One row per battery, method and epoch of 28 days: all that the filter of its resistance carries."""
+
+    method = choice(METHODS, "Whether it rests on current steps, or on 5-minute means.", primary_key=True)
+    date = day("First UTC day of the epoch")
+    begun_on = day("First UTC day of the battery", primary_key=False)
+    carried = dy.List(
+        dy.Float64(nullable=True),
+        nullable=False,
+        description="State of the filter after the last day before the epoch, and behind it the means of its first "
+        "days; nothing before the first measurement",
     )
 
 

@@ -154,7 +154,7 @@ def resistances_of(frames: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """`ResistanceDaily` rows of frames as `made_days` makes them."""
     intervals, batteries = frames["intervals"], frames["batteries"]
     steps = step_resistance(intervals, batteries)
-    return resistance_daily(resistance_evidence(intervals, batteries), steps, batteries)
+    return resistance_daily(resistance_evidence(intervals, batteries), steps, batteries).daily
 
 
 def daily_features(**frames: pl.DataFrame) -> pl.DataFrame:

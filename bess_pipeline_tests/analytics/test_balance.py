@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from bess_pipeline.analytics.balance import cell_balance
-from bess_pipeline.analytics.resistance import normalized_resistance
+from bess_pipeline.analytics.normalized_resistance import normalized_resistance
 from bess_pipeline.analytics.resistance_evidence import resistance_evidence
 from bess_pipeline.analytics.usable import with_usable_capacity
 from bess_pipeline.sources.simulate import Plan, simulate
@@ -265,7 +265,7 @@ def test_a_synthetic_battery_shows_its_imbalance_its_usable_capacity_and_its_res
     off = seen["imbalance_percent"] - 100 * truth["soc_imbalance"]
     assert abs(off) < 3 * seen["imbalance_sigma_percent"]
     days = rows.select("fleet_id", "battery_id", "date")
-    ohm = normalized_resistance(resistance_evidence(rows, plates), days, plates).to_dicts()[-1]
+    ohm = normalized_resistance(resistance_evidence(rows, plates), days, plates).days.to_dicts()[-1]
     assert ohm["resistance_ohm"] == pytest.approx(truth["r0_ohm_25c"], rel=0.05)
     assert ohm["resistance_lower_ohm"] < truth["r0_ohm_25c"] < ohm["resistance_upper_ohm"]
     assert ohm["activation_energy_joule_per_mole"] == pytest.approx(

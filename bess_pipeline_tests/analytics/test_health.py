@@ -26,7 +26,7 @@ def charge_anchors(rows, batteries, curves):
 
 
 def estimated(rows, plates=PLATES):
-    resistances = resistance_daily(resistance_evidence(rows, plates), step_resistance(rows, plates), plates)
+    resistances = resistance_daily(resistance_evidence(rows, plates), step_resistance(rows, plates), plates).daily
     # The cells' own curve: not quite that of their chemistry, which would be less sure.
     curves = made_cells.curves(plates).with_columns(pl.col("ocv_volt") + 1e-5)
     return state_of_health(estimates(rows, plates, curves).states, resistances, plates)

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from bess_pipeline.analytics.normalized_resistance import normalized_resistance
 from bess_pipeline.analytics.resistance import (
     day_resistance,
-    normalized_resistance,
     resistance_daily,
     step_resistance,
 )
@@ -43,11 +43,11 @@ BATTERIES = made_cells.batteries("b")
 def normalized(rows, plates=BATTERIES):
     return normalized_resistance(
         resistance_evidence(rows, plates), rows.select("fleet_id", "battery_id", "date"), plates
-    )
+    ).days
 
 
 def daily(rows):
-    return resistance_daily(resistance_evidence(rows, BATTERIES), step_resistance(rows, BATTERIES), BATTERIES)
+    return resistance_daily(resistance_evidence(rows, BATTERIES), step_resistance(rows, BATTERIES), BATTERIES).daily
 
 
 def test_the_day_as_measured_is_the_regression_over_its_steps():

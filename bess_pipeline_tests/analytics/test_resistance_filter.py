@@ -12,8 +12,10 @@ def followed(day, measured, first=None, last=None):
     day = np.array(day, dtype=np.int64)
     first = np.arange(len(day)) if first is None else first
     last = first + 1 if last is None else last
-    bounds = first.astype(np.int64), last.astype(np.int64)
-    return following.followed(day, *bounds, np.ascontiguousarray(measured), int(day[0]), ENERGY, ENERGY_SIGMA)
+    days = np.stack([day, first.astype(np.int64), last.astype(np.int64)], axis=1)
+    (held,) = following.before(np.array([ENERGY]), np.array([ENERGY_SIGMA]))
+    none = np.array([], dtype=np.int64)
+    return following.followed(days, np.ascontiguousarray(measured), int(day[0]), held, 0, none)[0]
 
 
 def measurements(log_ohm, *, sigma=0.02, cold=0.0, charge=0.0, unwarmed=0.0, steps=4.0):

@@ -5,7 +5,18 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import anchors, balance, capacity, charge, health, intervals, offsets, resistance, usable
+from bess_pipeline.analytics import (
+    anchors,
+    balance,
+    capacity,
+    charge,
+    health,
+    intervals,
+    normalized_resistance,
+    offsets,
+    resistance,
+    usable,
+)
 from bess_pipeline.analytics import battery_states as estimating
 from bess_pipeline.analytics import repairs as repairing
 from bess_pipeline.analytics import resistance_evidence as measuring
@@ -104,11 +115,24 @@ def step_resistance(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> 
     return resistance.step_resistance(closed_intervals, batteries)
 
 
-@dg.asset(**spec(catalog.RESISTANCE_DAILY))
-def resistance_daily(
-    resistance_evidence: pl.DataFrame, step_resistance: pl.DataFrame, batteries: pl.DataFrame
-) -> pl.DataFrame:
-    return resistance.resistance_daily(resistance_evidence, step_resistance, batteries)
+@dg.multi_asset(
+    name="resisting",
+    **outs(
+        catalog.RESISTANCE_DAILY,
+        catalog.RESISTANCE_MEMORY,
+        reach=Reach(memory=catalog.RESISTANCE_MEMORY, back=normalized_resistance.BEFORE.days),
+    ),
+)
+def resisting(
+    resistance_evidence: pl.DataFrame,
+    step_resistance: pl.DataFrame,
+    batteries: pl.DataFrame,
+    resistance_memory_before: pl.DataFrame,
+) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Follow each battery's resistance through its steps, whatever the warmth and the charge at which they were."""
+    found = resistance.resistance_daily(resistance_evidence, step_resistance, batteries, resistance_memory_before)
+    yield dg.Output(found.daily, catalog.RESISTANCE_DAILY.name)
+    yield dg.Output(found.memory, catalog.RESISTANCE_MEMORY.name)
 
 
 @dg.asset(**spec(catalog.CELL_BALANCE, Reach(before=1)))

@@ -14,7 +14,7 @@ from bess_pipeline.lake.slices import Part, Slice, Tail
 from bess_pipeline.lake.store import Lake, Written
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
-from bess_pipeline.window import epoch_start
+from bess_pipeline.window import Window, epoch_start
 
 #: What an asset that remembers is told of the days before, by the name of the table that it writes.
 BEFORE = "_before"
@@ -86,8 +86,9 @@ class Increment:
 
     def memory(self, lake: Reader, fleet_id: str, table: Table) -> pl.DataFrame:
         """What is known of the days before the first that is read."""
-        known = lake.read(table, Slice(fleet_id))
-        return known.clear() if self.reads_from is None else known.filter(pl.col("date") == self.reads_from)
+        if self.reads_from is None:
+            return pl.DataFrame(schema=stored_schema(table))
+        return lake.read(table, Slice(fleet_id, Window.of_day(self.reads_from)))
 
     def bring(self, lake: Lake, fleet_id: str, table: Table, rows: pl.DataFrame, notes: Notes) -> Written:
         """Replace what has been made again by what was made, and note from what."""
@@ -168,6 +169,10 @@ def _first_change(notes: Notes, basis: pl.DataFrame, makes: Sequence[Table]) -> 
 
 def _remembered(lake: Lake, fleet_id: str, memory: Table, epoch: date) -> date | None:
     """The last epoch up to ``epoch`` of whose beginning there is a memory."""
+    # Nearly always it is this epoch; one that has to be looked for costs a look at every month.
     last = pl.col("date").filter(pl.col("date") <= epoch).max()
-    day = lake.ask(memory, Slice(fleet_id), lambda rows: rows.select(last)).item()
-    return day if isinstance(day, date) else None
+    for part in (Slice(fleet_id, Window.of_day(epoch)), Slice(fleet_id)):
+        day = lake.ask(memory, part, lambda rows: rows.select(last)).item()
+        if isinstance(day, date):
+            return day
+    return None

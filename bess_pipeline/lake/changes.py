@@ -6,9 +6,9 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from bess_pipeline.lake.slices import Part, Slice, Tail
+from bess_pipeline.lake.slices import Part, Tail, day_of
 from bess_pipeline.tables import catalog
-from bess_pipeline.tables.catalog import MONTH, Table
+from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import Window
 
 _PROVENANCE = tuple(catalog.Provenance.column_names())
@@ -22,20 +22,34 @@ def facts_of(names: list[str]) -> list[str]:
     return [name for name in names if name not in _PROVENANCE]
 
 
-def on_days(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    """A fingerprint of each row for each day that it speaks of; one that grew by a day is the same on those before."""
-    facts = facts_of(rows.columns)
+def on_days(table: Table, rows: pl.DataFrame, *beside: str) -> pl.DataFrame:
+    """A fingerprint of each row for each day that it speaks of; one that grew by a day is the same on those before.
+
+    Args:
+        table: The table.
+        rows: Its rows.
+        beside: Names of columns that say nothing themselves, and are kept.
+
+    Returns:
+        `date`, `version` and ``beside``.
+    """
+    facts = [name for name in facts_of(rows.columns) if name not in beside]
     if "started_at" not in facts or table.until == "date":
         day = pl.col(table.until).cast(pl.Date) if table.until in facts else pl.lit(None, pl.Date)
-        return rows.with_columns(date=day, version=rows.select(facts).hash_rows(seed=0)).select("date", "version")
+        return rows.with_columns(date=day, version=rows.select(facts).hash_rows(seed=0)).select(
+            "date", "version", *beside
+        )
     end = pl.col(table.until).cast(pl.Date)
     lasting = rows.select(name for name in facts if name not in {table.until, "intervals"})
     return (
-        rows.select(table.until, date=pl.date_ranges(pl.min_horizontal(pl.col("started_at").cast(pl.Date), end), end))
+        rows.select(
+            table.until, *beside, date=pl.date_ranges(pl.min_horizontal(pl.col("started_at").cast(pl.Date), end), end)
+        )
         .with_columns(version=lasting.hash_rows(seed=0))
         .explode("date")
         .select(
             "date",
+            *beside,
             version=pl.when(end == pl.col("date")).then(pl.struct("version", table.until).hash()).otherwise("version"),
         )
     )
@@ -46,11 +60,11 @@ def fingerprint_of(frame: pl.DataFrame, facts: list[str]) -> tuple[int, int]:
     return frame.height, int(frame.select(facts).hash_rows(seed=0).sum() or 0)
 
 
-def changed_days(fresh: pl.DataFrame, held: pl.DataFrame, facts: list[str]) -> list[date]:
-    """Days of which fresh rows say something else than those that are held."""
+def changed_days(table: Table, fresh: pl.DataFrame, held: pl.DataFrame, facts: list[str]) -> list[date]:
+    """Days up to which fresh rows say something else than those that are held; `NOT_YET` for what is not settled."""
 
     def by_day(frame: pl.DataFrame) -> pl.DataFrame:
-        hashed = frame.select("date", fingerprint=frame.select(facts).hash_rows(seed=0))
+        hashed = frame.select(date=day_of(table.until), fingerprint=frame.select(facts).hash_rows(seed=0))
         return hashed.group_by("date").agg(pl.col("fingerprint").sum(), rows=pl.len())
 
     both = by_day(fresh).join(by_day(held), on="date", how="full", coalesce=True, suffix="_held")
@@ -78,16 +92,6 @@ def with_its_months(table: Table, part: Part) -> Part:
     if table.by_month and isinstance(part, Tail):
         return Tail(part.fleet_id, part.since.replace(day=1), part.until, part.at_instants)
     return part
-
-
-def predicate_of(table: Table, part: Part) -> str:
-    """Whether a row lies in a part, for Delta; of whole months of a table of months, by the names of their folders."""
-    if not (table.by_month and isinstance(part, Slice) and part.window is not None):
-        return part.delta_predicate()
-    window = part.window
-    if window.start.day != 1 or window.end.day != 1:
-        return part.delta_predicate()
-    return f"{Slice(part.fleet_id).delta_predicate()} AND {window.delta_predicate(MONTH)}"
 
 
 def with_known_provenance(fresh: pl.DataFrame, held: pl.DataFrame, facts: list[str]) -> pl.DataFrame:

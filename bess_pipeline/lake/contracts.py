@@ -9,7 +9,7 @@ import deltalake
 import polars as pl
 import pyarrow as pa
 
-from bess_pipeline.lake.slices import Part
+from bess_pipeline.lake.slices import Part, month_of
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import MONTH, Table
 
@@ -39,7 +39,7 @@ def arrow_schema(table: Table) -> pa.Schema:
 
 def with_month(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     """Rows as they are written: with the month by which their table is partitioned, if it is."""
-    return rows.with_columns(pl.col("date").dt.month_start().alias(MONTH)) if table.by_month else rows
+    return rows.with_columns(month_of(table.until).alias(MONTH)) if table.by_month else rows
 
 
 #: Layers of what was received: their rows cannot be made again, because files may have gone since.
@@ -106,9 +106,11 @@ def in_order(rows: pl.DataFrame, by: tuple[str, ...]) -> pl.DataFrame:
     """Rows sorted, those that come in pieces that are in order in a third of the time that sorting them anew takes."""
     if is_in_order(rows, by):
         return rows
-    if by[:3] == ("fleet_id", "battery_id", "date") and rows["fleet_id"].n_unique() == 1:
-        # Of a battery and day all rows lie in one file, in order.
+    if by[:2] == ("fleet_id", "battery_id") and rows["fleet_id"].n_unique() == 1:
         battery = pl.col("battery_id").cast(pl.Enum(rows["battery_id"].unique().sort())).to_physical().cast(pl.Int64)
+        if by[2:3] != ("date",):
+            return rows.sort(battery, *by[2:], maintain_order=True)
+        # Of a battery and day all rows lie in one file, in order.
         near = rows.sort(battery * 2**32 + pl.col("date").to_physical().cast(pl.Int64), maintain_order=True)
         if is_in_order(near, by):
             return near

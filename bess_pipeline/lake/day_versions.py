@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from datetime import date
 
 import polars as pl
 
-from bess_pipeline.lake.changes import VERSIONS, on_days
+from bess_pipeline.lake.changes import VERSIONS, on_days, whole_months
 from bess_pipeline.lake.contracts import stored_schema
 from bess_pipeline.lake.failures import DamagedError
-from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.slices import NOT_YET, Months, Slice, month_of
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import MONTH, Table
@@ -18,7 +19,7 @@ from bess_pipeline.window import Window
 _log = logging.getLogger(__name__)
 
 _KEPT = stored_schema(catalog.DAY_VERSIONS)
-_OF_MONTHS = {MONTH: pl.Date, "files": pl.Int64}
+_OF_MONTHS = {"of_month": pl.Date, "files": pl.Int64}
 
 
 class DayVersions:
@@ -75,40 +76,47 @@ class DayVersions:
             days = self._of_months(table, months)
             if self._months(table).equals(months):  # nobody wrote while they were read
                 self._kept[table.name] = days
-                return days.select("date", "version").sort("date")
+                return _added_up(days.with_columns(pl.col("date").replace(NOT_YET, None)))
 
     def _of_months(self, table: Table, months: pl.DataFrame) -> pl.DataFrame:
         """The days of a table, those of months that have the files that they had taken as known."""
-        kept = self._kept.get(table.name, pl.DataFrame(schema=_KEPT)).with_columns(
-            pl.col("date").dt.month_start().alias(MONTH)
-        )
-        same = kept.join(months, on=[MONTH, "files"], how="semi")
-        others = months.join(same, on=MONTH, how="anti")
+        kept = self._kept.get(table.name, pl.DataFrame(schema=_KEPT))
+        same = kept.join(months, on=["of_month", "files"], how="semi")
+        others = months.join(same, on="of_month", how="anti").sort("of_month")
         if others.is_empty():
-            return same.select(_KEPT.names())
-        first, last = others[MONTH].min(), others[MONTH].dt.offset_by("1mo").max()
-        # A window, and not a list of months: what is not asked for is not even opened.
-        rows = self._lake.ask(table, Slice(self._fleet_id, Window(first, last)), lambda rows: rows)  # type: ignore[arg-type]
-        read = (
-            _added_up(on_days(table, rows))
-            .with_columns(pl.col("date").dt.month_start().alias(MONTH))
-            .join(others, on=MONTH)
-            .with_columns(fleet_id=pl.lit(self._fleet_id), name=pl.lit(table.name))
+            return same
+        # Windows, and not a list of months: what is not asked for is not even opened.
+        read = [
+            self._lake.ask(table, Months(self._fleet_id, window, table.until), lambda rows: rows)
+            for window in _windows(others["of_month"].to_list())
+        ]
+        fresh = (
+            _added_up(
+                on_days(table, pl.concat(read).with_columns(of_month=month_of(table.until)), "of_month"), "of_month"
+            )
+            .with_columns(pl.col("date").fill_null(NOT_YET), fleet_id=pl.lit(self._fleet_id), name=pl.lit(table.name))
+            .join(others, on="of_month")
         )
-        return pl.concat([same.select(_KEPT.names()), read.select(_KEPT.names())])
+        return pl.concat([same, fresh.select(_KEPT.names())])
 
     def _months(self, table: Table) -> pl.DataFrame:
         """The months of a table and the names of their files, as a fingerprint."""
         files = self._files(table)
         if files.is_empty():
             return pl.DataFrame(schema=_OF_MONTHS)
-        named = files.select(MONTH, files=pl.col("path").hash())
-        return named.group_by(MONTH).agg(pl.col("files").sum().reinterpret(signed=True)).sort(MONTH)
+        named = files.select(of_month=MONTH, files=pl.col("path").hash())
+        return named.group_by("of_month").agg(pl.col("files").sum().reinterpret(signed=True)).sort("of_month")
 
     def _files(self, table: Table) -> pl.DataFrame:
         files = self._lake.files(table)
         return files if files.is_empty() else files.filter(pl.col("fleet_id") == self._fleet_id)
 
 
-def _added_up(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.group_by("date").agg(pl.col("version").sum().reinterpret(signed=True)).sort("date")
+def _added_up(rows: pl.DataFrame, *beside: str) -> pl.DataFrame:
+    return rows.group_by("date", *beside).agg(pl.col("version").sum().reinterpret(signed=True)).sort("date")
+
+
+def _windows(months: list[date]) -> list[Window]:
+    """Months as one window, and what is not settled as another."""
+    settled = [month for month in months if month != NOT_YET]
+    return [*whole_months(settled), *(whole_months([NOT_YET]) if len(settled) < len(months) else [])]

@@ -8,8 +8,11 @@ from datetime import UTC, date, datetime
 import dataframely as dy
 import polars as pl
 
-from bess_pipeline.tables.catalog import Table
+from bess_pipeline.tables.catalog import MONTH, Table
 from bess_pipeline.window import Window
+
+#: Stands for the day of rows that later days may still change: after all days, in a month of its own.
+NOT_YET = date(9000, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,50 @@ class Tail:
         return f"{fleet} AND ({self.until} {speaks} OR {self.until} IS NULL)"
 
 
+def day_of(until: str) -> pl.Expr:
+    """The UTC day up to which a row speaks, or `NOT_YET`."""
+    return pl.col(until).cast(pl.Date).fill_null(NOT_YET)
+
+
+def month_of(until: str) -> pl.Expr:
+    """The first day of the month of `day_of`."""
+    return day_of(until).dt.month_start()
+
+
+@dataclass(frozen=True)
+class Months:
+    """What a table of months says of some of them.
+
+    Attributes:
+        fleet_id: The fleet.
+        window: From the first day of the first month to that of the month after the last.
+        until: Column with the day, or the instant, up to which a row speaks.
+
+    Raises:
+        ValueError: If the window begins or ends within a month.
+    """
+
+    fleet_id: str
+    window: Window
+    until: str
+
+    def __post_init__(self) -> None:
+        if self.window.start.day != 1 or self.window.end.day != 1:
+            raise ValueError(f"whole months are needed, got {self.window}")
+
+    def __str__(self) -> str:
+        return f"{self.fleet_id}, {self.window}"
+
+    def rows(self) -> pl.Expr:
+        """Whether a row lies in the months, for Polars."""
+        day = day_of(self.until)
+        return (pl.col("fleet_id") == self.fleet_id) & (day >= self.window.start) & (day < self.window.end)
+
+    def delta_predicate(self) -> str:
+        """Whether a row lies in the months, for Delta: by the names of their folders alone."""
+        return f"{_is_fleet(self.fleet_id)} AND {self.window.delta_predicate(MONTH)}"
+
+
 @dataclass(frozen=True)
 class Named:
     """What one fleet's rows of a table say of some names."""
@@ -104,7 +151,7 @@ class Named:
 
 
 #: Any part of a table that can be read, and replaced whole.
-Part = Slice | Tail | Named
+Part = Slice | Tail | Months | Named
 
 
 def _is_fleet(fleet_id: str) -> str:

@@ -42,7 +42,7 @@ from bess_pipeline.lake.contracts import (
 )
 from bess_pipeline.lake.durable import force_commit
 from bess_pipeline.lake.failures import DamagedError
-from bess_pipeline.lake.slices import Part, Slice
+from bess_pipeline.lake.slices import Months, Part, Slice
 from bess_pipeline.lake.streaming import MOST_COMMITS, PARQUET, UnmadeError, streamed
 from bess_pipeline.lake.transient import FAILURES, OPTIONS, SCAN_OPTIONS, USUAL, Patience, said
 from bess_pipeline.tables import catalog
@@ -424,11 +424,14 @@ class Lake:
                 return Written(fresh.height, self.version(table))
             first()
             return self.replace(table, fresh, part)
-        days = changed_days(fresh, held, facts)
+        days = changed_days(table, fresh, held, facts)
         if days:
             first()
         rows = pl.concat([around.filter(~part.rows()), fresh])
-        for window in whole_months(days) if table.by_month else contiguous(days, longest=366):
-            narrowed = Slice(part.fleet_id, window)
+        if table.by_month:
+            parts: list[Part] = [Months(part.fleet_id, window, table.until) for window in whole_months(days)]
+        else:
+            parts = [Slice(part.fleet_id, window) for window in contiguous(days, longest=366)]
+        for narrowed in parts:
             self.replace(table, rows.filter(narrowed.rows()), narrowed)
         return Written(fresh.height, self.version(table))

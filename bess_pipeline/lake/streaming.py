@@ -9,7 +9,6 @@ import deltalake
 import polars as pl
 import pyarrow as pa
 
-from bess_pipeline.lake.changes import predicate_of
 from bess_pipeline.lake.contracts import arrow_schema, checked, with_month
 from bess_pipeline.lake.slices import Part
 from bess_pipeline.lake.transient import FAILURES, is_transient
@@ -73,7 +72,7 @@ def streamed(
                 delta,
                 pa.RecordBatchReader.from_batches(arrow_schema(table), checked_batches()),
                 mode="overwrite",
-                predicate=predicate_of(table, part),
+                predicate=part.delta_predicate(),
                 writer_properties=PARQUET,
                 commit_properties=commit,
             )

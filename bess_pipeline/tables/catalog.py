@@ -60,7 +60,7 @@ class Table:
         by_day: Whether the Delta table is also partitioned by UTC day.
         at_raw_rate: Whether rows are samples: their rules are checked where they are made, not again at the door.
         cut_by: What else the Delta table is partitioned by.
-        by_month: Whether the Delta table is also partitioned by the UTC month of `date`, in a column that only it has.
+        by_month: Whether the Delta table is also partitioned by the UTC month of `until`, in a column that only it has.
         until: Column with the day, or the instant, up to which a row speaks; null as long as later days may change it.
     """
 
@@ -103,7 +103,15 @@ CLOCK_REPAIRS = Table(
 )
 LEDGER = Table("ledger", landing.LedgerEntry, "landing", "fleet_day", ("step", "date"), by_day=True)
 MADE_FROM = Table("made_from", landing.MadeFrom, "landing", "fleet_day", ("name", "date"), cut_by=("name",))
-DAY_VERSIONS = Table("day_versions", landing.DayVersion, "evidence", "fleet", ("name", "date"), by_month=True)
+DAY_VERSIONS = Table(
+    "day_versions",
+    landing.DayVersion,
+    "evidence",
+    "fleet",
+    ("name", "of_month", "date"),
+    until="of_month",
+    by_month=True,
+)
 
 EVENT_FEEDBACK = Table(
     "event_feedback", anomalies.EventFeedback, "landing", "fleet", ("battery_id", "given_at", "feedback_id")
@@ -152,7 +160,9 @@ BATTERY_STATES = Table("battery_states", health.BatteryState, "gold", "fleet", _
 FILTER_MEMORY = Table("filter_memory", health.FilterMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 CURRENT_OFFSETS = Table("current_offsets", health.CurrentOffset, "gold", "fleet", _BATTERY_DAY, by_month=True)
 ANCHOR_MEMORY = Table("anchor_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
-CHARGE_ANCHORS = Table("charge_anchors", health.ChargeAnchor, "gold", "fleet", _BATTERY_TIME, until="timestamp")
+CHARGE_ANCHORS = Table(
+    "charge_anchors", health.ChargeAnchor, "gold", "fleet", _BATTERY_TIME, until="timestamp", by_month=True
+)
 CAPACITY_OBSERVATIONS = Table(
     "capacity_observations",
     health.CapacityObservation,
@@ -160,6 +170,7 @@ CAPACITY_OBSERVATIONS = Table(
     "fleet",
     ("battery_id", "started_at", "ended_at"),
     until="ended_at",
+    by_month=True,
 )
 RESISTANCE_EVIDENCE = Table(
     "resistance_evidence",
@@ -183,7 +194,15 @@ CAPACITY_TESTS = Table(
 )
 CAPACITY_AUDIT = Table("capacity_audit", capacity.CapacityAudit, "gold", "fleet", _BATTERY_DAY, by_month=True)
 TELEMETRY_5MIN = Table("telemetry_5min", telemetry.Telemetry5min, "gold", "fleet", _BATTERY_TIME, by_day=True)
-CYCLES = Table("cycles", cycles.Cycle, "gold", "fleet", ("battery_id", "started_at", "ended_at"), until="counted_at")
+CYCLES = Table(
+    "cycles",
+    cycles.Cycle,
+    "gold",
+    "fleet",
+    ("battery_id", "started_at", "ended_at"),
+    until="counted_at",
+    by_month=True,
+)
 CYCLE_MEMORY = Table("cycle_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 CYCLE_HISTOGRAM = Table(
     "cycle_histogram",
@@ -210,9 +229,17 @@ AVAILABILITY = Table("availability", availability.Availability, "gold", "fleet",
 _BATTERY_AS_OF = ("battery_id", "as_of")
 DAILY_STRESS = Table("daily_stress", degradation.DailyStress, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 AGEING_MEMORY = Table("ageing_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
-DEGRADATION = Table("degradation", degradation.Degradation, "gold", "fleet", _BATTERY_AS_OF, until="as_of")
+DEGRADATION = Table(
+    "degradation", degradation.Degradation, "gold", "fleet", _BATTERY_AS_OF, until="as_of", by_month=True
+)
 CAPACITY_FORECAST = Table(
-    "capacity_forecast", degradation.CapacityForecast, "gold", "fleet", (*_BATTERY_AS_OF, "date"), until="as_of"
+    "capacity_forecast",
+    degradation.CapacityForecast,
+    "gold",
+    "fleet",
+    (*_BATTERY_AS_OF, "date"),
+    until="as_of",
+    by_month=True,
 )
 ASSUMPTIONS = Table("assumptions", lifecycle.Assumption, "gold", "fleet", ("name", "position"))
 WARRANTY_PIECES = Table(
@@ -284,7 +311,13 @@ ANOMALY_MODELS = Table("anomaly_models", anomalies.AnomalyModel, "evidence", "fl
 MODEL_SIGNALS = Table("model_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL, by_month=True)
 LIMIT_MEMORY = Table("limit_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)
 LIMIT_EPISODES = Table(
-    "limit_episodes", anomalies.LimitEpisode, "gold", "fleet", ("battery_id", "code", "started_at"), until="settled_at"
+    "limit_episodes",
+    anomalies.LimitEpisode,
+    "gold",
+    "fleet",
+    ("battery_id", "code", "started_at"),
+    until="settled_at",
+    by_month=True,
 )
 ANOMALY_SIGNALS = Table("anomaly_signals", anomalies.AnomalySignal, "gold", "fleet", _SIGNAL, by_month=True)
 ANOMALY_SCORES = Table(

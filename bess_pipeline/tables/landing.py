@@ -93,13 +93,14 @@ class LedgerEntry(dy.Schema):
 
 
 class DayVersion(dy.Schema):
-    """One row per fleet, table of months and UTC day: what the day holds, and the files that this was read from."""
+    """One row per fleet, table of months, month and UTC day: what the month's files say of the day."""
 
     fleet_id = key("Fleet")
     name = key("Table")
-    date = day("UTC day")
-    files = dy.Int64(nullable=False, description="Fingerprint of the names of the files of the day's month")
-    version = dy.Int64(nullable=False, description="Fingerprint of the day's rows")
+    of_month = day("First day of the month whose files were read; 9000-01-01 for what later days may still change")
+    date = day("UTC day of which they say something; 9000-01-01 for what is of no day")
+    files = dy.Int64(nullable=False, description="Fingerprint of the names of these files")
+    version = dy.Int64(nullable=False, description="Fingerprint of their rows of the day")
 
 
 class MadeFrom(dy.Schema):

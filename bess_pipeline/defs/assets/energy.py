@@ -23,7 +23,7 @@ def cycled(
     yield dg.Output(found.memory, catalog.CYCLE_MEMORY.name)
 
 
-@dg.asset(**spec(catalog.CYCLE_HISTOGRAM))
+@dg.asset(**spec(catalog.CYCLE_HISTOGRAM, Reach()))
 def cycle_histogram(cycles: pl.DataFrame) -> pl.DataFrame:
     return rainflow.cycle_histogram(cycles)
 

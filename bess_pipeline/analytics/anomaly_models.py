@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import xxhash
-from numba import njit
 
 from bess_pipeline.analytics.feature_evidence import PEERS
 from bess_pipeline.analytics.features import FEATURES
 from bess_pipeline.analytics.lanes import FOREST, MODELS
 from bess_pipeline.analytics.outlier_models import FOREST_NAME, KINDS, PCA_NAME, budgeted_level
+from bess_pipeline.analytics.windows import window_means
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.anomalies import AnomalyModel, AnomalySignal
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
@@ -114,7 +114,7 @@ def _fortnights(features: pl.DataFrame) -> pl.DataFrame:
     nothing = pl.DataFrame(schema=dict.fromkeys(_NAMES, pl.Float64))
     wide = watched.pivot("feature", index=BATTERY_DAY, values="z", on_columns=list(_NAMES))
     days = pl.concat([nothing, wide], how="diagonal").join(until, on=BATTERY_DAY).sort(BATTERY_DAY)
-    means = _means(
+    means = window_means(
         days.select(pl.struct(BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy(),
         days["date"].to_physical().cast(pl.Int64).to_numpy(),
         np.clip(days.select(_NAMES).fill_null(float("nan")).to_numpy(), -CLIP, CLIP),
@@ -122,27 +122,6 @@ def _fortnights(features: pl.DataFrame) -> pl.DataFrame:
         FEWEST_DAYS,
     )
     return days.select(*BATTERY_DAY, "observed_until").hstack(pl.DataFrame(means, schema=list(_NAMES)))
-
-
-@njit(cache=True)
-def _means(series: Ints, days: Ints, values: Floats, window: int, fewest: int) -> Floats:
-    """Mean of the known values of each column over the days of the window; NaN of fewer than needed."""
-    out = np.full(values.shape, np.nan)
-    first = 0
-    for i in range(len(days)):
-        if i > 0 and series[i] != series[i - 1]:
-            first = i
-        while days[i] - days[first] >= window:
-            first += 1
-        for column in range(values.shape[1]):
-            total, known = 0.0, 0
-            for j in range(first, i + 1):
-                if not np.isnan(values[j, column]):
-                    total += values[j, column]
-                    known += 1
-            if known >= fewest:
-                out[i, column] = total / known
-    return out
 
 
 def _learned(rows: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:

@@ -79,7 +79,7 @@ CHART = ControlChart()
 
 # Places in the state of a chart, its reference among them; behind it, bit by bit, which of the last days may be part of
 # a reference.
-_UP, _DOWN, _UP_SINCE, _DOWN_SINCE, _OPEN_SINCE, _SCORED, _CENTRE, _SIGMA, _LEVEL, _MASK = range(10)
+UP, DOWN, UP_SINCE, DOWN_SINCE, _OPEN_SINCE, SCORED, _CENTRE, _SIGMA, _LEVEL, _MASK = range(10)
 #: Bits of a float that count up without loss.
 _BITS = 45
 
@@ -106,38 +106,39 @@ def _reference(values: Numbers) -> tuple[float, float]:
 
 
 @njit(cache=True)
-def _begin(state: Numbers, day: int) -> None:
-    state[: _SCORED + 1] = np.nan
-    state[_UP] = state[_DOWN] = 0.0
-    state[_SCORED] = day
+def begin(state: Numbers, day: int) -> None:
+    """Let the sums of a chart begin at a day."""
+    state[: SCORED + 1] = np.nan
+    state[UP] = state[DOWN] = 0.0
+    state[SCORED] = day
 
 
 @njit(cache=True)
-def _advance(state: Numbers, day: int, z: float, constants: Numbers) -> None:
+def advance(state: Numbers, day: int, z: float, constants: Numbers) -> None:
     """Take one score into the sums."""
     clip, slack, threshold, ceiling = constants[:4]
     step = min(max(z, -clip), clip)
-    state[_SCORED] = day
-    state[_UP] = min(max(0.0, state[_UP] + step - slack), ceiling)
-    state[_DOWN] = min(max(0.0, state[_DOWN] - step - slack), ceiling)
-    if state[_UP] == 0.0:
-        state[_UP_SINCE] = np.nan
-    elif np.isnan(state[_UP_SINCE]):
-        state[_UP_SINCE] = day
-    if state[_DOWN] == 0.0:
-        state[_DOWN_SINCE] = np.nan
-    elif np.isnan(state[_DOWN_SINCE]):
-        state[_DOWN_SINCE] = day
-    if max(state[_UP], state[_DOWN]) < threshold:
+    state[SCORED] = day
+    state[UP] = min(max(0.0, state[UP] + step - slack), ceiling)
+    state[DOWN] = min(max(0.0, state[DOWN] - step - slack), ceiling)
+    if state[UP] == 0.0:
+        state[UP_SINCE] = np.nan
+    elif np.isnan(state[UP_SINCE]):
+        state[UP_SINCE] = day
+    if state[DOWN] == 0.0:
+        state[DOWN_SINCE] = np.nan
+    elif np.isnan(state[DOWN_SINCE]):
+        state[DOWN_SINCE] = day
+    if max(state[UP], state[DOWN]) < threshold:
         state[_OPEN_SINCE] = np.nan
     elif np.isnan(state[_OPEN_SINCE]):
         state[_OPEN_SINCE] = day
 
 
 @njit(cache=True)
-def _renewed(state: Numbers, day: int, constants: Numbers) -> bool:
+def renewed(state: Numbers, day: int, constants: Numbers) -> bool:
     """Whether the sums start anew: after a long silence, or once a new level is the battery's own."""
-    return bool(day - state[_SCORED] > constants[4] or day - state[_OPEN_SINCE] >= constants[5])
+    return bool(day - state[SCORED] > constants[4] or day - state[_OPEN_SINCE] >= constants[5])
 
 
 @njit(cache=True)
@@ -204,21 +205,21 @@ def _robust_scores(
         while epoch < len(epochs) and epochs[epoch] <= day:
             _kept(kept[epoch], usable, days, i, epochs[epoch], state)
             epoch += 1
-        if np.isnan(state[_SCORED]):
-            _begin(state, day)
-        elif _renewed(state, day, constants):
+        if np.isnan(state[SCORED]):
+            begin(state, day)
+        elif renewed(state, day, constants):
             usable[:i] = True
-            _begin(state, day)
+            begin(state, day)
         was_open = not np.isnan(state[_OPEN_SINCE])
         known = at[i, 1] == state[_LEVEL] if was_open else _held_against(at, rows, usable, i, window, state)
         if not known:
             continue
         scores[i] = (rows[i, 0] - state[_CENTRE]) / (max(state[_SIGMA], rows[i, 1]) * rows[i, 2])
-        _advance(state, day, scores[i], constants)
+        advance(state, day, scores[i], constants)
         if not np.isnan(state[_OPEN_SINCE]):
             usable[i] = False
             j = i - 1
-            since = state[_UP_SINCE] if state[_UP] >= state[_DOWN] else state[_DOWN_SINCE]
+            since = state[UP_SINCE] if state[UP] >= state[DOWN] else state[DOWN_SINCE]
             while not was_open and j >= 0 and days[j] >= since:
                 usable[j] = False
                 j -= 1
@@ -244,19 +245,6 @@ def _all_scores(
         a, b = offsets[k], offsets[k + 1]
         scores[a:b] = _robust_scores(at[a:b], rows[a:b], window, constants, begun, carried[k], epochs, kept[k])
     return scores, kept
-
-
-@njit(cache=True)
-def _sums(series: Days, days: Days, scores: Numbers, constants: Numbers) -> Numbers:
-    out = np.empty((len(scores), 4))
-    state = np.empty(_SCORED + 1)
-    for i in range(len(scores)):
-        if i == 0 or series[i] != series[i - 1] or _renewed(state, days[i], constants):
-            _begin(state, days[i])
-        if not np.isnan(scores[i]):
-            _advance(state, days[i], scores[i], constants)
-        out[i] = state[:4]
-    return out
 
 
 @njit(cache=True)
@@ -347,7 +335,7 @@ def nothing_carried(series: int, *, chart: ControlChart = CHART) -> Numbers:
 
 def has_begun(carried: Numbers) -> Bools:
     """Whether series had begun when this was carried; the last axis is what is carried."""
-    return np.asarray(~np.isnan(carried[..., _SCORED]))
+    return np.asarray(~np.isnan(carried[..., SCORED]))
 
 
 def followed_scores(
@@ -367,30 +355,9 @@ def followed_scores(
     """
     window = np.array([chart.reference.days, chart.recent.days, chart.fewest])
     at, numbers = np.stack([rows.days, rows.levels], axis=1), np.stack([rows.values, rows.floors, unrest], axis=1)
-    constants = _constants(chart)
+    constants = constants_of(chart)
     scores, kept = _all_scores(rows.offsets, at, numbers, window, constants, rows.begun, carried, rows.epochs)
     return np.asarray(scores), np.asarray(kept)
-
-
-def cumulative_sums(series: Days, days: Days, scores: Numbers, *, chart: ControlChart = CHART) -> Numbers:
-    """The two-sided CUSUM of each series.
-
-    Args:
-        series: Number of the series that each row belongs to; rows of a series are neighbours.
-        days: Day number of each row, ascending within a series.
-        scores: Scores [σ]; NaN leaves the sums as they are.
-        chart: Constants.
-
-    Returns:
-        One row per score: the upper and the lower sum [σ], and the day numbers on which each left
-        zero, NaN while it is zero.
-
-    Examples:
-        >>> same = np.zeros(3, dtype=np.int64)
-        >>> cumulative_sums(same, np.arange(3), np.array([0.5, 3.0, 9.0]))[:, 0]
-        array([0., 2., 5.])
-    """
-    return np.asarray(_sums(series, days, scores, _constants(chart)))
 
 
 def others_median(group: Days, values: Numbers) -> Numbers:
@@ -433,7 +400,8 @@ def unrest(group: Days, scores: Numbers) -> Numbers:
     return np.asarray(np.maximum(1.0, MAD_TO_SIGMA * typical))
 
 
-def _constants(chart: ControlChart) -> Numbers:
+def constants_of(chart: ControlChart) -> Numbers:
+    """The constants of a chart for compiled code: clip, slack, threshold, ceiling, patience and acceptance [days]."""
     return np.array(
         [chart.clip, chart.slack, chart.threshold, chart.ceiling, chart.patience.days, chart.accepted.days], dtype=float
     )

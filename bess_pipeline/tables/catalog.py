@@ -307,6 +307,8 @@ FEATURE_MEMORY = Table(
 DAILY_FEATURES = Table(
     "daily_features", anomalies.DailyFeature, "gold", "fleet", (*_BATTERY_DAY, "feature"), by_month=True
 )
+CHART_SIGNALS = Table("chart_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL, by_month=True)
+CHART_MEMORY = Table("chart_memory", memory.ChartMemory, "evidence", "fleet", (*_BATTERY_DAY, "feature"), by_month=True)
 ANOMALY_MODELS = Table("anomaly_models", anomalies.AnomalyModel, "evidence", "fleet", ("date", "model"))
 MODEL_SIGNALS = Table("model_signals", anomalies.AnomalySignal, "evidence", "fleet", _SIGNAL, by_month=True)
 LIMIT_MEMORY = Table("limit_memory", memory.EpochMemory, "evidence", "fleet", _BATTERY_DAY, by_month=True)

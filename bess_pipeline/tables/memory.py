@@ -53,6 +53,21 @@ class ResistanceMemory(OfBattery):
     )
 
 
+class ChartMemory(OfBattery):
+    """One row per battery, feature and epoch of 28 days: all that the sums of the feature's scores carry into it."""
+
+    feature = key("Feature")
+    date = day("First UTC day of the epoch")
+    carried = dy.List(
+        dy.Float64(nullable=True),
+        nullable=False,
+        description="State of the sums, the last score, and the last ones with which each sum was told",
+    )
+    reads_high = dy.Bool(
+        nullable=False, description="Whether a temperature sensor that reads high is behind the upper sum"
+    )
+
+
 class FeatureMemory(OfBattery):
     """One row per battery, feature and epoch of 28 days: all that the feature's control charts carry into it."""
 

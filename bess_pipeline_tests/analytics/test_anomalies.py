@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from bess_pipeline.analytics.advice import next_steps
 from bess_pipeline.analytics.anomalies import anomaly_events
+from bess_pipeline.analytics.chart_signals import chart_signals
 from bess_pipeline.analytics.features import DATA_FAULTS, FEATURES
 from bess_pipeline.analytics.lanes import anomaly_scores
 from bess_pipeline.analytics.limits import limit_episodes
-from bess_pipeline.analytics.signals import ageing_signals, data_signals, limit_signals, statistics_signals
+from bess_pipeline.analytics.signals import ageing_signals, limit_signals
 from bess_pipeline.tables.anomalies import (
     FAMILIES,
     AnomalyEvent,
@@ -64,8 +65,7 @@ def scored(*shifts, days=200, batteries=2, seed=0):
 def signals_of(features, episodes=NO_EPISODES, degradation=None):
     found = pl.concat(
         [
-            statistics_signals(features),
-            data_signals(features),
+            chart_signals(features).signals,
             limit_signals(episodes),
             ageing_signals(Degradation.create_empty() if degradation is None else degradation),
         ]

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bess_pipeline.analytics.control_charts import CHART, cumulative_sums, others_median, robust_scores, unrest
+from bess_pipeline.analytics.chart_sums import cumulative_sums
+from bess_pipeline.analytics.control_charts import CHART, others_median, robust_scores, unrest
 
 
 class PlainChart:

@@ -16,6 +16,7 @@ from bess_pipeline.analytics import (
     limits,
     signals,
 )
+from bess_pipeline.analytics import chart_signals as charts
 from bess_pipeline.analytics import feature_evidence as days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
@@ -81,9 +82,24 @@ def learned(daily_features: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame]]:
     yield dg.Output(found.signals, catalog.MODEL_SIGNALS.name)
 
 
+@dg.multi_asset(
+    name="charted",
+    **outs(
+        catalog.CHART_SIGNALS,
+        catalog.CHART_MEMORY,
+        reach=Reach(memory=catalog.CHART_MEMORY, back=charts.BEFORE.days),
+    ),
+)
+def charted(daily_features: pl.DataFrame, chart_memory_before: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Add up what features say day after day, and tell days whose data are at fault."""
+    found = charts.chart_signals(daily_features, chart_memory_before)
+    yield dg.Output(found.signals, catalog.CHART_SIGNALS.name)
+    yield dg.Output(found.memory, catalog.CHART_MEMORY.name)
+
+
 @dg.asset(**spec(catalog.ANOMALY_SIGNALS))
 def anomaly_signals(
-    daily_features: pl.DataFrame,
+    chart_signals: pl.DataFrame,
     limit_episodes: pl.DataFrame,
     degradation: pl.DataFrame,
     safety_signals: pl.DataFrame,
@@ -91,8 +107,8 @@ def anomaly_signals(
     model_signals: pl.DataFrame,
     shape_signals: pl.DataFrame,
 ) -> pl.DataFrame:
-    others = (safety_signals, cell_signals, model_signals, shape_signals)
-    return signals.anomaly_signals(daily_features, limit_episodes, degradation, *others)
+    others = (chart_signals, safety_signals, cell_signals, model_signals, shape_signals)
+    return signals.anomaly_signals(limit_episodes, degradation, *others)
 
 
 @dg.asset(**spec(catalog.ANOMALY_SCORES, Reach()))

@@ -16,6 +16,7 @@ import xxhash
 from bess_pipeline.analytics.feature_evidence import PEERS
 from bess_pipeline.analytics.features import FEATURES
 from bess_pipeline.analytics.lanes import FOREST, MODELS
+from bess_pipeline.analytics.memory import epoch_of
 from bess_pipeline.analytics.outlier_models import FOREST_NAME, KINDS, PCA_NAME, budgeted_level
 from bess_pipeline.analytics.windows import window_means
 from bess_pipeline.arrays import Floats, Ints
@@ -37,8 +38,8 @@ FEWEST_FEATURES, KNOWN = 4, 0.5
 TRIMMED = 0.1
 #: How much of an alarm each model tells: about one healthy day in seventy, and in seven.
 LEAST = {PCA_NAME: 0.5, FOREST_NAME: 0.75}
-#: Days before a day on which its signals rest.
-BEFORE = timedelta(days=EPOCH_DAYS) + TRAINED + WINDOW
+#: Days before an epoch on which its models rest.
+BEFORE = TRAINED + WINDOW
 
 #: Score of the resistance over that of the warmth from which on the temperature sensor reads high. A kelvin too much
 #: adds some 2 % to the resistance at 25 °C: 0.6 at the floors of both features; a battery that is warmer adds nothing.
@@ -63,7 +64,7 @@ class Learned(NamedTuple):
     signals: pl.DataFrame
 
 
-def learned(features: pl.DataFrame) -> Learned:
+def learned(features: pl.DataFrame, models: pl.DataFrame | None = None) -> Learned:
     """What models of ordinary fortnights say of each day.
 
     A row is the mean score of each feature over the last fortnight, each score within ±4 σ. Every 28 days
@@ -84,6 +85,7 @@ def learned(features: pl.DataFrame) -> Learned:
 
     Args:
         features: `DailyFeature` rows.
+        models: `AnomalyModel` rows of one epoch, that from which on models are trained; none to begin at the beginning.
 
     Returns:
         `AnomalyModel` rows by fleet, epoch and model; `AnomalySignal` rows by battery, day and model, from
@@ -96,14 +98,15 @@ def learned(features: pl.DataFrame) -> Learned:
         C. A. Lowry et al., A multivariate exponentially weighted moving average control chart, Technometrics 34 (1992)
         46, doi:10.2307/1269551: means of days see small lasting shifts that no day alone shows.
     """
-    models: list[pl.DataFrame] = [AnomalyModel.create_empty()]
+    epoch = epoch_of(models)
+    trained: list[pl.DataFrame] = [AnomalyModel.create_empty()]
     signals: list[pl.DataFrame] = [AnomalySignal.create_empty()]
     for rows in _fortnights(features).partition_by("fleet_id", maintain_order=True):
-        for model, told in _learned(rows):
-            models.append(model)
+        for model, told in _learned(rows, epoch):
+            trained.append(model)
             signals.append(told)
     return Learned(
-        pl.concat(models).sort("fleet_id", "date", "model"), pl.concat(signals).sort(*BATTERY_DAY, "lane", "feature")
+        pl.concat(trained).sort("fleet_id", "date", "model"), pl.concat(signals).sort(*BATTERY_DAY, "lane", "feature")
     )
 
 
@@ -124,13 +127,15 @@ def _fortnights(features: pl.DataFrame) -> pl.DataFrame:
     return days.select(*BATTERY_DAY, "observed_until").hstack(pl.DataFrame(means, schema=list(_NAMES)))
 
 
-def _learned(rows: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Models of one fleet, each with what it says of its epoch."""
+def _learned(rows: pl.DataFrame, since: date | None) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Models of one fleet from an epoch on, each with what it says of its epoch."""
     values = rows.select(_NAMES).to_numpy()
     day = rows["date"].to_physical().to_numpy().astype(np.int64)
     battery = rows.select(pl.struct(BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy()
     epochs = sorted({epoch_start(at) for at in rows["date"].unique()})
     for epoch in epochs:
+        if since is not None and epoch < since:
+            continue
         begins = (epoch - _EPOCH).days
         past = np.flatnonzero((day >= begins - TRAINED.days) & (day < begins))
         chosen = _chosen(values[past])

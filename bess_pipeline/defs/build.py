@@ -18,7 +18,9 @@ def code_location() -> dg.Definitions:
         assets=[
             *dg.load_assets_from_package_module(assets),
             *upkeep.ASSETS,
-            *remembered(*(table for name, table in catalog.TABLES.items() if name.endswith("_memory"))),
+            *remembered(
+                catalog.ANOMALY_MODELS, *(table for name, table in catalog.TABLES.items() if name.endswith("_memory"))
+            ),
         ],
         asset_checks=[checks.of_accounts, checks.data_quality, checks.of_models],
         jobs=[jobs.LANDING, jobs.TELEMETRY, jobs.FLEET, jobs.PUBLISH, jobs.CHECKS, upkeep.UPKEEP],

@@ -73,11 +73,16 @@ def cell_signals(cell_evidence: pl.DataFrame, batteries: pl.DataFrame, feature_e
 
 @dg.multi_asset(
     name="learned",
-    **outs(catalog.ANOMALY_MODELS, catalog.MODEL_SIGNALS, reach=Reach(before=anomaly_models.BEFORE.days)),
+    **outs(
+        catalog.ANOMALY_MODELS,
+        catalog.MODEL_SIGNALS,
+        # The models of an epoch rest on the days before it, as what is remembered does.
+        reach=Reach(memory=catalog.ANOMALY_MODELS, back=anomaly_models.BEFORE.days),
+    ),
 )
-def learned(daily_features: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame]]:
+def learned(daily_features: pl.DataFrame, anomaly_models_before: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame]]:
     """Learn every four weeks what ordinary fortnights look like, and hold each day against it."""
-    found = anomaly_models.learned(daily_features)
+    found = anomaly_models.learned(daily_features, anomaly_models_before)
     yield dg.Output(found.models, catalog.ANOMALY_MODELS.name)
     yield dg.Output(found.signals, catalog.MODEL_SIGNALS.name)
 

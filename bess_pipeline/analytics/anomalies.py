@@ -9,21 +9,18 @@ from datetime import timedelta
 import polars as pl
 
 from bess_pipeline.analytics.advice import next_steps
-from bess_pipeline.analytics.lanes import ALARMS, LANE_BY_NAME, LANES, THRESHOLDS, WARNS, scores, with_scores
+from bess_pipeline.analytics.event_series import QUIET, STREAM, in_streams
+from bess_pipeline.analytics.lanes import ALARMS, LANE_BY_NAME, THRESHOLDS, WARNS, scores
 from bess_pipeline.tables.anomalies import SEVERITIES, AnomalyEvent
-from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.keys import BATTERY
 
-#: Data without alarm after which an event has ended.
-QUIET = timedelta(days=21)
 #: Limit episodes of one code closer than this are one event.
 LIMIT_QUIET = timedelta(days=7)
-#: Days before the detection whose values travel with an event.
-SHOWN = timedelta(days=60)
-
-_STREAM = (*BATTERY, "component", "family", "stream")
 
 
-def anomaly_events(signals: pl.DataFrame, episodes: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
+def anomaly_events(
+    signals: pl.DataFrame, episodes: pl.DataFrame, series: pl.DataFrame, heard: pl.DataFrame
+) -> pl.DataFrame:
     """Events of all lanes that are on, each with the instant from which on it could be known.
 
     * What any lane raises of one battery, component and family is one event, until 21 days
@@ -38,12 +35,13 @@ def anomaly_events(signals: pl.DataFrame, episodes: pl.DataFrame, features: pl.D
     Args:
         signals: `AnomalySignal` rows.
         episodes: `LimitEpisode` rows.
-        features: `DailyFeature` rows, for how long each battery was heard, and what its values were before.
+        series: `EventSeries` rows.
+        heard: `BATTERY_DAY` of every day on which a battery was heard.
 
     Returns:
         `AnomalyEvent` rows by detection and identity.
     """
-    lanes = [_raised_events(signals, features), _limit_events(episodes)]
+    lanes = [_raised_events(signals, series, heard), _limit_events(episodes)]
     return (
         pl.concat(lanes)
         .with_columns(component=pl.when(pl.col("component") != "").then("component"))
@@ -56,7 +54,7 @@ def anomaly_events(signals: pl.DataFrame, episodes: pl.DataFrame, features: pl.D
 
 def _identity() -> pl.Expr:
     """Hash of what an event keeps; streams tell apart what one instant can raise in one family."""
-    parts = pl.struct(*_STREAM, pl.col("detected_at").to_physical())
+    parts = pl.struct(*STREAM, pl.col("detected_at").to_physical())
 
     def digest(row: dict[str, object]) -> str:
         return hashlib.blake2b(json.dumps(list(row.values())).encode(), digest_size=8).hexdigest()
@@ -64,30 +62,15 @@ def _identity() -> pl.Expr:
     return parts.map_elements(digest, return_dtype=pl.String)
 
 
-def _raised_events(signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
-    on = [lane.name for lane in LANES if lane.is_on and lane.name != THRESHOLDS]
-    stream = (
-        pl.when(pl.col("family") == "data")
-        .then(pl.col("kind"))
-        .when(pl.col("severity") == "info")
-        .then(pl.lit("info"))
-        .otherwise(pl.lit("battery"))
-    )
-    raised = with_scores(signals.filter(pl.col("lane").is_in(on), pl.col("raised_at").is_not_null())).with_columns(
-        stream=stream
-    )
-    last = features.group_by(BATTERY).agg(last_date=pl.col("date").max())
-    rows = raised.join(last, on=BATTERY, how="left").sort(
-        *_STREAM, "date", "raised_at", "score", "statistic", "lane", "feature", "direction",
-        descending=[False] * 7 + [True, True] + [False] * 3,
-    )  # fmt: skip
-    pause = pl.col("date") - pl.col("date").shift(1).over(_STREAM)
-    numbered = rows.with_columns(event=(pause.is_null() | (pause > QUIET)).cast(pl.Int64).cum_sum()).with_columns(
+def _raised_events(signals: pl.DataFrame, series: pl.DataFrame, heard: pl.DataFrame) -> pl.DataFrame:
+    last = heard.group_by(BATTERY).agg(last_date=pl.col("date").max())
+    rows = in_streams(signals).join(last, on=BATTERY, how="left", maintain_order="left")
+    numbered = rows.with_columns(event=pl.col("begins").cast(pl.Int64).cum_sum()).with_columns(
         fresh=pl.col("date") == pl.col("date").min().over("event")
     )
     over = pl.col("last_date").first() - pl.col("date").max() > QUIET
     evidence = pl.struct("lane", "feature", "direction", "value", "z", "peers", "statistic")
-    events = numbered.group_by("event", *_STREAM, maintain_order=True).agg(
+    events = numbered.group_by("event", *STREAM, maintain_order=True).agg(
         pl.col("kind", "score", "feature", "date").first(),
         detector=pl.col("lane").first(),
         severity=pl.col("severity").cast(pl.Enum(SEVERITIES)).max().cast(pl.String),
@@ -96,10 +79,11 @@ def _raised_events(signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFram
         detected_at=pl.col("raised_at").first(),
         features=evidence.filter("fresh"),
     )
-    return events.join(
-        _series(events, _values(signals, features)), on="event", how="left", maintain_order="left"
-    ).select(
-        *_STREAM,
+    behind = series.select(
+        *STREAM, "date", series=pl.struct("feature", pl.col("days").cast(pl.List(pl.String)), "values", "peers")
+    )
+    return events.join(behind, on=[*STREAM, "date"], how="left", maintain_order="left").select(
+        *STREAM,
         "kind",
         "detector",
         "severity",
@@ -108,34 +92,6 @@ def _raised_events(signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFram
         "detected_at",
         "score",
         evidence=pl.struct("features", "series").map_elements(_as_json, return_dtype=pl.String),
-    )
-
-
-def _values(signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
-    """Values by day of the features, and of what only signals know: single cells, hours."""
-    of_battery = features.select(*BATTERY_DAY, pl.lit("").alias("component"), "feature", "value", "adjusted")
-    own = signals.join(features.select("feature").unique(), on="feature", how="anti").unique(
-        [*BATTERY_DAY, "component", "feature"], keep="first", maintain_order=True
-    )
-    return pl.concat([of_battery, own.select(of_battery.columns[:-1])], how="diagonal")
-
-
-def _series(events: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
-    """The values behind each event on the days before, its own and the median of its peers."""
-    before = (
-        events.select("event", *BATTERY, "component", "feature", found="date")
-        .join(values, on=[*BATTERY, "component", "feature"])
-        .filter(pl.col("date").is_between(pl.col("found") - SHOWN, pl.col("found")))
-        .sort("event", "date")
-    )
-    usual = pl.when(pl.col("adjusted") != pl.col("value")).then(pl.col("value") - pl.col("adjusted"))
-    return before.group_by("event", maintain_order=True).agg(
-        series=pl.struct(
-            pl.col("feature").first().alias("feature"),
-            pl.col("date").cast(pl.String).implode().alias("days"),
-            pl.col("value").implode().alias("values"),
-            usual.implode().alias("peers"),
-        ).first()
     )
 
 

@@ -109,6 +109,24 @@ class AnomalyScore(OfBatteryDay):
     )
 
 
+class EventSeries(OfBatteryDay):
+    """One row per battery, component, family, stream and UTC day on which an event begins: the values before it."""
+
+    component = key("Cell, probe or sensor; empty for the battery as a whole")
+    family = key("What part of the system is unusual")
+    stream = key("Signals that may be of one event: those of the battery, information, or one kind of data fault")
+    feature = label("What moved")
+    days = dy.List(
+        dy.Date(nullable=False), nullable=False, description="UTC days with a value, of the 60 up to this one"
+    )
+    values = dy.List(dy.Float64(nullable=True), nullable=False, description="The values on these days")
+    peers = dy.List(
+        dy.Float64(nullable=True),
+        nullable=False,
+        description="Medians of the peers on these days; null where there is none",
+    )
+
+
 class AnomalyEvent(dy.Schema):
     """One row per event: something unusual that was raised, and how long it lasted."""
 

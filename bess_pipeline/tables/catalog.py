@@ -325,6 +325,14 @@ ANOMALY_SIGNALS = Table("anomaly_signals", anomalies.AnomalySignal, "gold", "fle
 ANOMALY_SCORES = Table(
     "anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"), by_month=True
 )
+EVENT_SERIES = Table(
+    "event_series",
+    anomalies.EventSeries,
+    "evidence",
+    "fleet",
+    (*_BATTERY_DAY, "component", "family", "stream"),
+    by_month=True,
+)
 ANOMALY_EVENTS = Table("anomaly_events", anomalies.AnomalyEvent, "gold", "fleet", ("detected_at", "event_id"))
 FAILURE_RISK = Table("failure_risk", risk.FailureRisk, "gold", "fleet", _BATTERY_DAY, by_month=True)
 BATTERY_LATEST = Table("battery_latest", fleet.BatteryLatest, "gold", "fleet", ("battery_id",))

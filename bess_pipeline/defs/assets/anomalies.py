@@ -17,6 +17,7 @@ from bess_pipeline.analytics import (
     signals,
 )
 from bess_pipeline.analytics import chart_signals as charts
+from bess_pipeline.analytics import event_series as series
 from bess_pipeline.analytics import feature_evidence as days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
@@ -121,11 +122,19 @@ def anomaly_scores(anomaly_signals: pl.DataFrame, daily_features: pl.DataFrame) 
     return lanes.anomaly_scores(anomaly_signals, daily_features)
 
 
+@dg.asset(**spec(catalog.EVENT_SERIES, Reach(before=series.SHOWN.days)))
+def event_series(anomaly_signals: pl.DataFrame, daily_features: pl.DataFrame) -> pl.DataFrame:
+    return series.event_series(anomaly_signals, daily_features)
+
+
 @dg.asset(**spec(catalog.ANOMALY_EVENTS))
 def anomaly_events(
-    anomaly_signals: pl.DataFrame, limit_episodes: pl.DataFrame, daily_features: pl.DataFrame
+    anomaly_signals: pl.DataFrame,
+    limit_episodes: pl.DataFrame,
+    event_series: pl.DataFrame,
+    battery_daily: pl.DataFrame,
 ) -> pl.DataFrame:
-    return anomalies.anomaly_events(anomaly_signals, limit_episodes, daily_features)
+    return anomalies.anomaly_events(anomaly_signals, limit_episodes, event_series, battery_daily)
 
 
 @dg.asset(**spec(catalog.FAILURE_RISK, Reach(before=failure_risk.COUNTS.days, whole=(catalog.DEGRADATION,))))

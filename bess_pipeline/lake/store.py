@@ -221,9 +221,13 @@ class Lake:
             frame = frame.with_columns(filled(table))
         return frame if part is None else frame.filter(part.rows())
 
-    def read(self, table: Table, part: Part | None = None) -> pl.DataFrame:
-        """The rows of a slice, or of the whole table, in the table's order."""
-        return in_order(self.ask(table, part, lambda rows: rows), ("fleet_id", *table.sort))
+    def read(self, table: Table, part: Part | None = None, only: pl.Expr | None = None) -> pl.DataFrame:
+        """The rows of a slice, or of the whole table, in the table's order; only some of them if so asked.
+
+        They lie in one piece, whatever number of files they come from: Polars rounds differently where they do not.
+        """
+        rows = self.ask(table, part, lambda rows: rows if only is None else rows.filter(only))
+        return in_order(rows, ("fleet_id", *table.sort)).rechunk()
 
     def ask(self, table: Table, part: Part | None, question: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
         """The answer to a question on the rows of a slice, or of the whole table; asked again if it has to be.

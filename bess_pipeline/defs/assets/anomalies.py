@@ -17,6 +17,7 @@ from bess_pipeline.analytics import (
     signals,
 )
 from bess_pipeline.analytics import feature_evidence as days
+from bess_pipeline.defs.groups import by_battery
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
@@ -56,6 +57,7 @@ def featured(
 @dg.multi_asset(
     name="limited", **outs(catalog.LIMIT_EPISODES, catalog.LIMIT_MEMORY, reach=Reach(memory=catalog.LIMIT_MEMORY))
 )
+@by_battery
 def limited(
     closed_intervals: pl.DataFrame, batteries: pl.DataFrame, limit_memory_before: pl.DataFrame
 ) -> Iterator[dg.Output[pl.DataFrame]]:

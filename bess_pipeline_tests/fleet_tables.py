@@ -20,7 +20,7 @@ import polars as pl
 
 from bess_pipeline.analytics import capacity_marks, cells, intervals, telemetry
 from bess_pipeline.defs import assets
-from bess_pipeline.defs.groups import Made
+from bess_pipeline.defs.groups import Grouped, Made
 from bess_pipeline.defs.increments import BEFORE, REACH, Reach
 from bess_pipeline.sources.simulate import Plan, Simulated
 from bess_pipeline.sources.simulate.data_faults import delivered
@@ -151,7 +151,7 @@ class Step:
         recalls: Names of what is known of the time before.
         reach: How far its rows of one day rest on other days; none if it makes everything each time.
         function: What it does, with frames.
-        by_battery: Whether it treats each battery on its own.
+        kind: How it is handed its tables, if not whole.
     """
 
     makes: tuple[str, ...]
@@ -159,7 +159,7 @@ class Step:
     recalls: frozenset[str]
     reach: Reach | None
     function: Callable[..., Made]
-    by_battery: bool = False
+    kind: type[Grouped] | None = None
 
     def run(self, tables: Frames) -> Frames:
         """What comes out; of the time before the first row nothing is known unless it is told."""
@@ -268,7 +268,8 @@ def steps() -> tuple[Step, ...]:
         if all(table is not None and table.per == "fleet" for table in tables) and needs <= catalog.TABLES.keys():
             text = asset.op.tags.get(REACH)
             reach = Reach.of_text(text) if text else None
-            steps.append(Step(makes, needs, recalls, reach, function, by_battery=function is not decorated))
+            (kind,) = {parameter.annotation for parameter in signature(decorated).parameters.values()}
+            steps.append(Step(makes, needs, recalls, reach, function, kind if issubclass(kind, Grouped) else None))
     return tuple(sorted(steps, key=lambda step: step.makes))
 
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from bess_pipeline.defs.groups import Groups, made_in_groups
+from bess_pipeline.defs.groups import Grouped, Groups, made_in_groups
 from bess_pipeline.defs.increments import Increment, increment
 from bess_pipeline.lake.ledger import Notes
 from bess_pipeline.lake.recent import Recent
@@ -86,8 +86,8 @@ class GrowingLake:
             return
         reads = [catalog.TABLES[name] for name in sorted(step.needs)]
         wanted = increment(lake, fleet, reads, makes, step.reach, notes, made_by="")
-        if step.by_battery:
-            self._make_in_groups(step, makes, wanted, notes)
+        if step.kind is not None:
+            self._make_in_groups(step, step.kind, makes, wanted, notes)
             return
         tables = {table.name: wanted.rows(recent, fleet, table) for table in reads}
         if step.reach.memory is not None:
@@ -97,9 +97,11 @@ class GrowingLake:
         for table in makes:
             wanted.bring(lake, fleet, table, _signed(table.name, made[table.name]), notes)
 
-    def _make_in_groups(self, step: Step, makes: list[Table], wanted: Increment, notes: Notes) -> None:
+    def _make_in_groups(
+        self, step: Step, kind: type[Grouped], makes: list[Table], wanted: Increment, notes: Notes
+    ) -> None:
         reads = [catalog.TABLES[name] for name in sorted(step.needs)]
-        groups = Groups.of(self.lake, self._recent, self.fleet_id, wanted, self._at_once, reads)
+        groups = Groups.of(self.lake, self._recent, self.fleet_id, wanted, self._at_once, reads, kind)
         tables = {name: groups.table(name) for name in sorted(step.needs | step.recalls)}
         with TemporaryDirectory() as folder:
             made = made_in_groups(step.function, tables, Path(folder))

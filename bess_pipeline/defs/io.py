@@ -1,6 +1,6 @@
 """How assets read and write the lake: whole slices, and nothing of it in the assets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from typing import Any
@@ -12,7 +12,7 @@ from bess_pipeline import logs
 from bess_pipeline.defs import glances
 from bess_pipeline.defs.batches import Aside, Batches, Mapped
 from bess_pipeline.defs.groups import Grouped, Groups
-from bess_pipeline.defs.house import CODE_VERSION
+from bess_pipeline.defs.house import CODE_VERSION, COLUMNS
 from bess_pipeline.defs.increments import BEFORE, REACH, WHOLE, Increment, Reach, increment
 from bess_pipeline.defs.partitions import day_of, slice_of
 from bess_pipeline.defs.pictures import picture
@@ -54,12 +54,15 @@ class LakeIOManager(dg.IOManager):
         return self._notes[fleet_id]
 
     def load_input(self, context: dg.InputContext) -> Batches | Grouped | pl.DataFrame:
-        """A fleet's rows for an asset of the fleet, by battery if it asks so; days in batches for an asset of days."""
+        """A fleet's rows for an asset of the fleet, in groups if it asks so; days in batches for an asset of days."""
         name = context.asset_key.path[-1]
         table = catalog.TABLES[name.removesuffix(BEFORE)]
         if context.has_partition_key and not isinstance(context.partition_key, dg.MultiPartitionKey):
-            if context.dagster_type.typing_type is Grouped:
-                return self._groups_of(context.step_context, context.partition_key).table(name)
+            kind = context.dagster_type.typing_type
+            if issubclass(kind, Grouped):
+                return self._groups_of(context.step_context, context.partition_key, kind).table(name)
+            if columns := (context.definition_metadata or {}).get(COLUMNS):
+                return self._some_columns(context.step_context, context.partition_key, table, columns)
             return self._rows_of_fleet(context.step_context, context.partition_key, table, of_before=name != table.name)
         part = slice_of(list(context.asset_partition_keys))
         self._read_from[table.name, part] = self._home.ledger.signatures(part.fleet_id, table.name)
@@ -74,8 +77,16 @@ class LakeIOManager(dg.IOManager):
             return recent.read(table, Slice(fleet_id))
         return wanted.memory(recent, fleet_id, table) if of_before else wanted.rows(recent, fleet_id, table)
 
-    def _groups_of(self, step: dg.StepExecutionContext, fleet_id: str) -> Groups:
-        """The groups of batteries for which a step is made one after the other."""
+    def _some_columns(
+        self, step: dg.StepExecutionContext, fleet_id: str, table: Table, columns: Sequence[str]
+    ) -> pl.DataFrame:
+        """As many days of a table as a step needs, and only the columns that it reads."""
+        wanted = self._increment(step, fleet_id)
+        part = Slice(fleet_id) if wanted is None else wanted.part(fleet_id, table)
+        return self._home.lake.read(table, part, columns=columns)
+
+    def _groups_of(self, step: dg.StepExecutionContext, fleet_id: str, kind: type[Grouped]) -> Groups:
+        """The groups of batteries, or days, for which a step is made one after the other."""
         known = self._groups.get(step.step.key)
         if known is None:
             known = self._groups[step.step.key] = Groups.of(
@@ -85,6 +96,7 @@ class LakeIOManager(dg.IOManager):
                 self._increment(step, fleet_id),
                 self._home.settings.fleet_rows_at_once,
                 _reads(step),
+                kind,
             )
         return known
 

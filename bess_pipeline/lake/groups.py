@@ -1,17 +1,17 @@
-"""Groups of a fleet's batteries: how much of its large tables is held at once."""
+"""Groups of a fleet's batteries, and windows of its days: how much of its large tables is held at once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 
 from bess_pipeline.lake.slices import Part, Slice, Tail
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables.catalog import Table
-from bess_pipeline.window import Window
+from bess_pipeline.window import Window, batched
 
 #: Batteries of a group at least, and companions where there are as many: of nameplates, or days, in a single row Polars
 #: divides by way of the reciprocal, and the last digit is another than in a fleet of several.
@@ -56,7 +56,63 @@ class Group:
         return rows if self.is_all or "battery_id" not in rows.columns else rows.filter(self.read())
 
 
-def grouped(lake: Lake, parts: Mapping[Table, Part], batteries: Sequence[str], at_once: int) -> tuple[Group, ...]:
+@dataclass(frozen=True)
+class Days:
+    """Days that follow each other, of all batteries.
+
+    Attributes:
+        window: The days.
+        reads: These, and those around them on which they rest.
+    """
+
+    window: Window
+    reads: Window
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it is all of what is there, which one window never says of itself."""
+        return False
+
+    def own(self) -> pl.Expr:
+        """Whether a row is of one of the days, for Polars."""
+        return self.window.days()
+
+    def read(self) -> pl.Expr:
+        """Whether a row is of one of the days, or of those around them."""
+        return self.reads.days()
+
+    def of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a frame that are read; all of one that is of no day."""
+        return rows.filter(self.read()) if "date" in rows.columns else rows
+
+
+#: What is read, made and written at once.
+Share = Group | Days
+
+
+def in_windows(lake: Lake, parts: Mapping[Table, Part], at_once: int, *, before: int, ahead: int) -> tuple[Share, ...]:
+    """Windows of days of which tables hold about so many rows together; everything at once where these are no more.
+
+    Args:
+        lake: The lake.
+        parts: Tables and what is read of them; those that are not partitioned by day do not count.
+        at_once: Rows that are held at once, beyond those of a single day and those around it.
+        before: Days before a day on which it rests.
+        ahead: Days after a day on which it rests.
+    """
+    found = [_files(lake, table, part) for table, part in parts.items() if table.by_day]
+    days = [files.select("date", "num_records") for files in found if not files.is_empty()]
+    rows = dict(pl.concat(days).group_by("date").agg(pl.col("num_records").sum()).iter_rows()) if days else {}
+    if sum(rows.values()) <= at_once:
+        return (Group(),)
+    earlier, later = timedelta(days=before), timedelta(days=ahead)
+    return tuple(
+        Days(window, Window(window.start - earlier, window.end + later))
+        for window in batched(Window.hull(rows), rows, budget=at_once)
+    )
+
+
+def grouped(lake: Lake, parts: Mapping[Table, Part], batteries: Sequence[str], at_once: int) -> tuple[Share, ...]:
     """Groups of batteries of which tables hold about so many rows together; the whole fleet where these are no more.
 
     Args:
@@ -81,8 +137,8 @@ def rows_of(lake: Lake, table: Table, part: Part) -> int:
     return 0 if files.is_empty() else int(files["num_records"].sum())
 
 
-def rows_of_group(lake: Lake, table: Table, part: Part, group: Group) -> pl.DataFrame:
-    """The rows of a part of a table that are of some batteries, in the table's order; no others are held meanwhile."""
+def rows_of_group(lake: Lake, table: Table, part: Part, group: Share) -> pl.DataFrame:
+    """The rows of a part of a table that a share of it needs, in the table's order; no others are held meanwhile."""
     return lake.read(table, part, group.read())
 
 

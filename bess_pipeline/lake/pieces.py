@@ -1,4 +1,4 @@
-"""Rows that were made for one group of batteries after the other, on their way into a table."""
+"""Rows that were made for one group of batteries after the other, or of days, on their way into a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 from bess_pipeline.lake.changes import days_that_differ, facts_of, sums_of_days, with_known_provenance
 from bess_pipeline.lake.contracts import stored_schema
 from bess_pipeline.lake.failures import DamagedError
-from bess_pipeline.lake.groups import Group
+from bess_pipeline.lake.groups import Group, Share
 from bess_pipeline.lake.slices import Part, Slice
 from bess_pipeline.lake.store import Lake, Written
 from bess_pipeline.tables.catalog import Table
@@ -37,7 +37,7 @@ class Pieces:
     """
 
     folder: Path
-    kept: tuple[tuple[Group, pl.DataFrame | Path], ...] = ()
+    kept: tuple[tuple[Share, pl.DataFrame | Path], ...] = ()
     step: Step | None = None
 
     @classmethod
@@ -45,8 +45,8 @@ class Pieces:
         """The rows of a whole fleet in one piece."""
         return cls(Path(), ((Group(), rows),))
 
-    def with_rows(self, group: Group, rows: pl.DataFrame) -> Pieces:
-        """These, and the rows of another group; not those of its companions."""
+    def with_rows(self, group: Share, rows: pl.DataFrame) -> Pieces:
+        """These, and the rows of another group; not those that were only read beside its own."""
         if not group.is_all:
             rows = rows.filter(group.own())
         if group.is_all or rows.estimated_size() <= _SMALL_BYTES:
@@ -64,7 +64,7 @@ class Pieces:
     def __len__(self) -> int:
         return len(self.kept)
 
-    def __iter__(self) -> Iterator[tuple[Group, pl.DataFrame]]:
+    def __iter__(self) -> Iterator[tuple[Share, pl.DataFrame]]:
         for group, held in self.kept:
             rows = pl.read_ipc(held) if isinstance(held, Path) else held
             yield group, rows if self.step is None else self.step(rows)
@@ -123,7 +123,7 @@ def replace_changed(
     return Written(rows_now, lake.version(table))
 
 
-def _of_group(group: Group, rows: pl.LazyFrame) -> pl.LazyFrame:
+def _of_group(group: Share, rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.filter(group.own())
 
 

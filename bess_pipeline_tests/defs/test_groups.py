@@ -30,7 +30,7 @@ PAIRS = (
     ("NMC", 12, ("isc", "cooling")),
     ("LFP", 13, ("temp_drift", "capacity_drop")),
 )
-BY_BATTERY = [step for step in steps() if step.by_battery]
+BY_BATTERY = [step for step in steps() if step.kind is Grouped]
 
 
 def of_plan(chemistry, seed, faults):

@@ -4,10 +4,11 @@ import polars as pl
 import pytest
 
 from bess_pipeline.lake.contracts import stored_schema
-from bess_pipeline.lake.groups import Group, grouped, rows_of, rows_of_group
+from bess_pipeline.lake.groups import Days, Group, grouped, in_windows, rows_of, rows_of_group
 from bess_pipeline.lake.pieces import Pieces, replace_changed
 from bess_pipeline.lake.slices import Slice, Tail
 from bess_pipeline.tables import catalog
+from bess_pipeline.window import Window
 
 TABLE, FLEET = catalog.CHARGE_ESTIMATES, Slice("alpha")
 FIRST = date(2026, 1, 5)
@@ -61,6 +62,24 @@ def test_days_that_are_not_read_do_not_count(there):
     tail = Tail.of(TABLE, "alpha", FIRST + timedelta(days=2))
     assert rows_of(there, TABLE, tail) == 5
     assert grouped(there, {TABLE: tail}, BATTERIES, 5) == (Group(),)
+
+
+def test_windows_are_read_with_the_days_on_which_they_rest(there):
+    assert in_windows(there, {TABLE: FLEET}, 15, before=1, ahead=0) == (Group(),)
+    windows = in_windows(there, {TABLE: FLEET, catalog.BATTERIES: FLEET}, 11, before=1, ahead=0)
+    begins, ends = (FIRST + timedelta(days=days) for days in (2, 3))
+    assert windows == (
+        Days(Window(FIRST, begins), Window(FIRST - timedelta(days=1), begins)),
+        Days(Window(begins, ends), Window(FIRST + timedelta(days=1), ends)),
+    )
+    read = rows_of_group(there, TABLE, FLEET, windows[1])
+    assert read["date"].unique().sort().to_list() == [FIRST + timedelta(days=1), begins]
+    assert read.filter(windows[1].own())["date"].unique().to_list() == [begins]
+
+
+def test_columns_that_are_not_asked_for_are_not_read(there):
+    names = ("fleet_id", "battery_id", "timestamp", "soc_percent")
+    assert there.read(TABLE, FLEET, columns=names).equals(there.read(TABLE, FLEET).select(names))
 
 
 def test_companions_have_rows_on_the_last_day(lake):

@@ -17,13 +17,14 @@ from bess_pipeline.analytics import (
     signals,
 )
 from bess_pipeline.analytics import feature_evidence as days
-from bess_pipeline.defs.groups import by_battery
+from bess_pipeline.defs.groups import by_battery, by_days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
 
 
 @dg.asset(**spec(catalog.FEATURE_EVIDENCE, Reach(before=1)))
+@by_days
 def feature_evidence(
     closed_intervals: pl.DataFrame, day_evidence: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:

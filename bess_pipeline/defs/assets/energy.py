@@ -8,7 +8,7 @@ import polars as pl
 from bess_pipeline.analytics import availability as presence
 from bess_pipeline.analytics import bands, energy, fleet, offsets
 from bess_pipeline.analytics import cycles as rainflow
-from bess_pipeline.defs.groups import by_battery
+from bess_pipeline.defs.groups import by_battery, by_days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
@@ -61,6 +61,7 @@ def time_in_bands(
 
 
 @dg.asset(**spec(catalog.PRESENCE_EVIDENCE, Reach()))
+@by_days
 def presence_evidence(telemetry_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return presence.presence_evidence(telemetry_5min, batteries)
 

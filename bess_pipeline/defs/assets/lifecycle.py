@@ -139,7 +139,7 @@ _WEEKS = Reach(
 )
 
 
-@dg.asset(**spec(catalog.DISPATCH_DAILY, _WEEKS))
+@dg.asset(**spec(catalog.DISPATCH_DAILY, _WEEKS, columns={catalog.TELEMETRY_5MIN: dispatch_history.READS}))
 def dispatch_daily(
     assumptions: pl.DataFrame,
     market_prices: pl.DataFrame,

@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 #: Pieces of less are kept in memory.
 _SMALL_BYTES = 1 << 22
+#: Rows that the writer is handed at once: it holds them as they are checked, and as Arrow and Parquet have them.
+_AT_ONCE = 100_000
 Step = Callable[[pl.DataFrame], pl.DataFrame]
 
 
@@ -83,7 +85,7 @@ class _Rows:
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for _, rows in self.pieces:
-            yield rows
+            yield from rows.iter_slices(_AT_ONCE)
 
 
 def replace_changed(

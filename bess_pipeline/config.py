@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     rows_per_batch: int = Field(
         default=2_000_000, ge=1, description="Raw rows held in memory at once, beyond a single day."
     )
+    fleet_rows_at_once: int = Field(
+        default=500_000, ge=1, description="5-minute rows of a fleet held in memory at once, beyond a few batteries'."
+    )
     largest_file_bytes: int = Field(
         default=1 << 36,
         ge=1,

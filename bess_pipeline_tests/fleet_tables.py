@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
-from inspect import signature
+from inspect import signature, unwrap
 
 import dagster as dg
 import numpy as np
@@ -20,6 +20,7 @@ import polars as pl
 
 from bess_pipeline.analytics import capacity_marks, cells, intervals, telemetry
 from bess_pipeline.defs import assets
+from bess_pipeline.defs.groups import Grouped, Made
 from bess_pipeline.defs.increments import BEFORE, REACH, Reach
 from bess_pipeline.sources.simulate import Plan, Simulated
 from bess_pipeline.sources.simulate.data_faults import delivered
@@ -149,13 +150,16 @@ class Step:
         needs: Names of the tables that go in.
         recalls: Names of what is known of the time before.
         reach: How far its rows of one day rest on other days; none if it makes everything each time.
+        function: What it does, with frames.
+        kind: How it is handed its tables, if not whole.
     """
 
     makes: tuple[str, ...]
     needs: frozenset[str]
     recalls: frozenset[str]
     reach: Reach | None
-    function: Callable[..., object]
+    function: Callable[..., Made]
+    kind: type[Grouped] | None = None
 
     def run(self, tables: Frames) -> Frames:
         """What comes out; of the time before the first row nothing is known unless it is told."""
@@ -256,13 +260,16 @@ def steps() -> tuple[Step, ...]:
         if len(makes) == 1:
             makes = tuple(key.to_user_string() for key in asset.keys)
         tables = [catalog.TABLES.get(name) for name in makes]
-        function = asset.op.compute_fn.decorated_fn
+        decorated = asset.op.compute_fn.decorated_fn
+        function = unwrap(decorated)
         asked = frozenset(signature(function).parameters)
         recalls = frozenset(name for name in asked if name.endswith(BEFORE))
         needs = asked - recalls
         if all(table is not None and table.per == "fleet" for table in tables) and needs <= catalog.TABLES.keys():
             text = asset.op.tags.get(REACH)
-            steps.append(Step(makes, needs, recalls, Reach.of_text(text) if text else None, function))
+            reach = Reach.of_text(text) if text else None
+            (kind,) = {parameter.annotation for parameter in signature(decorated).parameters.values()}
+            steps.append(Step(makes, needs, recalls, reach, function, kind if issubclass(kind, Grouped) else None))
     return tuple(sorted(steps, key=lambda step: step.makes))
 
 

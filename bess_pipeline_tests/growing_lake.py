@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import date
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from bess_pipeline.defs.increments import increment
+from bess_pipeline.defs.groups import Grouped, Groups, made_in_groups
+from bess_pipeline.defs.increments import Increment, increment
 from bess_pipeline.lake.ledger import Notes
 from bess_pipeline.lake.recent import Recent
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
+from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import contiguous
 from bess_pipeline_tests.fleet_tables import Frames, Step, steps
 
@@ -28,13 +32,21 @@ class GrowingLake:
         folder: Where the lake lies.
         fleet_id: The fleet.
         told: Called with the names of the tables that an asset made, and the seconds that it took.
+        at_once: Rows that are held at once by steps that treat each battery on its own.
     """
 
-    def __init__(self, folder: Path, fleet_id: str, told: Callable[[str, float], None] = lambda *_: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fleet_id: str,
+        told: Callable[[str, float], None] = lambda *_: None,
+        at_once: int = 500_000,
+    ) -> None:
         self.lake = Lake(str(folder))
         self.lake.create()
         self.fleet_id = fleet_id
         self._told = told
+        self._at_once = at_once
         self._recent = Recent(self.lake)
 
     def arrive(self, tables: Mapping[str, pl.DataFrame], days: Collection[date]) -> None:
@@ -74,6 +86,9 @@ class GrowingLake:
             return
         reads = [catalog.TABLES[name] for name in sorted(step.needs)]
         wanted = increment(lake, fleet, reads, makes, step.reach, notes, made_by="")
+        if step.kind is not None:
+            self._make_in_groups(step, step.kind, makes, wanted, notes)
+            return
         tables = {table.name: wanted.rows(recent, fleet, table) for table in reads}
         if step.reach.memory is not None:
             (name,) = step.recalls
@@ -81,6 +96,18 @@ class GrowingLake:
         made = step.run(tables)
         for table in makes:
             wanted.bring(lake, fleet, table, _signed(table.name, made[table.name]), notes)
+
+    def _make_in_groups(
+        self, step: Step, kind: type[Grouped], makes: list[Table], wanted: Increment, notes: Notes
+    ) -> None:
+        reads = [catalog.TABLES[name] for name in sorted(step.needs)]
+        groups = Groups.of(self.lake, self._recent, self.fleet_id, wanted, self._at_once, reads, kind)
+        tables = {name: groups.table(name) for name in sorted(step.needs | step.recalls)}
+        with TemporaryDirectory() as folder:
+            made = made_in_groups(step.function, tables, Path(folder))
+            for table in makes:
+                pieces = made[table.name if len(makes) > 1 else "result"]
+                wanted.bring(self.lake, self.fleet_id, table, pieces.map(partial(_signed, table.name)), notes)
 
     def tables(self) -> Frames:
         """Every table of the fleet level, without the circumstances of writing it."""

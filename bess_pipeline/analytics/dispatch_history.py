@@ -12,6 +12,8 @@ from bess_pipeline.analytics.what_if import Unit, what_if
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.lifecycle import DispatchDaily
 
+#: Columns of telemetry that are read.
+READS = (*BATTERY, "timestamp", "power_watt", "soc_percent")
 #: Efficiency and temperature are those of so many days before a week.
 _BEFORE = timedelta(days=28)
 _WEEK = timedelta(days=7)
@@ -38,7 +40,7 @@ def dispatch_daily(
     Args:
         assumptions: `Assumption` rows of the fleet.
         prices: `MarketPrice` rows.
-        telemetry: `Telemetry5min` rows.
+        telemetry: `Telemetry5min` rows, of which `READS` are read.
         degradation: `Degradation` rows.
         health: `StateOfHealth` rows.
         daily: `BatteryDaily` rows.
@@ -51,7 +53,7 @@ def dispatch_daily(
     if prices.is_empty() or telemetry.is_empty():
         return DispatchDaily.create_empty()
     found = []
-    rows = telemetry.select(*BATTERY, "timestamp", "power_watt", "soc_percent").sort("timestamp")
+    rows = telemetry.select(READS).sort("timestamp")
     for monday, units in _units(assumptions, rows, degradation, health, daily, batteries):
         seen = _of_week(rows, monday)
         week = _of_week(prices, monday).filter(pl.col("timestamp") <= seen["timestamp"].max())

@@ -1,6 +1,7 @@
 """House style for assets: everything Dagster wants to know of a table, read off the catalog."""
 
 import importlib.metadata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -17,6 +18,8 @@ from bess_pipeline.tables.columns import meaning_of
 CODE_VERSION = importlib.metadata.version("bess-pipeline")
 
 LAKE_IO = "lake_io"
+#: Of an input, which columns are read.
+COLUMNS = "bess/columns"
 OWNER = "team:bess-analytics"
 #: Groups of assets, in the order in which data flow: Dagster lists them by name.
 GROUPS = {
@@ -67,14 +70,19 @@ def _grain(table: Table) -> list[str]:
     return keys or ["fleet_id"]
 
 
-def spec(table: Table, reach: Reach | None = None) -> dict[str, Any]:
+def spec(
+    table: Table, reach: Reach | None = None, *, columns: Mapping[Table, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """Keyword arguments of an ordinary `dagster.asset` that makes a table.
 
     Args:
         table: The table.
         reach: How far the rows of a day rest on other days; whole histories are read and made where it is not said.
+        columns: Large tables of which only some columns are read, with the names of these.
     """
-    return {"name": table.name, "io_manager_key": LAKE_IO, **_traits(table), **partitioning(table), **_reaching(reach)}
+    told = {"name": table.name, "io_manager_key": LAKE_IO, **_traits(table), **partitioning(table), **_reaching(reach)}
+    narrow = {read.name: dg.AssetIn(metadata={COLUMNS: list(names)}) for read, names in (columns or {}).items()}
+    return told | {"ins": told.get("ins", {}) | narrow}
 
 
 def outs(*tables: Table, reach: Reach | None = None) -> dict[str, Any]:

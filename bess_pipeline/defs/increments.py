@@ -10,6 +10,7 @@ import polars as pl
 
 from bess_pipeline.lake.contracts import stored_schema
 from bess_pipeline.lake.ledger import Notes, fingerprint
+from bess_pipeline.lake.pieces import Pieces, replace_changed
 from bess_pipeline.lake.slices import Part, Slice, Tail
 from bess_pipeline.lake.store import Lake, Written
 from bess_pipeline.tables import catalog
@@ -80,9 +81,13 @@ class Increment:
 
     def rows(self, lake: Reader, fleet_id: str, table: Table) -> pl.DataFrame:
         """The rows of a table that are read; see `Reach.whole`."""
+        return lake.read(table, self.part(fleet_id, table))
+
+    def part(self, fleet_id: str, table: Table) -> Slice | Tail:
+        """The part of a table that is read."""
         if self.reads_from is None or table in self.reach.whole or table.until not in table.columns:
-            return lake.read(table, Slice(fleet_id))
-        return lake.read(table, Tail.of(table, fleet_id, self.reads_from - timedelta(days=self.reach.back)))
+            return Slice(fleet_id)
+        return Tail.of(table, fleet_id, self.reads_from - timedelta(days=self.reach.back))
 
     def memory(self, lake: Reader, fleet_id: str, table: Table) -> pl.DataFrame:
         """What is known of the days before the first that is read."""
@@ -90,16 +95,17 @@ class Increment:
             return pl.DataFrame(schema=stored_schema(table))
         return lake.read(table, Slice(fleet_id, Window.of_day(self.reads_from)))
 
-    def bring(self, lake: Lake, fleet_id: str, table: Table, rows: pl.DataFrame, notes: Notes) -> Written:
+    def bring(self, lake: Lake, fleet_id: str, table: Table, made: pl.DataFrame | Pieces, notes: Notes) -> Written:
         """Replace what has been made again by what was made, and note from what."""
+        pieces = Pieces.of(made) if isinstance(made, pl.DataFrame) else made
         if self.since is None or self.reads_from is None:
             part: Slice | Tail = Slice(fleet_id)
         else:
             is_memory = table is self.reach.memory
             part = Tail.of(table, fleet_id, self.reads_from + timedelta(days=1) if is_memory else self.since)
-            rows = rows.filter(part.rows())
+            pieces = pieces.map(lambda rows: rows.filter(part.rows()))
         begin = partial(notes.begin, table.name, self.since)
-        written = lake.replace_changed(table, rows, part, first=begin)
+        written = replace_changed(lake, table, pieces, part, first=begin)
         notes.record(table.name, self.basis)
         return written
 

@@ -1,6 +1,6 @@
 """How assets read and write the lake: whole slices, and nothing of it in the assets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from typing import Any
@@ -11,12 +11,14 @@ import polars as pl
 from bess_pipeline import logs
 from bess_pipeline.defs import glances
 from bess_pipeline.defs.batches import Aside, Batches, Mapped
-from bess_pipeline.defs.house import CODE_VERSION
+from bess_pipeline.defs.groups import Grouped, Groups
+from bess_pipeline.defs.house import CODE_VERSION, COLUMNS
 from bess_pipeline.defs.increments import BEFORE, REACH, WHOLE, Increment, Reach, increment
 from bess_pipeline.defs.partitions import day_of, slice_of
 from bess_pipeline.defs.pictures import picture
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.lake.ledger import Notes
+from bess_pipeline.lake.pieces import Pieces, replace_changed
 from bess_pipeline.lake.recent import Recent
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.lake.store import Written
@@ -37,6 +39,7 @@ class LakeIOManager(dg.IOManager):
         self._home = home
         self._read_from: dict[tuple[str, Slice], dict[date, str]] = {}
         self._increments: dict[str, Increment] = {}
+        self._groups: dict[str, Groups] = {}
         self._notes: dict[str, Notes] = {}
         self._recent = Recent(home.lake)
 
@@ -50,11 +53,16 @@ class LakeIOManager(dg.IOManager):
             self._notes[fleet_id] = Notes(self._home.lake, fleet_id)
         return self._notes[fleet_id]
 
-    def load_input(self, context: dg.InputContext) -> Batches | pl.DataFrame:
-        """A fleet's rows for an asset of the fleet; days in batches for an asset of days."""
+    def load_input(self, context: dg.InputContext) -> Batches | Grouped | pl.DataFrame:
+        """A fleet's rows for an asset of the fleet, in groups if it asks so; days in batches for an asset of days."""
         name = context.asset_key.path[-1]
         table = catalog.TABLES[name.removesuffix(BEFORE)]
         if context.has_partition_key and not isinstance(context.partition_key, dg.MultiPartitionKey):
+            kind = context.dagster_type.typing_type
+            if issubclass(kind, Grouped):
+                return self._groups_of(context.step_context, context.partition_key, kind).table(name)
+            if columns := (context.definition_metadata or {}).get(COLUMNS):
+                return self._some_columns(context.step_context, context.partition_key, table, columns)
             return self._rows_of_fleet(context.step_context, context.partition_key, table, of_before=name != table.name)
         part = slice_of(list(context.asset_partition_keys))
         self._read_from[table.name, part] = self._home.ledger.signatures(part.fleet_id, table.name)
@@ -69,6 +77,29 @@ class LakeIOManager(dg.IOManager):
             return recent.read(table, Slice(fleet_id))
         return wanted.memory(recent, fleet_id, table) if of_before else wanted.rows(recent, fleet_id, table)
 
+    def _some_columns(
+        self, step: dg.StepExecutionContext, fleet_id: str, table: Table, columns: Sequence[str]
+    ) -> pl.DataFrame:
+        """As many days of a table as a step needs, and only the columns that it reads."""
+        wanted = self._increment(step, fleet_id)
+        part = Slice(fleet_id) if wanted is None else wanted.part(fleet_id, table)
+        return self._home.lake.read(table, part, columns=columns)
+
+    def _groups_of(self, step: dg.StepExecutionContext, fleet_id: str, kind: type[Grouped]) -> Groups:
+        """The groups of batteries, or days, for which a step is made one after the other."""
+        known = self._groups.get(step.step.key)
+        if known is None:
+            known = self._groups[step.step.key] = Groups.of(
+                self._home.lake,
+                self._recent,
+                fleet_id,
+                self._increment(step, fleet_id),
+                self._home.settings.fleet_rows_at_once,
+                _reads(step),
+                kind,
+            )
+        return known
+
     def _increment(self, step: dg.StepExecutionContext, fleet_id: str) -> Increment | None:
         """What a step has to make again; none if it makes everything each time."""
         text = step.op.tags.get(REACH)
@@ -76,15 +107,11 @@ class LakeIOManager(dg.IOManager):
             return None
         known = self._increments.get(step.step.key)
         if known is None:
-            asset = step.assets_def
-            if asset is None:
-                raise TypeError(f"step {step.step.key} makes no asset")
-            reads = [key.path[-1] for key in asset.keys_by_input_name.values()]
-            makes = [key.path[-1] for key in asset.keys]
+            makes = [key.path[-1] for key in _asset(step).keys]
             known = self._increments[step.step.key] = increment(
                 self._home.lake,
                 fleet_id,
-                [catalog.TABLES[name] for name in sorted(reads) if name in catalog.TABLES],
+                _reads(step),
                 [catalog.TABLES[name] for name in sorted(makes)],
                 Reach.of_text(text),
                 self._notes_of(fleet_id),
@@ -93,10 +120,12 @@ class LakeIOManager(dg.IOManager):
             )
         return known
 
-    def handle_output(self, context: dg.OutputContext, obj: Mapped | Aside | pl.DataFrame) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: Mapped | Aside | Pieces | pl.DataFrame) -> None:
         """Replace the slice of the run's partitions; a fleet's tables only where rows changed."""
         table = catalog.TABLES[context.asset_key.path[-1]]
         part = slice_of(list(context.asset_partition_keys))
+        if isinstance(obj, Pieces) and not table.by_day:
+            obj = obj.whole()
         written = self._written(context, table, part, obj)
         _LOG.debug("%s: %s is version %d", table.name, part, written.version)
         context.add_output_metadata(
@@ -128,16 +157,18 @@ class LakeIOManager(dg.IOManager):
             context.step_context.add_asset_metadata(seen, context.asset_key, key)
 
     def _written(
-        self, context: dg.OutputContext, table: Table, part: Slice, obj: Mapped | Aside | pl.DataFrame
+        self, context: dg.OutputContext, table: Table, part: Slice, obj: Mapped | Aside | Pieces | pl.DataFrame
     ) -> Written:
         lake = self._home.lake
-        if table.per == "fleet":
-            if not isinstance(obj, pl.DataFrame):
-                raise TypeError(f"{table.name} is written whole, as a frame, got {type(obj).__name__}")
+        if isinstance(obj, pl.DataFrame) and table.per == "fleet":
+            obj = Pieces.of(obj)
+        if isinstance(obj, Pieces):
             rows, wanted = self._signed(context, table, part, obj), self._increment(context.step_context, part.fleet_id)
             if wanted is None:
-                return lake.replace_changed(table, rows, part)
+                return replace_changed(lake, table, rows, part)
             return wanted.bring(lake, part.fleet_id, table, rows, self._notes_of(part.fleet_id))
+        if table.per == "fleet":
+            raise TypeError(f"{table.name} is written whole, as a frame, got {type(obj).__name__}")
         written = lake.replace(table, obj, part)
         source = _MADE_FROM.get(table.name)
         if source is not None and part.window is not None:
@@ -150,14 +181,27 @@ class LakeIOManager(dg.IOManager):
             )
         return written
 
-    def _signed(self, context: dg.OutputContext, table: Table, part: Slice, frame: pl.DataFrame) -> pl.DataFrame:
+    def _signed(self, context: dg.OutputContext, table: Table, part: Slice, rows: Pieces) -> Pieces:
         if table.layer != "gold":
-            return frame
-        return frame.with_columns(
-            run_id=pl.lit(context.run_id),
-            code_version=pl.lit(CODE_VERSION),
-            register_version=pl.lit(self._home.fleet(part.fleet_id).register_version),
-        )
+            return rows
+        signature = {
+            "run_id": pl.lit(context.run_id),
+            "code_version": pl.lit(CODE_VERSION),
+            "register_version": pl.lit(self._home.fleet(part.fleet_id).register_version),
+        }
+        return rows.map(lambda frame: frame.with_columns(**signature))
+
+
+def _asset(step: dg.StepExecutionContext) -> dg.AssetsDefinition:
+    if step.assets_def is None:
+        raise TypeError(f"step {step.step.key} makes no asset")
+    return step.assets_def
+
+
+def _reads(step: dg.StepExecutionContext) -> list[Table]:
+    """The tables that a step reads, in order of their names."""
+    names = sorted(key.path[-1] for key in _asset(step).keys_by_input_name.values())
+    return [catalog.TABLES[name] for name in names if name in catalog.TABLES]
 
 
 def lake_io(home: Home) -> dg.IOManagerDefinition:

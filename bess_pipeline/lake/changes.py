@@ -62,12 +62,19 @@ def fingerprint_of(frame: pl.DataFrame, facts: list[str]) -> tuple[int, int]:
 
 def changed_days(table: Table, fresh: pl.DataFrame, held: pl.DataFrame, facts: list[str]) -> list[date]:
     """Days up to which fresh rows say something else than those that are held; `NOT_YET` for what is not settled."""
+    return days_that_differ(sums_of_days(table, fresh, facts), sums_of_days(table, held, facts))
 
-    def by_day(frame: pl.DataFrame) -> pl.DataFrame:
-        hashed = frame.select(date=day_of(table.until), fingerprint=frame.select(facts).hash_rows(seed=0))
-        return hashed.group_by("date").agg(pl.col("fingerprint").sum(), rows=pl.len())
 
-    both = by_day(fresh).join(by_day(held), on="date", how="full", coalesce=True, suffix="_held")
+def sums_of_days(table: Table, frame: pl.DataFrame, facts: list[str]) -> pl.DataFrame:
+    """How many rows each day has, and a sum over what they say: those of parts of the rows add up to those of all."""
+    hashed = frame.select(date=day_of(table.until), fingerprint=frame.select(facts).hash_rows(seed=0))
+    return hashed.group_by("date").agg(pl.col("fingerprint").sum(), rows=pl.len().cast(pl.Int64))
+
+
+def days_that_differ(fresh: pl.DataFrame, held: pl.DataFrame) -> list[date]:
+    """Days of which fresh rows say something else than those that are held, told by sums of parts of either."""
+    ours, theirs = (sums.group_by("date").agg(pl.col("fingerprint", "rows").sum()) for sums in (fresh, held))
+    both = ours.join(theirs, on="date", how="full", coalesce=True, suffix="_held")
     differs = pl.col("fingerprint").ne_missing(pl.col("fingerprint_held")) | pl.col("rows").ne_missing(
         pl.col("rows_held")
     )

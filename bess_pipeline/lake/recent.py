@@ -32,7 +32,8 @@ class Recent:
         version, key = self._lake.version(table), (table.name, part)
         known = self._held.pop(key, None)
         rows = known[1] if known is not None and known[0] == version else self._lake.read(table, part)
-        if self._lake.version(table) == version:  # nobody wrote while it was read
+        is_small = rows.estimated_size() <= self._most  # others would make room for it, and it be gone as well
+        if is_small and self._lake.version(table) == version:  # nobody wrote while it was read
             self._held[key] = version, rows
             while sum(frame.estimated_size() for _, frame in self._held.values()) > self._most:
                 self._held.popitem(last=False)

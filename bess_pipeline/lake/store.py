@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -221,9 +221,13 @@ class Lake:
             frame = frame.with_columns(filled(table))
         return frame if part is None else frame.filter(part.rows())
 
-    def read(self, table: Table, part: Part | None = None) -> pl.DataFrame:
-        """The rows of a slice, or of the whole table, in the table's order."""
-        return in_order(self.ask(table, part, lambda rows: rows), ("fleet_id", *table.sort))
+    def read(
+        self, table: Table, part: Part | None = None, only: pl.Expr | None = None, columns: Sequence[str] = ()
+    ) -> pl.DataFrame:
+        """The rows of a slice, or of the whole table, in the table's order; some, or some columns, if asked so."""
+        inside, names = pl.lit(value=True) if only is None else only, columns or stored_schema(table).names()
+        rows = self.ask(table, part, lambda rows: rows.filter(inside).select(names))
+        return in_order(rows, ("fleet_id", *table.sort))
 
     def ask(self, table: Table, part: Part | None, question: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
         """The answer to a question on the rows of a slice, or of the whole table; asked again if it has to be.

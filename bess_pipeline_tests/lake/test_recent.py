@@ -62,3 +62,13 @@ def test_a_frame_that_is_changed_in_place_is_not_what_others_get(lake):
     recent = Recent(lake)
     recent.read(TABLE, PART).drop_in_place("reason")
     assert "reason" in recent.read(TABLE, PART).columns
+
+
+def test_what_is_too_large_does_not_push_out_others(lake, reads):
+    lake.replace(TABLE, rejected(1), PART)
+    lake.replace(TABLE, rejected(*range(99)).with_columns(fleet_id=pl.lit("beta")), Slice("beta"))
+    recent = Recent(lake, most_bytes=2 * lake.read(TABLE, PART).estimated_size())
+    reads.clear()
+    for part in (PART, Slice("beta"), PART):
+        recent.read(TABLE, part)
+    assert reads == [PART, Slice("beta")]

@@ -19,12 +19,14 @@ from bess_pipeline.analytics import (
 from bess_pipeline.analytics import chart_signals as charts
 from bess_pipeline.analytics import event_series as series
 from bess_pipeline.analytics import feature_evidence as days
+from bess_pipeline.defs.groups import by_battery, by_days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
 
 
 @dg.asset(**spec(catalog.FEATURE_EVIDENCE, Reach(before=1)))
+@by_days
 def feature_evidence(
     closed_intervals: pl.DataFrame, day_evidence: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
@@ -58,6 +60,7 @@ def featured(
 @dg.multi_asset(
     name="limited", **outs(catalog.LIMIT_EPISODES, catalog.LIMIT_MEMORY, reach=Reach(memory=catalog.LIMIT_MEMORY))
 )
+@by_battery
 def limited(
     closed_intervals: pl.DataFrame, batteries: pl.DataFrame, limit_memory_before: pl.DataFrame
 ) -> Iterator[dg.Output[pl.DataFrame]]:

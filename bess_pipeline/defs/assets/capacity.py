@@ -8,6 +8,7 @@ import polars as pl
 from bess_pipeline.analytics import capacity_audit as audit
 from bess_pipeline.analytics import direct_capacity
 from bess_pipeline.analytics.capacity_counts import LONGEST_DAYS
+from bess_pipeline.defs.groups import by_battery
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
@@ -26,6 +27,7 @@ from bess_pipeline.tables import catalog
         ),
     ),
 )
+@by_battery
 def tested(
     capacity_evidence: pl.DataFrame,
     closed_intervals: pl.DataFrame,

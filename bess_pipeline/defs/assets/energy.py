@@ -8,12 +8,14 @@ import polars as pl
 from bess_pipeline.analytics import availability as presence
 from bess_pipeline.analytics import bands, energy, fleet, offsets
 from bess_pipeline.analytics import cycles as rainflow
+from bess_pipeline.defs.groups import by_battery, by_days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
 
 
 @dg.multi_asset(name="cycled", **outs(catalog.CYCLES, catalog.CYCLE_MEMORY, reach=Reach(memory=catalog.CYCLE_MEMORY)))
+@by_battery
 def cycled(
     telemetry_5min: pl.DataFrame, batteries: pl.DataFrame, cycle_memory_before: pl.DataFrame
 ) -> Iterator[dg.Output[pl.DataFrame]]:
@@ -29,6 +31,7 @@ def cycle_histogram(cycles: pl.DataFrame) -> pl.DataFrame:
 
 
 @dg.asset(**spec(catalog.ENERGY_EVIDENCE, Reach(before=6, ahead=1)))
+@by_battery
 def energy_evidence(
     telemetry_5min: pl.DataFrame,
     day_evidence: pl.DataFrame,
@@ -50,6 +53,7 @@ def battery_daily(energy_evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.
 
 
 @dg.asset(**spec(catalog.TIME_IN_BANDS, Reach(ahead=1)))
+@by_battery
 def time_in_bands(
     telemetry_5min: pl.DataFrame, closed_intervals: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
@@ -57,6 +61,7 @@ def time_in_bands(
 
 
 @dg.asset(**spec(catalog.PRESENCE_EVIDENCE, Reach()))
+@by_days
 def presence_evidence(telemetry_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return presence.presence_evidence(telemetry_5min, batteries)
 

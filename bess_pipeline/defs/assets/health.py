@@ -21,6 +21,7 @@ from bess_pipeline.analytics import battery_states as estimating
 from bess_pipeline.analytics import repairs as repairing
 from bess_pipeline.analytics import resistance_evidence as measuring
 from bess_pipeline.analytics.health_memory import health_memory
+from bess_pipeline.defs.groups import by_battery
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
@@ -34,6 +35,7 @@ from bess_pipeline.tables import catalog
         reach=Reach(before=1, ahead=repairing.AHEAD_DAYS, memory=catalog.REPAIR_MEMORY),
     ),
 )
+@by_battery
 def repaired(
     intervals_5min: pl.DataFrame, batteries: pl.DataFrame, repair_memory_before: pl.DataFrame
 ) -> Iterator[dg.Output[pl.DataFrame]]:
@@ -44,6 +46,7 @@ def repaired(
 
 
 @dg.asset(**spec(catalog.CLOSED_INTERVALS, Reach(before=1, ahead=1)))
+@by_battery
 def closed_intervals(
     intervals_5min: pl.DataFrame, day_evidence: pl.DataFrame, repairs: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
@@ -58,6 +61,7 @@ def closed_intervals(
         reach=Reach(before=2, ahead=1, memory=catalog.ANCHOR_MEMORY),
     ),
 )
+@by_battery
 def anchored(
     closed_intervals: pl.DataFrame,
     batteries: pl.DataFrame,
@@ -79,6 +83,7 @@ def anchored(
         reach=Reach(ahead=2 * estimating.BLOCK_DAYS - 1, memory=catalog.FILTER_MEMORY),
     ),
 )
+@by_battery
 def estimated(
     closed_intervals: pl.DataFrame,
     batteries: pl.DataFrame,
@@ -98,6 +103,7 @@ def current_offsets(battery_states: pl.DataFrame, batteries: pl.DataFrame) -> pl
 
 
 @dg.asset(**spec(catalog.CAPACITY_OBSERVATIONS, Reach(before=16, ahead=1)))
+@by_battery
 def capacity_observations(
     closed_intervals: pl.DataFrame, current_offsets: pl.DataFrame, charge_anchors: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
@@ -106,11 +112,13 @@ def capacity_observations(
 
 
 @dg.asset(**spec(catalog.RESISTANCE_EVIDENCE, Reach(before=1)))
+@by_battery
 def resistance_evidence(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return measuring.resistance_evidence(closed_intervals, batteries)
 
 
 @dg.asset(**spec(catalog.STEP_RESISTANCE, Reach()))
+@by_battery
 def step_resistance(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return resistance.step_resistance(closed_intervals, batteries)
 
@@ -136,6 +144,7 @@ def resisting(
 
 
 @dg.asset(**spec(catalog.CELL_BALANCE, Reach(before=1)))
+@by_battery
 def cell_balance(
     closed_intervals: pl.DataFrame,
     day_evidence: pl.DataFrame,
@@ -169,6 +178,7 @@ def assessed(
 
 
 @dg.asset(**spec(catalog.TELEMETRY_5MIN, Reach()))
+@by_battery
 def telemetry_5min(
     closed_intervals: pl.DataFrame,
     current_offsets: pl.DataFrame,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics.efficiency_rows import OFFSET_SIGMA, SUMS, counted_rows, rows_with_charge
 from bess_pipeline.analytics.telemetry import by_battery
+from bess_pipeline.analytics.traces import floats
 from bess_pipeline.analytics.trips import trips
+from bess_pipeline.analytics.windows import window_totals
 from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.energy import EnergyEvidence
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.telemetry import INTERVAL_US
 
-WINDOW = "30d"
+#: Days that count, the last one among them.
+WINDOW = timedelta(days=30)
 #: Equivalent full cycles that a window needs, and the share of its recorded time that must be known.
 LEAST_CYCLES, LEAST_COVERAGE = 5.0, 0.95
 #: Trips that the efficiency of matched trips needs.
@@ -143,13 +149,13 @@ def _windows(days: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
         days.sort(BATTERY_DAY)
         .rolling("date", period=WINDOW, group_by=BATTERY)
         .agg(
-            *(_total(name) for name in (*SUMS, *plain)),
             pl.col("first_edge_volt", "first_edge_sigma").drop_nulls().first(),
             pl.col("last_edge_volt", "last_edge_sigma").drop_nulls().last(),
             days=pl.len(),
             covered=pl.col("observed_us").sum()
             / (pl.col("ends").max() - pl.col("begins").min()).dt.total_microseconds(),
         )
+        .join(_summed(days, (*SUMS, *plain)), on=BATTERY_DAY, how="left")
         .join(batteries.select(*BATTERY, "chemistry", "sampling", "rated_energy_wh"), on=BATTERY, how="left")
     )
     enough = (
@@ -251,16 +257,23 @@ def _trip_days(rows: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
 
 def _trip_windows(days: pl.DataFrame) -> pl.DataFrame:
     """Efficiency of the trips that ended in the 30 days up to each day."""
-    return (
-        days.select(*BATTERY_DAY, "trips", "trip_depth", "trip_weighted")
-        .sort(BATTERY_DAY)
-        .rolling("date", period=WINDOW, group_by=BATTERY)
-        .agg(pl.col("trips", "trip_depth", "trip_weighted").sum())
-        .select(
-            *BATTERY_DAY,
-            "trips",
-            round_trip_efficiency_trips_percent=pl.when(pl.col("trips") >= LEAST_TRIPS).then(
-                100 * pl.col("trip_weighted") / pl.col("trip_depth")
-            ),
-        )
+    return _summed(days, ("trips", "trip_depth", "trip_weighted")).select(
+        *BATTERY_DAY,
+        pl.col("trips").fill_null(0).cast(pl.Int64),
+        round_trip_efficiency_trips_percent=pl.when(pl.col("trips") >= LEAST_TRIPS).then(
+            100 * pl.col("trip_weighted") / pl.col("trip_depth")
+        ),
     )
+
+
+def _summed(days: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
+    """Sums over the 30 days up to each, null where nothing is known; the same whatever days there are before."""
+    rows = days.select(*BATTERY_DAY, *names).sort(BATTERY_DAY)
+    sums = window_totals(
+        rows.select(pl.struct(BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy(),
+        rows["date"].to_physical().to_numpy().astype(np.int64),
+        np.stack([floats(rows[name]) for name in names], axis=1),
+        WINDOW.days,
+    )
+    columns = (pl.Series(name, sums[:, at]).fill_nan(None) for at, name in enumerate(names))
+    return rows.select(BATTERY_DAY).with_columns(columns)

@@ -1,5 +1,7 @@
 """The numbers of a battery's day."""
 
+from datetime import UTC, date, datetime, timedelta
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,6 +11,8 @@ from polars.testing import assert_frame_equal
 
 from bess_pipeline.analytics import charge, energy
 from bess_pipeline.analytics.battery_states import estimates
+from bess_pipeline.analytics.efficiency import WINDOW
+from bess_pipeline.tables.energy import EnergyEvidence
 from bess_pipeline.tables.health import CurrentOffset, StateOfHealth
 from bess_pipeline_tests.analytics import made_cells
 
@@ -108,3 +112,39 @@ def test_the_order_of_rows_does_not_matter(seed):
         rows.sample(fraction=1, shuffle=True, seed=seed), evidence.sample(fraction=1, shuffle=True, seed=1)
     )
     assert_frame_equal(shuffled, daily(rows, evidence), check_exact=True)
+
+
+def test_daily_numbers_rest_on_thirty_days_to_the_last_digit():
+    """Sums of a window that slides would rest on where it began."""
+    rng = np.random.default_rng(9)
+    first, count = date(2025, 1, 1), 200
+    names = [name for name, kind in EnergyEvidence.create_empty().schema.items() if kind == pl.Float64]
+    rows = []
+    for name in ("b1", "b2"):
+        for number in range(count):
+            day = first + timedelta(days=number)
+            if rng.random() < 0.02:
+                continue
+            noon = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            row = {column: None if rng.random() < 0.1 else 1e4 * rng.uniform(0.1, 1) for column in names}
+            row |= {"fleet_id": "f", "battery_id": name, "date": day, "begins": noon, "trips": int(rng.integers(0, 3))}
+            row |= {
+                "into": 2e4 * rng.uniform(0.8, 1),
+                "out": 1.6e4 * rng.uniform(0.9, 1),
+                "stored_wh": rng.normal(0, 99),
+            }
+            row |= {"charged": 50 * rng.uniform(0.9, 1), "discharged": 50 * rng.uniform(0.9, 1), "stored_ah": 0.1}
+            rows.append(row | {"ends": noon + timedelta(hours=24), "observed_us": 86_400_000_000})
+    schema = EnergyEvidence.create_empty().schema
+    evidence = pl.DataFrame(rows, schema_overrides={k: v for k, v in schema.items() if k in rows[0]})
+    evidence = evidence.with_columns(
+        pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in evidence.columns
+    ).with_columns(coverage_fraction=pl.lit(1.0)).select(schema.names())  # fmt: skip
+    plates = pl.concat([made_cells.batteries("b1"), made_cells.batteries("b2", chemistry="LFP")])
+    whole = energy.battery_daily(evidence, plates)
+    assert whole["round_trip_efficiency_30d_percent"].count() > 50
+    assert whole["round_trip_efficiency_trips_percent"].count() > 50
+    for since in (40, 111, 199):
+        day = first + timedelta(days=since)
+        part = energy.battery_daily(evidence.filter(pl.col("date") > day - WINDOW), plates)
+        assert part.filter(pl.col("date") >= day).equals(whole.filter(pl.col("date") >= day)), day

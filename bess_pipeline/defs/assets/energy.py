@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from bess_pipeline.analytics import availability as presence
-from bess_pipeline.analytics import bands, energy, fleet, offsets
+from bess_pipeline.analytics import bands, efficiency, energy, fleet, offsets
 from bess_pipeline.analytics import cycles as rainflow
 from bess_pipeline.defs.groups import by_battery, by_days
 from bess_pipeline.defs.house import outs, spec
@@ -47,7 +47,7 @@ def energy_evidence(
     )
 
 
-@dg.asset(**spec(catalog.BATTERY_DAILY))
+@dg.asset(**spec(catalog.BATTERY_DAILY, Reach(before=efficiency.WINDOW.days - 1)))
 def battery_daily(energy_evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return energy.battery_daily(energy_evidence, batteries)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.optimize import OptimizeResult, linprog
 
 from bess_pipeline.arrays import Floats, Ints
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 #: What the solver calls a best answer.
 _SOLVED = 0
@@ -185,6 +188,8 @@ class _Program:
 
     def solved(self) -> OptimizeResult:
         """The best answer."""
+        from scipy.optimize import linprog
+
         answer: OptimizeResult = linprog(  # type: ignore[call-overload]  # its stubs know no sparse arrays
             self.cost,
             A_ub=self.shared,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from bess_pipeline.arrays import Floats
 
@@ -52,6 +51,8 @@ def internal_rate_of_return(flows: ArrayLike) -> float | None:
         >>> internal_rate_of_return([-1, 3, -2.1]) is None
         True
     """
+    from scipy.optimize import brentq  # takes a sixth of what the code location takes to load
+
     money: Floats = np.asarray(flows, dtype=np.float64)
     signs = np.sign(money[money != 0])
     if int((signs[1:] != signs[:-1]).sum()) != 1:

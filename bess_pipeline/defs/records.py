@@ -11,9 +11,13 @@ References:
 """
 
 import json
+import os
 import shutil
+import sqlite3
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ from dagster._serdes import ConfigurableClassData
 from filelock import FileLock
 
 from bess_pipeline.config import settings_now
+from bess_pipeline.lake.durable import force
 
 #: Dagster's storages, and what stands in for them: module and class, loaded where it is needed.
 _KEPT_OPEN = {
@@ -83,10 +88,41 @@ class OpenEvents(SqliteEventLogStorage):
         if shard not in self._engines:
             if shard != INDEX_SHARD_NAME:
                 self._close(keep=INDEX_SHARD_NAME)
-            engine = _engine(self.conn_string_for_shard(shard))
-            self._initdb(engine)
+            engine, path = _engine(self.conn_string_for_shard(shard)), Path(self.path_for_shard(shard))
+            if shard == INDEX_SHARD_NAME or path.exists():
+                self._initdb(engine)
+            else:
+                self._begin(path)
+                if not path.exists():
+                    self._initdb(engine)
             self._engines[shard] = engine
         return self._engines[shard]
+
+    def _begin(self, path: Path) -> None:
+        """Put the file of a new run in its place, whole, or leave the one that another process has put there.
+
+        Dagster makes each of its tables and indexes on its own, and waits for the disk each time.
+        """
+        new = path.with_name(f"{path.name}-{uuid.uuid4().hex}")
+        new.write_bytes(self._empty)
+        with closing(sqlite3.connect(new)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        force(new)
+        # Without links, as on some shares, Dagster makes the file where it lies when it is opened.
+        with suppress(OSError):
+            os.link(new, path)
+        new.unlink()
+
+    @cached_property
+    def _empty(self) -> bytes:
+        """The file of a run without events, as Dagster makes it."""
+        engine = db.create_engine("sqlite://", poolclass=db.StaticPool)
+        self._initdb(engine)
+        with engine.connect() as connection:
+            made: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+            whole = made.serialize()
+        engine.dispose()
+        return whole
 
     def _close(self, *, keep: str | None = None) -> None:
         for shard in self._engines.keys() - {keep}:

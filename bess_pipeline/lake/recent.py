@@ -30,8 +30,12 @@ class Recent:
     def read(self, table: Table, part: Part) -> pl.DataFrame:
         """The rows of a part of a table as of now, in the table's order; see `Lake.read`."""
         version, key = self._lake.version(table), (table.name, part)
-        known = self._held.pop(key, None)
-        rows = known[1] if known is not None and known[0] == version else self._lake.read(table, part)
+        known = self._held.get(key)
+        if known is not None and known[0] == version:
+            self._held.move_to_end(key)
+            return known[1].clone()
+        self._held.pop(key, None)
+        rows = self._lake.read(table, part)
         is_small = rows.estimated_size() <= self._most  # others would make room for it, and it be gone as well
         if is_small and self._lake.version(table) == version:  # nobody wrote while it was read
             self._held[key] = version, rows

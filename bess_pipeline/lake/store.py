@@ -198,8 +198,10 @@ class Lake:
 
     def snapshot(self, table: Table) -> Snapshot:
         """What the table holds now: see `rows_version`, and the Parquet files that make it up."""
-        version, delta = self.rows_version(table), self.delta(table)
-        return self.patience.run(f"listing {table.name}", lambda: Snapshot(version, delta.file_uris()))
+        delta = self.delta(table)
+        return self.patience.run(
+            f"listing {table.name}", lambda: Snapshot(commits.rows_version(delta), delta.file_uris())
+        )
 
     def fetch(self, table: Table, to: Path) -> int:
         """Copy the rows of a table as of now into one file of this machine, as a stream; see `rows_version`."""
@@ -425,7 +427,7 @@ class Lake:
             fresh = with_known_provenance(fresh, held, facts)
         if not (table.by_day or table.by_month):
             if fingerprint_of(fresh, facts) == fingerprint_of(held, facts):
-                return Written(fresh.height, self.version(table))
+                return Written(fresh.height, self._seen(table))
             first()
             return self.replace(table, fresh, part)
         days = changed_days(table, fresh, held, facts)
@@ -436,6 +438,12 @@ class Lake:
             parts: list[Part] = [Months(part.fleet_id, window, table.until) for window in whole_months(days)]
         else:
             parts = [Slice(part.fleet_id, window) for window in contiguous(days, longest=366)]
+        version = self._seen(table)
         for narrowed in parts:
-            self.replace(table, rows.filter(narrowed.rows()), narrowed)
-        return Written(fresh.height, self.version(table))
+            version = self.replace(table, rows.filter(narrowed.rows()), narrowed).version
+        return Written(fresh.height, version)
+
+    def _seen(self, table: Table) -> int:
+        """The version of a table as it was last opened here, without a look at the storage."""
+        known = self._open.get(table.name)
+        return self.version(table) if known is None else known.version()

@@ -211,6 +211,8 @@ def _built(path: Path, lake: Lake, place: Path) -> tuple[dict[str, int], list[st
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"ATTACH {quoted(path)} AS built (STORAGE_VERSION '{_STORAGE_VERSION}')")
         connection.execute("USE built")
+        # In one transaction: each statement would wait for the disk, and the file is nobody's before it is whole.
+        connection.begin()
         for table in catalog.PUBLISHED:
             if table in MONTHLY:
                 versions.append((table.name, lake.rows_version(table)))
@@ -237,6 +239,7 @@ def _built(path: Path, lake: Lake, place: Path) -> tuple[dict[str, int], list[st
         )
         told = "Where the file is, below the folder of the warehouse"
         _note(connection, FILES, "Which files the large tables are read from.", ("path", "VARCHAR", told), beside)
+        connection.commit()
         connection.execute("USE memory")
         connection.execute("DETACH built")
     return rows, [path for _, path in beside]

@@ -1,10 +1,14 @@
 """Records that stay open are those that Dagster itself keeps."""
 
+import os
+import sqlite3
+from contextlib import closing
 from datetime import date
 
 import dagster as dg
 import pytest
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from bess_pipeline.defs import records
 from bess_pipeline.defs.instance import instance_of, prepare
@@ -99,3 +103,45 @@ def test_a_process_that_dies_while_it_makes_the_records_leaves_none_that_are_hal
         instance.add_dynamic_partitions("fleet", ["alpha"])
         assert instance.get_dynamic_partitions("fleet") == ["alpha"]
     assert [path.name for path in home.dagster_home.glob(".records*")] in ([], [".records.lock"])
+
+
+def test_the_file_of_a_new_run_is_that_which_dagster_makes(ran):
+    with instance_of(ran) as ours:
+        events, theirs = ours.event_log_storage, ran.dagster_home / "theirs"
+        for run_id in ("fresh", "other", "fresh"):
+            with events.run_connection(run_id):
+                pass
+        own = SqliteEventLogStorage(str(theirs))
+        with own.run_connection("fresh"):
+            pass
+    folder = ran.dagster_home / "history" / "runs"
+    assert schema_of(folder / "fresh.db") == schema_of(theirs / "fresh.db")
+    assert {path.suffix for path in folder.iterdir()} <= {".db", ".db-wal", ".db-shm"}
+
+
+def test_without_links_dagster_makes_the_file_where_it_lies(ran, monkeypatch):
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    with instance_of(ran) as ours, ours.event_log_storage.run_connection("fresh"):
+        pass
+    own = SqliteEventLogStorage(str(ran.dagster_home / "theirs"))
+    with own.run_connection("fresh"):
+        pass
+    made = ran.dagster_home / "history" / "runs" / "fresh.db"
+    assert schema_of(made) == schema_of(ran.dagster_home / "theirs" / "fresh.db")
+    assert {path.suffix for path in made.parent.iterdir()} <= {".db", ".db-wal", ".db-shm"}
+
+
+def schema_of(path):
+    """What a file of SQLite holds: its tables and indexes, the version of Dagster's schema, and how it is written."""
+    with closing(sqlite3.connect(path)) as file:
+        told = file.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+        version = file.execute("SELECT version_num FROM alembic_version").fetchall()
+        return (
+            told,
+            version,
+            file.execute("PRAGMA journal_mode").fetchall(),
+            file.execute("PRAGMA page_size").fetchall(),
+        )

@@ -169,7 +169,7 @@ def test_notes_of_tables_that_are_no_longer_and_of_fleets_that_are_gone_are_prun
         notes = [(fleet, "cycles", FIRST, 1), (fleet, "table_of_old", FIRST, 2)]
         lake.append(catalog.MADE_FROM, frame(catalog.MADE_FROM, notes), Slice(fleet))
         lake.append(catalog.LEDGER, frame(catalog.LEDGER, [(fleet, "fleet", FIRST, "s", "r")]), Slice(fleet))
-        seen = [(fleet, "battery_daily", FIRST, 1, 2), (fleet, "table_of_old", FIRST, 1, 2)]
+        seen = [(fleet, "battery_daily", FIRST, FIRST, 1, 2), (fleet, "table_of_old", FIRST, FIRST, 1, 2)]
         lake.replace(catalog.DAY_VERSIONS, frame(catalog.DAY_VERSIONS, seen), Slice(fleet))
     assert upkeep.prune(lake, {"alpha", "aside"}) == {"ledger": 1, "made_from": 4, "day_versions": 4}
     left = lake.read(catalog.MADE_FROM).select("fleet_id", "name").rows()

@@ -98,7 +98,9 @@ def changed(
 
 
 def _other_element(kind: pl.DataType) -> pl.Expr:
-    """Another number; of a structure, other numbers in it."""
+    """Another number or day; of a structure, other numbers in it."""
+    if kind == pl.Date:
+        return pl.element().dt.offset_by("1d")
     if not isinstance(kind, pl.Struct):
         return pl.element() * 1.07
     numbers = [field.name for field in kind.fields if field.dtype.is_float()]

@@ -177,6 +177,9 @@ def in_pieces(two):
         rows = lake.read(table, Slice("alpha"))
         if table.by_day or rows.height < upkeep.MANY_FILES or table is catalog.MADE_FROM:
             continue
+        of_fleet = lake.files(table).filter(fleet_id="alpha").select(table.partition_by)
+        if of_fleet.n_unique() > 1:  # no partition would have so many files
+            continue
         lake.replace(table, rows.clear(), Slice("alpha"))
         for at in range(upkeep.MANY_FILES - 1):
             lake.append(table, rows.slice(at, 1), Slice("alpha"))

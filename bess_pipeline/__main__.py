@@ -5,7 +5,7 @@ from bess_pipeline.loading import kept
 
 def main() -> None:
     """Do what was typed."""
-    with kept(in_parts=True):
+    with kept():
         from bess_pipeline import cli  # noqa: PLC0415 - loaded within
     cli.main()
 

@@ -20,7 +20,6 @@ from bess_pipeline.export_commands import export
 from bess_pipeline.fleet_commands import fleet_app
 from bess_pipeline.key_commands import key_app
 from bess_pipeline.lake_commands import mend
-from bess_pipeline.loading import kept
 from bess_pipeline.record_commands import record_app
 from bess_pipeline.report_commands import report
 from bess_pipeline.terminal import Commands, err, fail, out, remark
@@ -88,10 +87,9 @@ def run(
     again: Annotated[bool, typer.Option("--again", help="Make it all again, whatever changed.")] = False,
 ) -> None:
     """Bring everything up to date: new and changed files, all that follows from them, the warehouse."""
-    with kept(in_parts=True):
-        from bess_pipeline.defs import operate, report
-        from bess_pipeline.defs.instance import AnotherRunError, RecordsError
-        from bess_pipeline.defs.resources import Home
+    from bess_pipeline.defs import operate, report
+    from bess_pipeline.defs.instance import AnotherRunError, RecordsError
+    from bess_pipeline.defs.resources import Home
 
     home = Home()
     within = _window(home.settings, first, last)

@@ -16,12 +16,13 @@ import xxhash
 from bess_pipeline.analytics.feature_evidence import PEERS
 from bess_pipeline.analytics.features import FEATURES
 from bess_pipeline.analytics.lanes import FOREST, MODELS
-from bess_pipeline.analytics.memory import epoch_of
+from bess_pipeline.analytics.memory import day_numbers, epoch_of
 from bess_pipeline.analytics.outlier_models import FOREST_NAME, KINDS, PCA_NAME, budgeted_level
+from bess_pipeline.analytics.traces import numbered
 from bess_pipeline.analytics.windows import window_means
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.anomalies import AnomalyModel, AnomalySignal
-from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
+from bess_pipeline.tables.keys import BATTERY_DAY
 from bess_pipeline.window import EPOCH_DAYS, epoch_start
 
 #: Days whose mean scores are looked at together, and how many of them a feature needs.
@@ -118,7 +119,7 @@ def _fortnights(features: pl.DataFrame) -> pl.DataFrame:
     wide = watched.pivot("feature", index=BATTERY_DAY, values="z", on_columns=list(_NAMES))
     days = pl.concat([nothing, wide], how="diagonal").join(until, on=BATTERY_DAY).sort(BATTERY_DAY)
     means = window_means(
-        days.select(pl.struct(BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy(),
+        numbered(days),
         days["date"].to_physical().cast(pl.Int64).to_numpy(),
         np.clip(days.select(_NAMES).fill_null(float("nan")).to_numpy(), -CLIP, CLIP),
         WINDOW.days,
@@ -131,12 +132,12 @@ def _learned(rows: pl.DataFrame, since: date | None) -> Iterator[tuple[pl.DataFr
     """Models of one fleet from an epoch on, each with what it says of its epoch."""
     values = rows.select(_NAMES).to_numpy()
     day = rows["date"].to_physical().to_numpy().astype(np.int64)
-    battery = rows.select(pl.struct(BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy()
+    battery = numbered(rows)
     epochs = sorted({epoch_start(at) for at in rows["date"].unique()})
     for epoch in epochs:
         if since is not None and epoch < since:
             continue
-        begins = (epoch - _EPOCH).days
+        begins = int(day_numbers([epoch])[0])
         past = np.flatnonzero((day >= begins - TRAINED.days) & (day < begins))
         chosen = _chosen(values[past])
         if len(chosen) < FEWEST_FEATURES:

@@ -12,9 +12,9 @@ from bess_pipeline.analytics.chart_sums import CARRIED, LAST, STRENGTH, followed
 from bess_pipeline.analytics.control_charts import CHART, DOWN_SINCE, SCORED, UP_SINCE
 from bess_pipeline.analytics.features import DATA_FAULTS, FEATURES
 from bess_pipeline.analytics.lanes import DATA_CHECKS, STATISTICS
-from bess_pipeline.analytics.memory import epoch_of, epochs_after
+from bess_pipeline.analytics.memory import day_numbers, epoch_of, epochs_within
 from bess_pipeline.analytics.signals import in_order, start_of
-from bess_pipeline.analytics.traces import floats
+from bess_pipeline.analytics.traces import floats, numbered
 from bess_pipeline.analytics.windows import window_means
 from bess_pipeline.arrays import Floats
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
@@ -34,7 +34,6 @@ _WARMTH, _RESISTANCE = ("temperature_mean", "temperature_over_ambient"), "step_r
 #: Days before the epoch of the memory that count: what is held together, and what of it is still the newest.
 BEFORE = 2 * _TOGETHER
 
-_EPOCH = date(1970, 1, 1)
 _SERIES = ("feature", *BATTERY)
 #: Directions, and where the beginning of the sum stands in what is carried.
 _SIDES = (("up", UP_SINCE), ("down", DOWN_SINCE))
@@ -80,8 +79,7 @@ def chart_signals(features: pl.DataFrame, memory: pl.DataFrame | None = None) ->
     series = series.join(known, on=_SERIES, how="left", maintain_order="left")
     carried = _carried(series)
     rows = rows.with_columns(leaps=_leaps(rows, series.select(*_SERIES, last=pl.Series(carried[:, LAST]))))
-    first, last = epoch or features["date"].min(), features["date"].max()
-    epochs = epochs_after(first, last) if isinstance(first, date) and isinstance(last, date) else []
+    epochs = epochs_within(features["date"], epoch)
     counts = series.join(rows.group_by(_SERIES).len(), on=_SERIES, how="left", maintain_order="left")["len"]
     sums = followed_sums(
         np.append(0, np.cumsum(counts.fill_null(0).to_numpy().astype(np.int64))),
@@ -89,7 +87,7 @@ def chart_signals(features: pl.DataFrame, memory: pl.DataFrame | None = None) ->
         floats(rows["z"].set(rows["leaps"], None)),
         floats(rows["z"]),
         carried,
-        np.array([(day - _EPOCH).days for day in epochs], dtype=np.int64),
+        day_numbers(epochs),
         least=LEAST,
     )
     told = _told(rows, sums.rows).join(_sensors(features), on=BATTERY_DAY, how="left", maintain_order="left")
@@ -167,7 +165,7 @@ def _sensors(features: pl.DataFrame) -> pl.DataFrame:
     for feature, name in ((_WARMTH[0], "warmer"), (_RESISTANCE, "resists")):
         moved = features.filter(feature=feature).sort(BATTERY_DAY)
         means = window_means(
-            moved.select(pl.struct(BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy(),
+            numbered(moved),
             moved["date"].to_physical().to_numpy().astype(np.int64),
             floats(moved["z"])[:, None],
             _TOGETHER.days,

@@ -11,6 +11,7 @@ from numba import njit
 
 from bess_pipeline.analytics.feature_evidence import PEERS
 from bess_pipeline.analytics.lanes import SHAPES
+from bess_pipeline.analytics.traces import numbered
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.anomalies import AnomalySignal
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
@@ -104,7 +105,7 @@ def _told(hours: pl.DataFrame, course: Course) -> pl.DataFrame:
     )
     values = days.select(str(hour) for hour in range(_HOURS)).fill_null(float("nan")).to_numpy().astype(float)
     distances = nearest_distances(
-        days.select(pl.struct(BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy(),
+        numbered(days),
         days["date"].to_physical().cast(pl.Int64).to_numpy(),
         values,
         np.array([RECENT.days, OLDEST.days, FEWEST, SHARED], np.int64),

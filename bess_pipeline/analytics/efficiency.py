@@ -9,7 +9,7 @@ import polars as pl
 
 from bess_pipeline.analytics.efficiency_rows import OFFSET_SIGMA, SUMS, counted_rows, rows_with_charge
 from bess_pipeline.analytics.telemetry import by_battery
-from bess_pipeline.analytics.traces import floats
+from bess_pipeline.analytics.traces import floats, numbered
 from bess_pipeline.analytics.trips import trips
 from bess_pipeline.analytics.windows import window_totals
 from bess_pipeline.tables.columns import NORMAL_90
@@ -270,7 +270,7 @@ def _summed(days: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
     """Sums over the 30 days up to each, null where nothing is known; the same whatever days there are before."""
     rows = days.select(*BATTERY_DAY, *names).sort(BATTERY_DAY)
     sums = window_totals(
-        rows.select(pl.struct(BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy(),
+        numbered(rows),
         rows["date"].to_physical().to_numpy().astype(np.int64),
         np.stack([floats(rows[name]) for name in names], axis=1),
         WINDOW.days,

@@ -19,13 +19,13 @@ from bess_pipeline.analytics.control_charts import (
     unrest,
 )
 from bess_pipeline.analytics.feature_evidence import PEERS
-from bess_pipeline.analytics.memory import epoch_of, epochs_after
+from bess_pipeline.analytics.memory import day_numbers, epoch_of, epochs_within
+from bess_pipeline.analytics.traces import numbered
 from bess_pipeline.arrays import Floats
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.memory import FeatureMemory
 from bess_pipeline.tables.resistance import METHODS
 
-_FIRST = date(1970, 1, 1)
 _SERIES = ("feature", *BATTERY)
 #: The charts of a series: first without regard to its peers, then held against their unrest.
 _CHARTS = ("alone", "beside")
@@ -67,10 +67,8 @@ def scored(
     series = pl.concat([rows.select(_SERIES), known.select(_SERIES)]).unique().sort(_SERIES)
     epoch = epoch_of(known)
     followed, has_past = _followed(rows, series, list(features), epoch)
-    days = ordered["date"]
-    first, last = epoch or days.min(), days.max()
-    epochs = epochs_after(first, last) if isinstance(first, date) and isinstance(last, date) else []
-    followed = replace(followed, epochs=np.array([(day - _FIRST).days for day in epochs], dtype=np.int64))
+    epochs = epochs_within(ordered["date"], epoch)
+    followed = replace(followed, epochs=day_numbers(epochs))
     carried = series.join(known, on=_SERIES, how="left", maintain_order="left")
     kept: dict[str, Floats] = {}
 
@@ -111,7 +109,7 @@ def _followed(
         numbers["floor"].to_numpy(),
     )
     if epoch is not None:
-        followed = replace(followed, begun=(epoch - _FIRST).days)
+        followed = replace(followed, begun=int(day_numbers([epoch])[0]))
     return followed, numbers["has_past"].to_numpy()
 
 
@@ -135,7 +133,7 @@ def _unrest(rows: pl.DataFrame) -> Floats:
     ordered = (
         rows.with_row_index("place").filter(pl.col("z").is_not_nan()).sort(*group, pl.col("z").abs(), "battery_id")
     )
-    numbers = ordered.select(pl.struct(group).rle_id().cast(pl.Int64)).to_series().to_numpy()
+    numbers = numbered(ordered, group)
     others = ordered.select(pl.len().over(group)).to_series().to_numpy() - 1
     factors = np.ones(rows.height)
     factors[ordered["place"].to_numpy()] = np.where(others >= PEERS - 1, unrest(numbers, ordered["z"].to_numpy()), 1.0)

@@ -10,6 +10,7 @@ import polars as pl
 from bess_pipeline.analytics import feature_scores
 from bess_pipeline.analytics.control_charts import CHART, others_median
 from bess_pipeline.analytics.feature_evidence import PEERS
+from bess_pipeline.analytics.traces import numbered
 from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
@@ -353,7 +354,7 @@ def _adjusted(values: pl.DataFrame) -> pl.DataFrame:
     """Values with the median of the peers of the day taken off, where there are enough."""
     group = ("fleet_id", "feature", "date")
     ordered = values.sort(*group, "value", "battery_id")
-    numbers = ordered.select(pl.struct(group).rle_id().cast(pl.Int64)).to_series().to_numpy()
+    numbers = numbered(ordered, group)
     median = others_median(numbers, ordered["value"].to_numpy())
     lone = [feature.name for feature in FEATURES if feature.needs_peers]
     faults = [fault.name for fault in DATA_FAULTS]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import polars as pl
 
 from bess_pipeline.analytics import health, usable
-from bess_pipeline.analytics.memory import epoch_of, epochs_after
+from bess_pipeline.analytics.memory import epoch_of, epochs_within
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.memory import HealthMemory
 
@@ -23,9 +21,7 @@ def health_memory(states: pl.DataFrame, balance: pl.DataFrame, memory: pl.DataFr
     Returns:
         `HealthMemory` rows of batteries that had begun before the epoch, sorted.
     """
-    days = pl.concat([states["date"], balance["date"]])
-    first, last = epoch_of(memory) or days.min(), days.max()
-    epochs = epochs_after(first, last) if isinstance(first, date) and isinstance(last, date) else []
+    epochs = epochs_within(pl.concat([states["date"], balance["date"]]), epoch_of(memory))
 
     def before(name: str) -> pl.Expr:
         return pl.when(pl.col(name) < pl.col("date")).then(name).alias(name)

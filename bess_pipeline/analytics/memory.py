@@ -37,10 +37,25 @@ def epochs_after(day: date, last: date) -> list[date]:
     return [first + step * n for n in range(1, (epoch_start(last) - first) // step + 1)]
 
 
+def epochs_within(days: pl.Series, since: date | None) -> list[date]:
+    """First days of the epochs that begin within days, after the one from which these are taken up, if there is one."""
+    first, last = since or days.min(), days.max()
+    return epochs_after(first, last) if isinstance(first, date) and isinstance(last, date) else []
+
+
+def day_numbers(days: Sequence[date]) -> Ints:
+    """Days since 1970, as compiled code counts them.
+
+    Examples:
+        >>> day_numbers([date(1970, 1, 2), date(1971, 1, 1)])
+        array([  1, 365])
+    """
+    return np.array([(day - _FIRST).days for day in days], np.int64)
+
+
 def rows_before(start_us: Ints, epochs: Sequence[date]) -> Ints:
     """How many of the rows, in order of time, start before each epoch."""
-    at = np.array([(epoch - _FIRST).days * US_PER_DAY for epoch in epochs], np.int64)
-    return np.searchsorted(start_us, at).astype(np.int64)
+    return np.searchsorted(start_us, day_numbers(epochs) * US_PER_DAY).astype(np.int64)
 
 
 def epoch_of(memory: pl.DataFrame | None) -> date | None:

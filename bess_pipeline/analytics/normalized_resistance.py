@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics import resistance_filter as following
-from bess_pipeline.analytics.memory import epoch_of, epochs_after
+from bess_pipeline.analytics.memory import day_numbers, epoch_of, epochs_within
 from bess_pipeline.analytics.traces import floats
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.columns import NORMAL_90
@@ -47,7 +47,8 @@ _TOLD = (
 _NORMALIZED = [*BATTERY_DAY, "method", *_TOLD]
 
 
-_FIRST = date(1970, 1, 1)
+#: A day number before any.
+_BEFORE_ALL = -(2**31)
 #: Days before the epoch of the memory whose steps still count.
 BEFORE = timedelta(days=following.MEMORY_DAYS)
 
@@ -97,8 +98,7 @@ def normalized_resistance(
     known = ResistanceMemory.create_empty() if memory is None else memory
     asked = days.select(*BATTERY_DAY).unique().sort(*BATTERY_DAY)
     epoch = epoch_of(known)
-    first, last = epoch or asked["date"].min(), asked["date"].max()
-    epochs = epochs_after(first, last) if isinstance(first, date) and isinstance(last, date) else []
+    epochs = epochs_within(asked["date"], epoch)
     begun = pl.concat([asked.select(*BATTERY, begun_on="date"), known.select(*BATTERY, "begun_on")])
     plates = (
         batteries.select(*BATTERY, "chemistry")
@@ -149,8 +149,8 @@ def _followed(
         np.stack([floats(rows[name]) for name in _MEASURED], axis=1),
         _days(plates["begun_on"]),
         _held(plates, memory),
-        -(2**31) if since is None else (since - _FIRST).days,
-        np.array([(epoch - _FIRST).days for epoch in epochs], dtype=np.int64),
+        _BEFORE_ALL if since is None else int(day_numbers([since])[0]),
+        day_numbers(epochs),
     )
     columns = [pl.Series(name, values).fill_nan(None) for name, values in _numbers(result, method).items()]
     told = (

@@ -11,6 +11,7 @@ from numba import njit
 
 from bess_pipeline.analytics.feature_evidence import PEERS
 from bess_pipeline.analytics.lanes import SAFETY
+from bess_pipeline.analytics.traces import numbered
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.anomalies import AnomalySignal
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
@@ -88,7 +89,7 @@ def _told(rows: pl.DataFrame, sign: Sign) -> pl.DataFrame:
     known = rows.drop_nulls(sign.column)
     values = known[sign.column].to_numpy()
     found = _excess(
-        known.select(pl.struct(BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy(),
+        numbered(known),
         known["timestamp"].to_physical().to_numpy(),
         values,
         sign.share,

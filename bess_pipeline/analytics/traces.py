@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,16 @@ def traces(intervals: pl.DataFrame, batteries: pl.DataFrame) -> Traces:
         raise ValueError(f"batteries that the register does not know: {unknown}")
     offsets = np.searchsorted(rows["battery_index"].to_numpy(), np.arange(plates.height + 1)).astype(np.int64)
     return Traces(plates, rows, offsets)
+
+
+def numbered(rows: pl.DataFrame, by: Sequence[str] = BATTERY) -> Ints:
+    """The number of the series that each row belongs to, from 0; rows of a series have to be neighbours.
+
+    Examples:
+        >>> numbered(pl.DataFrame({"name": ["a", "a", "b"]}), ["name"])
+        array([0, 0, 1])
+    """
+    return rows.select(pl.struct(by).rle_id().cast(pl.Int64)).to_series().to_numpy()
 
 
 def floats(column: pl.Series) -> Floats:

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numba import njit
 
+from bess_pipeline.analytics.traces import numbered
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.keys import BATTERY
 from bess_pipeline.units import US_PER_DAY
@@ -38,7 +39,7 @@ def trips(rows: pl.DataFrame) -> pl.DataFrame:
         amounts, sorted by battery and start.
     """
     ordered = rows.select(*BATTERY, "timestamp", *_VALUES).sort(*BATTERY, "timestamp")
-    series = ordered.select(pl.struct(BATTERY).rle_id().cast(pl.Int64)).to_series().to_numpy()
+    series = numbered(ordered)
     found = _trips(
         series,
         ordered["timestamp"].to_physical().to_numpy(),

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from bess_pipeline.analytics.memory import epoch_of
+from bess_pipeline.analytics.memory import day_numbers, epoch_of
 from bess_pipeline.analytics.traces import floats
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.balance import SOC_BINS
@@ -36,7 +36,6 @@ _SEEN, _LAST, _STATE, _SPREAD, _COMMON = 0, 1, slice(2, 4), slice(4, 8), slice(8
 _CARRIED = 10
 #: The end of the charge that counts: the lowest cell is empty first, the highest full.
 _ENDS = {"deficit": 0.0, "excess": 1.0}
-_FIRST = date(1970, 1, 1)
 
 
 def with_usable_capacity(
@@ -105,7 +104,7 @@ def carried(balance: pl.DataFrame, epochs: list[date], memory: pl.DataFrame | No
     """
     known = HealthMemory.create_empty() if memory is None else memory
     of = pl.concat([balance.select(BATTERY), known.select(BATTERY)]).unique().sort(BATTERY)
-    at = np.array([(epoch - _FIRST).days for epoch in epochs], dtype=np.int64)
+    at = day_numbers(epochs)
     rows = of.join(pl.DataFrame({"date": epochs}, schema={"date": pl.Date}), how="cross", maintain_order="left_right")
     lists = {}
     for kind in _ENDS:

@@ -17,7 +17,7 @@ from bess_pipeline.lake.groups import Group, Share
 from bess_pipeline.lake.slices import Part, Slice
 from bess_pipeline.lake.store import Lake, Written
 from bess_pipeline.tables.catalog import Table
-from bess_pipeline.window import contiguous
+from bess_pipeline.window import Window, batched, contiguous
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,25 @@ _log = logging.getLogger(__name__)
 _SMALL_BYTES = 1 << 22
 #: Rows that the writer is handed at once: it holds them as they are checked, and as Arrow and Parquet have them.
 _AT_ONCE = 100_000
+#: Rows that a commit writes at most, but for those of a single day: the writer holds those of every day until its end.
+_WRITTEN_AT_ONCE = 1_000_000
+#: Days that a file of a piece holds.
+_FILE_DAYS = 7
 Step = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class _File:
+    """Rows that lie in a file meanwhile, and their days; no days if the rows tell none."""
+
+    path: Path
+    days: Window | None
+
+    def has_any_of(self, window: Window) -> bool:
+        return self.days is None or (self.days.start < window.end and window.start < self.days.end)
+
+    def rows(self) -> pl.DataFrame:
+        return pl.read_ipc(self.path)
 
 
 @dataclass(frozen=True)
@@ -34,12 +52,12 @@ class Pieces:
 
     Attributes:
         folder: Where the files lie; it is gone when the step is through.
-        kept: Groups, and their rows or the file that holds them.
-        step: What is still to be made of the rows.
+        kept: Groups, and their rows or the files that hold them.
+        step: What is still to be made of the rows, of each on its own.
     """
 
     folder: Path
-    kept: tuple[tuple[Share, pl.DataFrame | Path], ...] = ()
+    kept: tuple[tuple[Share, pl.DataFrame | tuple[_File, ...]], ...] = ()
     step: Step | None = None
 
     @classmethod
@@ -54,9 +72,11 @@ class Pieces:
         if group.is_all or rows.estimated_size() <= _SMALL_BYTES:
             return replace(self, kept=(*self.kept, (group, rows)))
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{len(self.kept)}.arrow"
-        rows.write_ipc(path, compression="lz4")
-        return replace(self, kept=(*self.kept, (group, path)))
+        files: list[_File] = []
+        for days, some in _by_days(rows):
+            files.append(_File(self.folder / f"{len(self.kept)}-{len(files)}.arrow", days))
+            some.write_ipc(files[-1].path, compression="lz4")
+        return replace(self, kept=(*self.kept, (group, tuple(files))))
 
     def map(self, step: Step) -> Pieces:
         """The rows after a step that treats each on its own."""
@@ -68,8 +88,17 @@ class Pieces:
 
     def __iter__(self) -> Iterator[tuple[Share, pl.DataFrame]]:
         for group, held in self.kept:
-            rows = pl.read_ipc(held) if isinstance(held, Path) else held
-            yield group, rows if self.step is None else self.step(rows)
+            yield group, self._stepped(held if isinstance(held, pl.DataFrame) else pl.concat(f.rows() for f in held))
+
+    def inside(self, window: Window) -> Iterator[pl.DataFrame]:
+        """The rows of some days, group after group, of which no others are read than those of the weeks around."""
+        for _, held in self.kept:
+            frames = (held,) if isinstance(held, pl.DataFrame) else (f.rows() for f in held if f.has_any_of(window))
+            for rows in frames:
+                yield self._stepped(rows).filter(window.days())
+
+    def _stepped(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows if self.step is None else self.step(rows)
 
     def whole(self) -> pl.DataFrame:
         """All rows."""
@@ -77,14 +106,25 @@ class Pieces:
         return frames[0] if len(frames) == 1 else pl.concat(frames)
 
 
+def _by_days(rows: pl.DataFrame) -> Iterator[tuple[Window | None, pl.DataFrame]]:
+    """Rows a week after the other; all of them if they tell no day."""
+    if "date" not in rows.columns:
+        yield None, rows
+        return
+    days = rows["date"].unique().sort()
+    for window in batched(Window.hull(days), dict.fromkeys(days, 1), budget=_FILE_DAYS):
+        yield window, rows.filter(window.days())
+
+
 @dataclass(frozen=True)
 class _Rows:
-    """The frames of pieces, to be gone through as often as a writer asks for them."""
+    """The frames of pieces, or what they have of some days, to be gone through as often as a writer asks for them."""
 
     pieces: Pieces
+    window: Window | None = None
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        for _, rows in self.pieces:
+        for rows in (rows for _, rows in self.pieces) if self.window is None else self.pieces.inside(self.window):
             yield from rows.iter_slices(_AT_ONCE)
 
 
@@ -94,7 +134,8 @@ def replace_changed(
     """Bring a slice to the rows given, writing only the days in which a row differs; see `Lake.replace_changed`.
 
     Of tables that are partitioned by day no more than the rows of a group is held at once, of those that shall be
-    there and of those that are: whether a day differs is told by sums over its rows.
+    there and of those that are: whether a day differs is told by sums over its rows. Days that differ are written
+    some after the other, in a commit each.
     """
     if not table.by_day or len(pieces) == 1:
         return lake.replace_changed(table, pieces.whole(), part, first=first)
@@ -119,15 +160,12 @@ def replace_changed(
     if days:
         first()
     known = fresh if len(fresh) else pieces.map(lambda rows: rows.select(columns))
-    for window in contiguous(days, longest=366):
-        narrowed = Slice(part.fleet_id, window)
-        lake.replace(table, _Rows(known.map(partial(_inside, narrowed))), narrowed)
+    counts = dict(pl.concat(sums).group_by("date").agg(pl.col("rows").sum()).iter_rows())
+    for run in contiguous(days, longest=len(days)):
+        for window in batched(run, counts, budget=_WRITTEN_AT_ONCE):
+            lake.replace(table, _Rows(known, window), Slice(part.fleet_id, window))
     return Written(rows_now, lake.version(table))
 
 
 def _of_group(group: Share, rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.filter(group.own())
-
-
-def _inside(part: Part, rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.filter(part.rows())

@@ -122,3 +122,19 @@ def test_what_is_large_lies_in_files_and_is_the_same(there, tmp_path, monkeypatc
     assert made.whole().equals(rows)
     replace_changed(there, TABLE, made.map(lambda frame: frame.with_columns(soc_percent=8.0)), FLEET)
     assert there.read(TABLE, FLEET).equals(estimates(soc=8.0))
+
+
+def test_days_are_written_some_after_the_other(there, tmp_path, monkeypatch):
+    monkeypatch.setattr("bess_pipeline.lake.pieces._SMALL_BYTES", 0)
+    monkeypatch.setattr("bess_pipeline.lake.pieces._FILE_DAYS", 2)
+    monkeypatch.setattr("bess_pipeline.lake.pieces._WRITTEN_AT_ONCE", 10)
+    rows = estimates(days=9, soc=7.0).filter(pl.col("date") != FIRST + timedelta(days=5))
+    made = pieces(rows, tmp_path / "pieces", "c")
+    assert len(list((tmp_path / "pieces").iterdir())) == 2 * 4
+    version = there.version(TABLE)
+    replace_changed(there, TABLE, made, FLEET)
+    # Of five batteries two days at once: five days, and three after a day without rows.
+    assert there.version(TABLE) - version == 3 + 2
+    written = there.read(TABLE, FLEET)
+    assert written.equals(rows)
+    assert written["battery_id"].to_list() == sorted(written["battery_id"])

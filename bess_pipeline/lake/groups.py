@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import polars as pl
@@ -13,8 +13,9 @@ from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import Window, batched
 
-#: Batteries of a group at least, and companions where there are as many: of nameplates, or days, in a single row Polars
-#: divides by way of the reciprocal, and the last digit is another than in a fleet of several.
+#: Batteries of a group at least, and of those with rows on the last day, with companions, where there are as many: of
+#: nameplates, or days, in a single row Polars divides by way of the reciprocal, and the last digit is another than in a
+#: fleet of several.
 _LEAST = 2
 
 
@@ -25,8 +26,8 @@ class Group:
     Attributes:
         first: The first of them; none for the first of all.
         before: The first of the next group; none for the last group.
-        companions: Batteries whose rows are read beside theirs, and of which nothing is kept: with these the rows go on
-            up to the last day that the fleet has.
+        companions: Batteries whose rows are read beside theirs, and of which nothing is kept, where too few of its own
+            go on up to the last day that the fleet has.
     """
 
     first: str | None = None
@@ -37,6 +38,9 @@ class Group:
     def is_all(self) -> bool:
         """Whether it is the whole fleet."""
         return self.first is None and self.before is None
+
+    def __contains__(self, battery: str) -> bool:
+        return (self.first is None or self.first <= battery) and (self.before is None or battery < self.before)
 
     def own(self) -> pl.Expr:
         """Whether a row is of one of the batteries, for Polars."""
@@ -128,7 +132,8 @@ def grouped(lake: Lake, parts: Mapping[Table, Part], batteries: Sequence[str], a
     starts = _starts(batteries, at_once * len(batteries) // rows)
     seen = [_last_seen(lake, table, parts[table]) for table, held in counts.items() if held]
     firsts, befores = [None, *starts], [*starts, None]
-    return tuple(Group(*bounds, _companions(seen)) for bounds in zip(firsts, befores, strict=True))
+    groups = (Group(*bounds) for bounds in zip(firsts, befores, strict=True))
+    return tuple(replace(group, companions=_companions(group, seen)) for group in groups)
 
 
 def rows_of(lake: Lake, table: Table, part: Part) -> int:
@@ -170,15 +175,18 @@ def _starts(batteries: Sequence[str], size: int) -> list[str]:
     return [batteries[at] for at in range(size, len(batteries) - _LEAST + 1, size)]
 
 
-def _companions(seen: Sequence[frozenset[str]]) -> tuple[str, ...]:
-    """Some batteries of each set, the same for all if possible.
+def _companions(group: Group, seen: Sequence[frozenset[str]]) -> tuple[str, ...]:
+    """Others that a group needs to have some batteries of each set, the same for all sets if possible.
 
     Examples:
-        >>> _companions([frozenset("abcd"), frozenset("bcd"), frozenset("xyz")])
+        >>> _companions(Group("q", "r"), [frozenset("abcd"), frozenset("bcd"), frozenset("xyz")])
         ('b', 'c', 'x', 'y')
+        >>> _companions(Group("c", "y"), [frozenset("abcd"), frozenset("bcd"), frozenset("xyz")])
+        ('y',)
     """
     chosen: list[str] = []
     for names in sorted(seen, key=len):
-        missing = _LEAST - len(names.intersection(chosen))
-        chosen += sorted(names.difference(chosen))[:missing] if missing > 0 else []
+        there = [name for name in names if name in group or name in chosen]
+        missing = max(0, _LEAST - len(there))
+        chosen += sorted(names.difference(there))[:missing]
     return tuple(sorted(chosen))

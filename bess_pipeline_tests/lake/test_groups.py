@@ -85,10 +85,14 @@ def test_columns_that_are_not_asked_for_are_not_read(there):
 def test_companions_have_rows_on_the_last_day(lake):
     lake.replace(TABLE, pl.concat([estimates(), estimates("bd", days=4)]).unique().sort("battery_id", "date"), FLEET)
     groups = grouped(lake, {TABLE: FLEET}, BATTERIES, 7)
-    assert {group.companions for group in groups} == {("b", "d")}
+    assert [group.companions for group in groups] == [("d",), ("b",)]
     read = rows_of_group(lake, TABLE, FLEET, groups[0])
     assert read["battery_id"].unique().sort().to_list() == ["a", "b", "d"]
     assert read.equals(lake.read(TABLE, FLEET).filter(pl.col("battery_id").is_in(["a", "b", "d"])))
+
+
+def test_a_group_with_batteries_of_the_last_day_needs_no_others(there):
+    assert [group.companions for group in grouped(there, {TABLE: FLEET}, BATTERIES, 7)] == [(), ()]
 
 
 def test_what_does_not_differ_is_not_written_and_what_does_by_days(there, tmp_path):

@@ -142,9 +142,9 @@ def ageing(
         seen = sum(knee[1] <= day for _, knee, day in known)
         years = sum(day for *_, day in known) / _YEAR
         hazard = (_HAZARD * _HAZARD_YEARS + seen) / (_HAZARD_YEARS + years)
-        for index, (life, knee, day) in enumerate(known):
-            others = [fit for k, fit in enumerate(broad) if k != index and known[k][0].clock == life.clock]
-            fit = _fit(life, day, _fleet_prior(life.clock, others))
+        priors = _fleet_priors([life.clock for life, *_ in known], broad)
+        for (life, knee, day), prior in zip(known, priors, strict=True):
+            fit = _fit(life, day, prior)
             row, ahead = _told(life, fit, day, knee, hazard)
             rows.append({"as_of": as_of, **row})
             futures.extend({"as_of": as_of, **one} for one in ahead)
@@ -210,19 +210,27 @@ def _stated(pace: Floats, sigma: Floats) -> _Fit:
     return _Fit(np.append(_FIRST, pace), cover)
 
 
-def _fleet_prior(clock: Clock, others: list[_Fit]) -> _Fit:
-    """What the other batteries of the fleet say of the pace: their median, as uncertain as they differ.
+def _fleet_priors(clocks: list[Clock], fits: list[_Fit]) -> list[_Fit]:
+    """What the fits of the others of its chemistry say of each battery."""
+    priors = dict(enumerate(map(_prior, clocks)))
+    for clock in set(clocks):
+        alike = [k for k, other in enumerate(clocks) if other == clock]
+        pace = np.array([fits[k].mean[1:] for k in alike])
+        own = np.array([np.diag(fits[k].cover)[1:] for k in alike])
+        if len(alike) > 1:
+            others = (tuple(np.delete(each, at, axis=0) for each in (pace, own)) for at in range(len(alike)))
+            priors |= {k: _fleet_prior(priors[k], *each) for k, each in zip(alike, others, strict=True)}
+    return list(priors.values())
+
+
+def _fleet_prior(prior: _Fit, pace: Floats, own: Floats) -> _Fit:
+    """What the paces of others, and their variances, say of a battery's: the median, as uncertain as they differ.
 
     The median, and the median difference, because one with a knee says nothing of the others.
     """
-    prior = _prior(clock)
-    if not others:
-        return prior
-    pace = np.array([fit.mean[1:] for fit in others])
-    own = np.array([np.diag(fit.cover)[1:] for fit in others])
     middle = np.median(pace, axis=0)
     spread = np.maximum(1.4826 * np.median(np.abs(pace - middle), axis=0), _BETWEEN) ** 2
-    known = (spread + np.median(own, axis=0)) / len(others)
+    known = (spread + np.median(own, axis=0)) / len(pace)
     weight = known / (known + _PACE_SIGMA**2)
     mean = weight * prior.mean[1:] + (1 - weight) * middle
     return _stated(mean, np.sqrt(np.minimum(spread + known, _PACE_SIGMA**2)))
@@ -334,8 +342,9 @@ def _told(
     left = _AHEAD[first].astype(np.float64)
     left[level[:, 0] <= end] = 0.0
     low, high = rate - NORMAL_90 * sigma, rate + NORMAL_90 * sigma
-    significant = low > 0 and np.quantile(left, 0.5) < _AHEAD[-1]
-    quantiles = {p: float(np.quantile(left, p / 100)) for p in (5, 10, 50, 90, 95)}
+    told_at = (5, 10, 50, 90, 95)
+    quantiles = dict(zip(told_at, map(float, np.quantile(left, np.array(told_at) / 100)), strict=True))
+    significant = low > 0 and quantiles[50] < _AHEAD[-1]
     calendar, cycle = fit.mean[1] * life.calendar[day], fit.mean[2] * life.cycle[day]
     apart = fit.cover[1, 2] / np.sqrt(fit.cover[1, 1] * fit.cover[2, 2])
     separable = calendar > 0 and cycle > 0 and abs(apart) < 0.9 and fit.cover[1, 1] < (_PACE_SIGMA / 2) ** 2
@@ -361,7 +370,7 @@ def _told(
     told = np.round(np.arange(1, 12 * _TOLD_YEARS + 1) * _YEAR / 12).astype(np.int64)
     told = told[np.r_[0:24, 26:60:3, 65 : len(told) : 6]]
     ahead = _between(level, told)
-    p10, p50, p90 = (100 * np.quantile(ahead, p, axis=0) for p in (0.1, 0.5, 0.9))
+    p10, p50, p90 = 100 * np.quantile(ahead, (0.1, 0.5, 0.9), axis=0)
     as_of = life.first + timedelta(days=day)
     forecast = [
         {

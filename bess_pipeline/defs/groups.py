@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 
 from bess_pipeline.defs.increments import BEFORE, Increment, Reach
-from bess_pipeline.lake.groups import Share, grouped, in_windows, rows_of, rows_of_group
+from bess_pipeline.lake.groups import Share, either, grouped, in_windows, rows_of, rows_of_group
 from bess_pipeline.lake.pieces import Pieces
 from bess_pipeline.lake.recent import Recent
 from bess_pipeline.lake.slices import Slice
@@ -40,6 +40,10 @@ class InWindows(Grouped):
     """A table that a step reads, for one window of days after the other."""
 
 
+class InEither(Grouped):
+    """A table that a step reads, for windows of days or groups of batteries: whichever reads less."""
+
+
 Asset = Callable[..., Iterator[dg.Output[Pieces]]]
 
 
@@ -56,6 +60,14 @@ def by_battery(function: Callable[..., Made]) -> Asset:
         What takes `Grouped` tables of the same names, and yields the outputs in pieces, small tables as well.
     """
     return _in_turn(function, Grouped)
+
+
+def by_battery_or_days(function: Callable[..., Made]) -> Asset:
+    """Let an asset be made as with `by_battery` or as with `by_days`, whichever reads less.
+
+    What it gives must rest on rows of the battery alone, and of a day on what its `Reach` says, and not on a memory.
+    """
+    return _in_turn(function, InEither)
 
 
 def by_days(function: Callable[..., Made]) -> Asset:
@@ -134,12 +146,16 @@ class Groups:
     ) -> "Groups":
         """Cut a fleet so that a step that reads these tables has about so many of their rows at once."""
         parts = {table: Slice(fleet_id) if wanted is None else wanted.part(fleet_id, table) for table in reads}
-        if kind is InWindows:
-            reach = Reach() if wanted is None else wanted.reach
-            windows = in_windows(lake, parts, at_once, before=reach.before, ahead=reach.ahead)
-            return cls(lake, recent, fleet_id, wanted, at_once, windows, kind)
+        reach = Reach() if wanted is None else wanted.reach
         batteries = recent.read(catalog.BATTERIES, Slice(fleet_id))["battery_id"].sort().to_list()
-        return cls(lake, recent, fleet_id, wanted, at_once, grouped(lake, parts, batteries, at_once), kind)
+        shares: tuple[Share, ...]
+        if kind is InWindows:
+            shares = in_windows(lake, parts, at_once, before=reach.before, ahead=reach.ahead)
+        elif kind is InEither:
+            shares = either(lake, parts, batteries, at_once, before=reach.before, ahead=reach.ahead)
+        else:
+            shares = grouped(lake, parts, batteries, at_once)
+        return cls(lake, recent, fleet_id, wanted, at_once, shares, kind)
 
     def table(self, name: str) -> Grouped:
         """One of the tables, or what is known of the days before: that of all batteries, for it tells its day."""

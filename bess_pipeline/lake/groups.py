@@ -17,6 +17,8 @@ from bess_pipeline.window import Window, batched
 #: nameplates, or days, in a single row Polars divides by way of the reciprocal, and the last digit is another than in a
 #: fleet of several.
 _LEAST = 2
+#: Windows of days are read with those around them as long as that is no more than so many times what they are.
+_MOST_AROUND = 1.5
 
 
 @dataclass(frozen=True)
@@ -104,16 +106,27 @@ def in_windows(lake: Lake, parts: Mapping[Table, Part], at_once: int, *, before:
         before: Days before a day on which it rests.
         ahead: Days after a day on which it rests.
     """
-    found = [_files(lake, table, part) for table, part in parts.items() if table.by_day]
-    days = [files.select("date", "num_records") for files in found if not files.is_empty()]
-    rows = dict(pl.concat(days).group_by("date").agg(pl.col("num_records").sum()).iter_rows()) if days else {}
-    if sum(rows.values()) <= at_once:
-        return (Group(),)
-    earlier, later = timedelta(days=before), timedelta(days=ahead)
-    return tuple(
-        Days(window, Window(window.start - earlier, window.end + later))
-        for window in batched(Window.hull(rows), rows, budget=at_once)
-    )
+    return _windows(_rows_by_day(lake, parts), at_once, before=before, ahead=ahead)
+
+
+def either(
+    lake: Lake, parts: Mapping[Table, Part], batteries: Sequence[str], at_once: int, *, before: int, ahead: int
+) -> tuple[Share, ...]:
+    """Windows of days, whose files are opened about once; groups of batteries where days, or those around, are large.
+
+    Args:
+        lake: The lake.
+        parts: Tables and what is read of them; those that are not partitioned by day do not count.
+        batteries: Names of the fleet's batteries, sorted.
+        at_once: Rows that are held at once, beyond those of days around, or of two batteries and of companions.
+        before: Days before a day on which it rests.
+        ahead: Days after a day on which it rests.
+    """
+    rows = _rows_by_day(lake, parts)
+    windows = _windows(rows, at_once, before=before, ahead=ahead)
+    read = sum(rows.get(day, 0) for share in windows if isinstance(share, Days) for day in share.reads)
+    fits = max(rows.values(), default=0) <= at_once
+    return windows if fits and read <= _MOST_AROUND * sum(rows.values()) else grouped(lake, parts, batteries, at_once)
 
 
 def grouped(lake: Lake, parts: Mapping[Table, Part], batteries: Sequence[str], at_once: int) -> tuple[Share, ...]:
@@ -145,6 +158,23 @@ def rows_of(lake: Lake, table: Table, part: Part) -> int:
 def rows_of_group(lake: Lake, table: Table, part: Part, group: Share) -> pl.DataFrame:
     """The rows of a part of a table that a share of it needs, in the table's order; no others are held meanwhile."""
     return lake.read(table, part, group.read())
+
+
+def _rows_by_day(lake: Lake, parts: Mapping[Table, Part]) -> dict[date, int]:
+    """How many rows of tables with a file a day there are of each day, from their logs alone."""
+    found = [_files(lake, table, part) for table, part in parts.items() if table.by_day]
+    days = [files.select("date", "num_records") for files in found if not files.is_empty()]
+    return dict(pl.concat(days).group_by("date").agg(pl.col("num_records").sum()).iter_rows()) if days else {}
+
+
+def _windows(rows: dict[date, int], at_once: int, *, before: int, ahead: int) -> tuple[Share, ...]:
+    if sum(rows.values()) <= at_once:
+        return (Group(),)
+    earlier, later = timedelta(days=before), timedelta(days=ahead)
+    return tuple(
+        Days(window, Window(window.start - earlier, window.end + later))
+        for window in batched(Window.hull(rows), rows, budget=at_once)
+    )
 
 
 def _files(lake: Lake, table: Table, part: Part) -> pl.DataFrame:

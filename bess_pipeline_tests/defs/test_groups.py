@@ -6,12 +6,13 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from bess_pipeline.defs.groups import Grouped, made_in_groups
+from bess_pipeline.defs.groups import Grouped, InEither, made_in_groups
 from bess_pipeline.defs.increments import BEFORE
-from bess_pipeline.lake.groups import Group
+from bess_pipeline.lake.groups import Days, Group
 from bess_pipeline.sources.simulate import Plan, simulate
 from bess_pipeline.sources.terms import assumptions
 from bess_pipeline.tables import catalog
+from bess_pipeline.window import Window
 from bess_pipeline_tests.fleet_tables import (
     ECONOMICS,
     WARRANTY,
@@ -30,7 +31,8 @@ PAIRS = (
     ("NMC", 12, ("isc", "cooling")),
     ("LFP", 13, ("temp_drift", "capacity_drop")),
 )
-BY_BATTERY = [step for step in steps() if step.kind is Grouped]
+EITHER = [step for step in steps() if step.kind is InEither]
+BY_BATTERY = [step for step in steps() if step.kind is Grouped] + EITHER
 
 
 def of_plan(chemistry, seed, faults):
@@ -88,7 +90,19 @@ def in_groups(step, tables, folder, *, size):
     """The outputs of a step for groups of so many batteries."""
     names = tables["batteries"]["battery_id"].sort().to_list()
     bounds = [None, *names[size::size], None]
-    groups = tuple(Group(first, before, (names[2], names[4])) for first, before in pairwise(bounds))
+    return in_shares(step, tables, folder, [Group(*bound, (names[2], names[4])) for bound in pairwise(bounds)])
+
+
+def in_windows(step, tables, folder, days, *, size):
+    """The outputs of a step for windows of so many days, each with those around it that the step's reach says."""
+    bounds = [*days[::size], days[-1] + timedelta(days=1)]
+    before, ahead = timedelta(days=step.reach.before), timedelta(days=step.reach.ahead)
+    windows = [Days(Window(*bound), Window(bound[0] - before, bound[1] + ahead)) for bound in pairwise(bounds)]
+    return in_shares(step, tables, folder, windows)
+
+
+def in_shares(step, tables, folder, shares):
+    groups = tuple(shares)
     known = {name: catalog.TABLES[name.removesuffix(BEFORE)].contract.create_empty() for name in step.recalls}
     read = {
         name: Grouped(groups, (tables | known)[name].pipe(lambda rows: lambda group: group.of(rows)))
@@ -109,10 +123,24 @@ def test_batteries_do_not_know_of_each_other(step, tables, tmp_path):
             assert rows.sort(by).equals(tables[name].sort(by)), (name, size)
 
 
+@pytest.mark.parametrize("step", EITHER, ids=lambda step: ", ".join(step.makes))
+def test_days_rest_on_what_the_reach_says(step, tables, days, tmp_path):
+    for name, rows in in_windows(step, tables, tmp_path, days, size=4).items():
+        assert not tables[name].is_empty()
+        by = ["fleet_id", *catalog.TABLES[name].sort]
+        assert rows.sort(by).equals(tables[name].sort(by)), name
+
+
+def test_what_remembers_is_not_cut_by_days():
+    assert EITHER
+    assert all(step.reach.memory is None and catalog.TABLES[step.makes[0]].until == "date" for step in EITHER)
+
+
 @pytest.mark.whole_runs
-def test_a_fleet_is_made_the_same_in_groups(given, days, whole, tmp_path):
-    """Groups of two batteries, one of which has none that goes on to the end."""
-    lake = GrowingLake(tmp_path, FLEET, at_once=1)
+@pytest.mark.parametrize("at_once", [1, 40_000], ids=["groups", "windows"])
+def test_a_fleet_is_made_the_same_in_groups(given, days, whole, at_once, tmp_path):
+    """Groups of two batteries, one of which has none that goes on to the end; or, where it can be, windows of days."""
+    lake = GrowingLake(tmp_path, FLEET, at_once=at_once)
     lake.arrive(given, days)
     lake.follow()
     assert different(lake, whole) == []

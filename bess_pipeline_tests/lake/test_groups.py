@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from bess_pipeline.lake.contracts import stored_schema
-from bess_pipeline.lake.groups import Days, Group, grouped, in_windows, rows_of, rows_of_group
+from bess_pipeline.lake.groups import Days, Group, either, grouped, in_windows, rows_of, rows_of_group
 from bess_pipeline.lake.pieces import Pieces, replace_changed
 from bess_pipeline.lake.slices import Slice, Tail
 from bess_pipeline.tables import catalog
@@ -75,6 +75,17 @@ def test_windows_are_read_with_the_days_on_which_they_rest(there):
     read = rows_of_group(there, TABLE, FLEET, windows[1])
     assert read["date"].unique().sort().to_list() == [FIRST + timedelta(days=1), begins]
     assert read.filter(windows[1].own())["date"].unique().to_list() == [begins]
+
+
+def test_what_can_be_cut_either_way_is_cut_by_days_while_those_around_are_few(there):
+    def cut(at_once, before):
+        return either(there, {TABLE: FLEET}, BATTERIES, at_once, before=before, ahead=0)
+
+    assert cut(15, before=2) == (Group(),)
+    assert cut(5, before=0) == in_windows(there, {TABLE: FLEET}, 5, before=0, ahead=0)
+    assert cut(10, before=1) == in_windows(there, {TABLE: FLEET}, 10, before=1, ahead=0)
+    # Read twice but for the first, or a day that is too large.
+    assert cut(5, before=1) == cut(4, before=0) == grouped(there, {TABLE: FLEET}, BATTERIES, 5)
 
 
 def test_columns_that_are_not_asked_for_are_not_read(there):

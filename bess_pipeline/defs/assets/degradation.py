@@ -7,14 +7,14 @@ import polars as pl
 
 from bess_pipeline.analytics import ageing_clocks
 from bess_pipeline.analytics import degradation as ageing
-from bess_pipeline.defs.groups import by_battery
+from bess_pipeline.defs.groups import by_battery_or_days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
 
 
 @dg.asset(**spec(catalog.DAILY_STRESS, Reach()))
-@by_battery
+@by_battery_or_days
 def daily_stress(telemetry_5min: pl.DataFrame, battery_states: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return ageing_clocks.daily_stress(telemetry_5min, battery_states, batteries)
 

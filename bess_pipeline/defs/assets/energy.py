@@ -8,7 +8,7 @@ import polars as pl
 from bess_pipeline.analytics import availability as presence
 from bess_pipeline.analytics import bands, efficiency, energy, fleet, offsets
 from bess_pipeline.analytics import cycles as rainflow
-from bess_pipeline.defs.groups import by_battery, by_days
+from bess_pipeline.defs.groups import by_battery, by_battery_or_days, by_days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
@@ -31,7 +31,7 @@ def cycle_histogram(cycles: pl.DataFrame) -> pl.DataFrame:
 
 
 @dg.asset(**spec(catalog.ENERGY_EVIDENCE, Reach(before=6, ahead=1)))
-@by_battery
+@by_battery_or_days
 def energy_evidence(
     telemetry_5min: pl.DataFrame,
     day_evidence: pl.DataFrame,
@@ -53,7 +53,7 @@ def battery_daily(energy_evidence: pl.DataFrame, batteries: pl.DataFrame) -> pl.
 
 
 @dg.asset(**spec(catalog.TIME_IN_BANDS, Reach(ahead=1)))
-@by_battery
+@by_battery_or_days
 def time_in_bands(
     telemetry_5min: pl.DataFrame, closed_intervals: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:

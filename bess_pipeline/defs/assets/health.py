@@ -21,7 +21,7 @@ from bess_pipeline.analytics import battery_states as estimating
 from bess_pipeline.analytics import repairs as repairing
 from bess_pipeline.analytics import resistance_evidence as measuring
 from bess_pipeline.analytics.health_memory import health_memory
-from bess_pipeline.defs.groups import by_battery
+from bess_pipeline.defs.groups import by_battery, by_battery_or_days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
@@ -46,7 +46,7 @@ def repaired(
 
 
 @dg.asset(**spec(catalog.CLOSED_INTERVALS, Reach(before=1, ahead=1)))
-@by_battery
+@by_battery_or_days
 def closed_intervals(
     intervals_5min: pl.DataFrame, day_evidence: pl.DataFrame, repairs: pl.DataFrame, batteries: pl.DataFrame
 ) -> pl.DataFrame:
@@ -112,13 +112,13 @@ def capacity_observations(
 
 
 @dg.asset(**spec(catalog.RESISTANCE_EVIDENCE, Reach(before=1)))
-@by_battery
+@by_battery_or_days
 def resistance_evidence(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return measuring.resistance_evidence(closed_intervals, batteries)
 
 
 @dg.asset(**spec(catalog.STEP_RESISTANCE, Reach()))
-@by_battery
+@by_battery_or_days
 def step_resistance(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return resistance.step_resistance(closed_intervals, batteries)
 
@@ -144,7 +144,7 @@ def resisting(
 
 
 @dg.asset(**spec(catalog.CELL_BALANCE, Reach(before=1)))
-@by_battery
+@by_battery_or_days
 def cell_balance(
     closed_intervals: pl.DataFrame,
     day_evidence: pl.DataFrame,
@@ -178,7 +178,7 @@ def assessed(
 
 
 @dg.asset(**spec(catalog.TELEMETRY_5MIN, Reach()))
-@by_battery
+@by_battery_or_days
 def telemetry_5min(
     closed_intervals: pl.DataFrame,
     current_offsets: pl.DataFrame,

@@ -4,14 +4,14 @@ import dagster as dg
 import polars as pl
 
 from bess_pipeline.analytics import day_shapes, hours, safety
-from bess_pipeline.defs.groups import by_battery
+from bess_pipeline.defs.groups import by_battery_or_days
 from bess_pipeline.defs.house import spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.tables import catalog
 
 
 @dg.asset(**spec(catalog.HOURLY_EVIDENCE, Reach()))
-@by_battery
+@by_battery_or_days
 def hourly_evidence(closed_intervals: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return hours.hourly_evidence(closed_intervals, batteries)
 

@@ -6,7 +6,7 @@ import polars as pl
 from bess_pipeline.analytics import decisions as choices
 from bess_pipeline.analytics import dispatch_history, warranty, warranty_events, wear
 from bess_pipeline.analytics import operating_limits as limits
-from bess_pipeline.defs.groups import by_battery
+from bess_pipeline.defs.groups import by_battery_or_days
 from bess_pipeline.defs.house import spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.defs.resources import Home
@@ -19,7 +19,7 @@ def assumptions(context: dg.AssetExecutionContext, home: dg.ResourceParam[Home])
 
 
 @dg.asset(**spec(catalog.WARRANTY_PIECES, Reach()))
-@by_battery
+@by_battery_or_days
 def warranty_pieces(assumptions: pl.DataFrame, telemetry_5min: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return warranty_events.warranty_pieces(assumptions, telemetry_5min, batteries)
 

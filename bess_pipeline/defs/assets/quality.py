@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 
 from bess_pipeline.analytics import arrivals, quality
-from bess_pipeline.defs.groups import by_battery
+from bess_pipeline.defs.groups import by_battery_or_days
 from bess_pipeline.defs.house import spec
 from bess_pipeline.defs.increments import Reach
 from bess_pipeline.defs.resources import Home
@@ -22,7 +22,7 @@ def data_quality_daily(
 
 
 @dg.asset(**spec(catalog.INTERVAL_QUALITY, Reach(ahead=1)))
-@by_battery
+@by_battery_or_days
 def interval_quality(closed_intervals: pl.DataFrame, repairs: pl.DataFrame, batteries: pl.DataFrame) -> pl.DataFrame:
     return quality.interval_quality(closed_intervals, repairs, batteries)
 

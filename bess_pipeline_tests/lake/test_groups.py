@@ -77,15 +77,20 @@ def test_windows_are_read_with_the_days_on_which_they_rest(there):
     assert read.filter(windows[1].own())["date"].unique().to_list() == [begins]
 
 
-def test_what_can_be_cut_either_way_is_cut_by_days_while_those_around_are_few(there):
+def test_what_can_be_cut_either_way_is_cut_by_what_costs_less(there, monkeypatch):
     def cut(at_once, before):
         return either(there, {TABLE: FLEET}, BATTERIES, at_once, before=before, ahead=0)
 
     assert cut(15, before=2) == (Group(),)
+    # Opening a file costs more than all rows here.
+    assert cut(5, before=1) == in_windows(there, {TABLE: FLEET}, 5, before=1, ahead=0)
+    monkeypatch.setattr("bess_pipeline.lake.groups._OPENING_ROWS", 0)
+    by_battery = grouped(there, {TABLE: FLEET}, BATTERIES, 5)
     assert cut(5, before=0) == in_windows(there, {TABLE: FLEET}, 5, before=0, ahead=0)
-    assert cut(10, before=1) == in_windows(there, {TABLE: FLEET}, 10, before=1, ahead=0)
-    # Read twice but for the first, or a day that is too large.
-    assert cut(5, before=1) == cut(4, before=0) == grouped(there, {TABLE: FLEET}, BATTERIES, 5)
+    assert cut(5, before=1) == by_battery
+    # A day of five rows may be four times what is held at once.
+    assert cut(2, before=0) == in_windows(there, {TABLE: FLEET}, 2, before=0, ahead=0)
+    assert cut(1, before=0) == by_battery
 
 
 def test_columns_that_are_not_asked_for_are_not_read(there):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
 from datetime import UTC, datetime
@@ -71,8 +72,18 @@ class Profile(StrEnum):
     reserve = "reserve"
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"bess-pipeline {importlib.metadata.version('bess-pipeline')}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
-def _log() -> None:
+def _log(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version, and end.")
+    ] = False,
+) -> None:
     settings = Settings()
     # At a terminal a bar and a summary tell the same, unless somebody asks for more.
     quiet = sys.stderr.isatty() and not {"log_level", "log_format"} & settings.model_fields_set

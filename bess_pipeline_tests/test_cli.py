@@ -1,6 +1,7 @@
 """The commands, as a person types them."""
 
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,11 @@ def test_a_fleet_that_is_not_there_is_named(bess):
 
 def test_days_the_wrong_way_round_are_refused(bess):
     assert bess("run", "--from", "2026-02-01", "--to", "2026-01-01").exit_code == 2
+
+
+def test_the_version_is_said_without_a_home(bess):
+    result = bess("--version")
+    assert (result.exit_code, result.stdout.split()) == (0, ["bess-pipeline", version("bess-pipeline")])
 
 
 def test_an_empty_home_says_what_to_do(bess):

@@ -17,7 +17,7 @@ from bess_pipeline.analytics.feature_evidence import PEERS
 from bess_pipeline.analytics.features import FEATURES
 from bess_pipeline.analytics.lanes import FOREST, MODELS
 from bess_pipeline.analytics.memory import day_numbers, epoch_of
-from bess_pipeline.analytics.outlier_models import FOREST_NAME, KINDS, PCA_NAME, budgeted_level
+from bess_pipeline.analytics.outlier_models import FOREST_NAME, KINDS, PCA_NAME, Model, budgeted_level, model_of
 from bess_pipeline.analytics.traces import numbered
 from bess_pipeline.analytics.windows import window_means
 from bess_pipeline.arrays import Floats, Ints
@@ -50,6 +50,8 @@ _WARMTH, _RESISTANCE = ("temperature_mean", "temperature_over_ambient"), "step_r
 _NAMES = tuple(feature.name for feature in FEATURES)
 _PLACES = {name: place for place, name in enumerate(_NAMES)}
 _EPOCH = date(1970, 1, 1)
+#: Models that have these in common are the same.
+_FITTED_ALIKE = ("training_version", "features", "library")
 _LANE_OF = {PCA_NAME: MODELS, FOREST_NAME: FOREST}
 
 
@@ -87,6 +89,7 @@ def learned(features: pl.DataFrame, models: pl.DataFrame | None = None) -> Learn
     Args:
         features: `DailyFeature` rows.
         models: `AnomalyModel` rows of one epoch, that from which on models are trained; none to begin at the beginning.
+            Those of the same rows and library are not fitted again.
 
     Returns:
         `AnomalyModel` rows by fleet, epoch and model; `AnomalySignal` rows by battery, day and model, from
@@ -99,11 +102,11 @@ def learned(features: pl.DataFrame, models: pl.DataFrame | None = None) -> Learn
         C. A. Lowry et al., A multivariate exponentially weighted moving average control chart, Technometrics 34 (1992)
         46, doi:10.2307/1269551: means of days see small lasting shifts that no day alone shows.
     """
-    epoch = epoch_of(models)
+    known = AnomalyModel.create_empty() if models is None else models
     trained: list[pl.DataFrame] = [AnomalyModel.create_empty()]
     signals: list[pl.DataFrame] = [AnomalySignal.create_empty()]
     for rows in _fortnights(features).partition_by("fleet_id", maintain_order=True):
-        for model, told in _learned(rows, epoch):
+        for model, told in _learned(rows, known):
             trained.append(model)
             signals.append(told)
     return Learned(
@@ -128,8 +131,9 @@ def _fortnights(features: pl.DataFrame) -> pl.DataFrame:
     return days.select(*BATTERY_DAY, "observed_until").hstack(pl.DataFrame(means, schema=list(_NAMES)))
 
 
-def _learned(rows: pl.DataFrame, since: date | None) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Models of one fleet from an epoch on, each with what it says of its epoch."""
+def _learned(rows: pl.DataFrame, known: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Models of one fleet from that epoch on of which some are known, each with what it says of its epoch."""
+    since = epoch_of(known)
     values = rows.select(_NAMES).to_numpy()
     day = rows["date"].to_physical().to_numpy().astype(np.int64)
     battery = numbered(rows)
@@ -164,20 +168,24 @@ def _learned(rows: pl.DataFrame, since: date | None) -> Iterator[tuple[pl.DataFr
         }
         today = np.nan_to_num(values[now][:, chosen])
         for name, kind in KINDS.items():
-            model = kind.fitted(usual)
+            artifact = said | {"model": name}
+            model = _fitted_before(known, artifact) or kind.fitted(usual)
             past_values = model.values(training)
             level = budgeted_level(_largest(number, past_values))
             usual_value = float(np.median(past_values))
-            artifact = said | {"model": name, "level": level, "parameters": model.text()}
+            artifact |= {"level": level, "parameters": model.text()}
+            statistic = calmed(model.values(today) / level, day[now], usual_value / level)
+            shown = statistic >= LEAST[name]
             yield (
                 pl.DataFrame([artifact], schema=AnomalyModel.create_empty().schema),
-                _told(
-                    rows[now],
-                    name,
-                    calmed(model.values(today) / level, day[now], usual_value / level),
-                    _named(today, chosen),
-                ),
+                _told(rows[now[shown]], name, statistic[shown], _named(today[shown], chosen)),
             )
+
+
+def _fitted_before(known: pl.DataFrame, artifact: dict[str, object]) -> Model | None:
+    """The model of an epoch that was fitted to the same rows by the same library, if there is one."""
+    same = known.filter(**{name: artifact[name] for name in ("fleet_id", "date", "model", *_FITTED_ALIKE)})
+    return None if same.is_empty() else model_of(same.row(0, named=True))[0]
 
 
 def _chosen(values: Floats) -> Ints:
@@ -246,16 +254,15 @@ def _told(rows: pl.DataFrame, name: str, statistic: Floats, named: pl.DataFrame)
     return (
         rows.select(*BATTERY_DAY, "observed_until")
         .hstack(named)
-        .with_columns(statistic=pl.Series(statistic))
-        .filter(pl.col("statistic") >= LEAST[name])
         .with_columns(
             lane=pl.lit(_LANE_OF[name]),
             component=pl.lit(""),
             feature=pl.lit(name),
             severity=pl.when("is_harmless").then(pl.lit("info")).otherwise(pl.lit("warning")),
             started_at=start,
-            raised_at=pl.when(pl.col("statistic") >= 1.0).then("observed_until"),
-            value="statistic",
+            raised_at=pl.when(pl.Series(statistic) >= 1.0).then("observed_until"),
+            statistic=pl.Series(statistic),
+            value=pl.Series(statistic),
             peers=pl.lit(None, pl.Int64),
         )
         .select(AnomalySignal.column_names())

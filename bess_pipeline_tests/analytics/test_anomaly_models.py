@@ -19,7 +19,7 @@ from bess_pipeline.analytics.anomaly_models import (
     learned,
 )
 from bess_pipeline.analytics.lanes import FOREST, MODELS
-from bess_pipeline.analytics.outlier_models import FOREST_NAME, PCA_NAME, model_of
+from bess_pipeline.analytics.outlier_models import FOREST_NAME, PCA_NAME, Components, Forest, model_of
 from bess_pipeline.tables.anomalies import AnomalyModel, AnomalySignal, DailyFeature
 from bess_pipeline.window import EPOCH_DAYS, epoch_start
 
@@ -201,6 +201,25 @@ def test_an_epoch_rests_on_so_many_days_before_and_on_no_order(cut):
         assert mine.equals(theirs.filter(pl.col("date") >= day))
     assert part.signals.height > 0
     assert part.models["date"].min() == day
+
+
+def test_a_model_is_fitted_again_only_to_other_rows_or_by_another_library(monkeypatch):
+    features, day = made_features(), epoch_start(FIRST + timedelta(days=285))
+    whole, read = of_made(seed=0), features.filter(pl.col("date") >= day - BEFORE)
+    known = whole.models.filter(date=day)
+    fits = []
+    for kind in (Components, Forest):
+        fitted = kind.fitted
+        monkeypatch.setattr(kind, "fitted", lambda rows, fitted=fitted: fits.append(len(rows)) or fitted(rows))
+    later = (whole.models["date"] > day).sum()
+    assert learned(read, known).models.equals(whole.models.filter(pl.col("date") >= day))
+    assert len(fits) == later
+    fits.clear()
+    learned(read, known.with_columns(library=pl.lit("scikit-learn 0.1")))
+    assert len(fits) == later + 2
+    fits.clear()
+    learned(read.filter(pl.col("date") != day - timedelta(days=20)), known)
+    assert len(fits) == later + 2
 
 
 def test_no_features_give_no_models():

@@ -41,6 +41,8 @@ Scenario = Callable[[Bench, Place], Told]
 SCENARIOS: dict[str, Scenario] = {}
 CHANCE = random.Random(4)
 NOTHING = "nothing"
+#: A day of the lake that is not damaged when one is: the first that came.
+_BEFORE_DAMAGE = "2026-03-01"
 
 
 def scenario(name: str) -> Callable[[Scenario], Scenario]:
@@ -264,12 +266,21 @@ def open_warehouse(bench: Bench, place: Place) -> Told:
     return Told("the reader keeps what it opened, new ones see the new file", NOTHING, seconds)
 
 
+def _failing_run(place: Place, *options: str) -> str:
+    """`bess run` that has to meet a damage; what it told."""
+    code, told = place.bess("run", *options)
+    if code == 0:
+        raise NotRecoveredError(f"`bess run` met no damage: {told}")
+    return told
+
+
 @scenario("a damaged file of a day in the lake")
 def damaged_day(bench: Bench, place: Place) -> Told:
     victim = max((place.root / "lake" / "intervals_5min" / "fleet_id=alpha").rglob("*.parquet"))
     victim.write_bytes(victim.read_bytes()[:200])
     place.deliver(bench)
-    _, told = place.bess("run", "--again")
+    # Another day: to make the damaged one again would put a new file in its place, and nobody would meet the damage.
+    told = _failing_run(place, "--again", "--from", _BEFORE_DAMAGE, "--to", _BEFORE_DAMAGE)
     begun = time.monotonic()
     place.bess("mend")
     _run_until_well(place)
@@ -281,7 +292,7 @@ def damaged_table(bench: Bench, place: Place) -> Told:
     for victim in (place.root / "lake" / "battery_daily" / "fleet_id=alpha").rglob("*.parquet"):
         victim.write_bytes(victim.read_bytes()[:200])
     place.deliver(bench, "beta")
-    _, told = place.bess("run", "--fleet", "beta")
+    told = _failing_run(place, "--fleet", "beta")
     place.deliver(bench)
     begun = time.monotonic()
     place.bess("mend")

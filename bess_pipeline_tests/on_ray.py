@@ -4,8 +4,8 @@
 
 The head does no run; each worker node does one at a time. The lake is on an object store (an S3 server on loopback).
 Fleets are put into the landing zone of an empty home, the daemon does the rest; then with two nodes, one of which is
-killed with all that works on it while runs go on, and comes back half a minute later. All tables have to be those that
-`bess run` makes of the same files without a cluster. It needs the extra `ray`.
+killed with all that works on it in the middle of making the tables of a fleet, and comes back half a minute later. All
+tables have to be those that `bess run` makes of the same files without a cluster. It needs the extra `ray`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
+import psutil
+from dagster_ray.core.run_launcher import get_job_submission_id_from_run_id
 from ray.cluster_utils import Cluster
 from ray.job_submission import JobStatus, JobSubmissionClient
 from rich.console import Console
 from rich.table import Table
 
 from bess_pipeline.config import Settings
+from bess_pipeline.defs import jobs
 from bess_pipeline.defs.deployment import prepared
 from bess_pipeline.sources.simulate import Plan, simulate, write_fleet
 from bess_pipeline_tests.deployments import differing
@@ -111,7 +115,7 @@ def main() -> None:
     if not given.no_kill:
         place = Place(given.folder / "killed", dict(usual))
         with lake_of(place, is_local=given.local_lake), cluster(place, 2) as (whole, nodes):
-            took = made_by_daemon(files, place, lambda: _kill(whole, nodes, place.more["BESS_RAY_ADDRESS"], console))
+            took = made_by_daemon(files, place, lambda: _kill(whole, nodes, place, console))
             grid.add_row("2 nodes, one killed", f"{took:.0f}", _verdict(expected, place))
         console.print(grid)
 
@@ -127,21 +131,52 @@ def _expected(root: Path, files: Path, usual: dict[str, str]) -> dict[str, pl.Da
     return place.tables()
 
 
-def _kill(whole: Cluster, nodes: list[Any], address: str, console: Console) -> None:
-    """Kill a node that works on a run, with everything on it, and bring another half a minute later."""
-    jobs = JobSubmissionClient(address)
+def _kill(whole: Cluster, nodes: list[Any], place: Place, console: Console) -> None:
+    """Kill a node in the middle of a run, with everything on it, and bring another half a minute later."""
+    begun = time.monotonic()
     working: list[Any] = []
     while not working:
+        if time.monotonic() - begun > _LONGEST_SECONDS:
+            raise NotRecoveredError("no node made the tables of a fleet")
         time.sleep(1)
-        at = {job.driver_node_id for job in jobs.list_jobs() if job.status == JobStatus.RUNNING}
+        at = _at_work_on_fleets(place)
         working = [node for node in nodes if node.node_id in at]
-    # The job's shell is there at once, its run a few seconds later.
+    # It is said to have begun before it has made anything.
     time.sleep(6)
+    run_id = at[working[0].node_id]
+    of_run = _processes_of(run_id)
     whole.remove_node(working[0], allow_graceful=False)
-    console.print("a node was killed while it worked on a run")
+    # A machine that is gone takes the run along; without its node alone, the run would go on to its end.
+    killed = [process for process in of_run if process.is_running()]
+    for process in killed:
+        process.kill()
+    if not killed:
+        raise NotRecoveredError(f"run {run_id} was over before its node was killed")
+    console.print(f"a node was killed while it worked on run {run_id}, with {len(killed)} processes of the run")
     time.sleep(30)
     whole.add_node(num_cpus=1, num_gpus=0, object_store_memory=100 * 2**20)
     console.print("another one came")
+
+
+def _processes_of(run_id: str) -> list[psutil.Process]:
+    """The processes that work on a run, and what they started."""
+    named = [one for one in psutil.process_iter(["cmdline"]) if run_id in " ".join(one.info["cmdline"] or [])]
+    return list({*named, *(child for one in named for child in one.children(recursive=True))})
+
+
+def _at_work_on_fleets(place: Place) -> dict[str, str]:
+    """The nodes on which runs that make the tables of fleets have begun, and which runs these are."""
+    asked = dg.RunsFilter(job_name=jobs.FLEET.name, statuses=[dg.DagsterRunStatus.STARTED])
+    folder = str(place.root / "dagster_home")
+    with named_by(place.environment), dg.DagsterInstance.from_config(folder) as instance:
+        run_ids = [run.run_id for run in instance.get_runs(asked)]
+    # Landing files are indexed within a second or two: a node that did that would be idle again when it is killed.
+    of_jobs = {get_job_submission_id_from_run_id(run_id): run_id for run_id in run_ids}
+    return {
+        job.driver_node_id: of_jobs[job.submission_id]
+        for job in JobSubmissionClient(place.more["BESS_RAY_ADDRESS"]).list_jobs()
+        if job.status == JobStatus.RUNNING and job.submission_id in of_jobs and job.driver_node_id
+    }
 
 
 def _verdict(expected: dict[str, pl.DataFrame], place: Place) -> str:

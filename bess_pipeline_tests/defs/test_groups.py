@@ -23,6 +23,7 @@ from bess_pipeline_tests.fleet_tables import (
     steps,
 )
 from bess_pipeline_tests.growing_lake import GrowingLake
+from bess_pipeline_tests.thoroughness import size
 
 FLEET, DAYS = "mixed", 60
 GIVEN = ("intervals_5min", "cell_evidence", "capacity_evidence", "day_evidence", "batteries", "ocv_curves")
@@ -115,12 +116,12 @@ def in_shares(step, tables, folder, shares):
 
 @pytest.mark.parametrize("step", BY_BATTERY, ids=lambda step: ", ".join(step.makes))
 def test_batteries_do_not_know_of_each_other(step, tables, tmp_path):
-    for size in (2, 3):
-        made = in_groups(step, tables, tmp_path / str(size), size=size)
+    for few in (2, 3):
+        made = in_groups(step, tables, tmp_path / str(few), size=few)
         for name, rows in made.items():
             assert not tables[name].is_empty() or name in {"capacity_tests", "test_memory"}
             by = ["fleet_id", *catalog.TABLES[name].sort]
-            assert rows.sort(by).equals(tables[name].sort(by)), (name, size)
+            assert rows.sort(by).equals(tables[name].sort(by)), (name, few)
 
 
 @pytest.mark.parametrize("step", EITHER, ids=lambda step: ", ".join(step.makes))
@@ -137,9 +138,9 @@ def test_what_remembers_is_not_cut_by_days():
 
 
 @pytest.mark.whole_runs
-@pytest.mark.parametrize("at_once", [1, 40_000], ids=["groups", "windows"])
-def test_a_fleet_is_made_the_same_in_groups(given, days, whole, at_once, tmp_path):
-    """Groups of two batteries, one of which has none that goes on to the end; or, where it can be, windows of days."""
+@pytest.mark.parametrize("at_once", [40_000, 1][: size(1, 2)])
+def test_a_fleet_is_made_the_same_in_windows_or_groups(given, days, whole, at_once, tmp_path):
+    """Windows of days where it can be; or groups of two batteries, of which one has none that goes on to the end."""
     lake = GrowingLake(tmp_path, FLEET, at_once=at_once)
     lake.arrive(given, days)
     lake.follow()

@@ -18,7 +18,7 @@ from bess_pipeline.window import Window, batched
 #: fleet of several.
 _LEAST = 2
 #: What a group of batteries costs: to open a file as much as to read so many rows, to look through all names of rows
-#: such a part of reading these. As measured for a year of 100 batteries on a disk of this machine's kind.
+#: such a part of reading these. As measured for a year of 100 batteries on a local disk.
 _OPENING_ROWS, _NAMES = 1_000, 1 / 80
 #: A day alone may be so many times what is held at once, before batteries are not read all together.
 _LARGEST_DAY = 4

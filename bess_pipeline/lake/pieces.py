@@ -107,8 +107,8 @@ class Pieces:
 
 
 def _by_days(rows: pl.DataFrame) -> Iterator[tuple[Window | None, pl.DataFrame]]:
-    """Rows a week after the other; all of them if they tell no day."""
-    if "date" not in rows.columns:
+    """Rows a week after the other; all of them if any tells no day."""
+    if "date" not in rows.columns or rows["date"].null_count():
         yield None, rows
         return
     days = rows["date"].unique().sort()

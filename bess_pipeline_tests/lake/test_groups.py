@@ -144,6 +144,12 @@ def test_what_is_large_lies_in_files_and_is_the_same(there, tmp_path, monkeypatc
     assert there.read(TABLE, FLEET).equals(estimates(soc=8.0))
 
 
+def test_rows_without_a_day_are_kept_with_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("bess_pipeline.lake.pieces._SMALL_BYTES", 0)
+    rows = estimates(days=9).with_columns(date=pl.when(pl.col("battery_id") != "a").then("date"))
+    assert pieces(rows, tmp_path, "c").whole().sort("battery_id", "timestamp").equals(rows)
+
+
 def test_days_are_written_some_after_the_other(there, tmp_path, monkeypatch):
     monkeypatch.setattr("bess_pipeline.lake.pieces._SMALL_BYTES", 0)
     monkeypatch.setattr("bess_pipeline.lake.pieces._FILE_DAYS", 2)

@@ -18,7 +18,7 @@ from bess_pipeline_tests.thoroughness import size
 pytestmark = pytest.mark.whole_runs
 
 PLAN = Plan(fleet_id="alpha", batteries=2, days=6, seed=3, interval_seconds=300, start=date(2026, 3, 1))
-KILLS = size(3, 20)
+KILLS = size(4, 20)
 
 
 def _started(root):

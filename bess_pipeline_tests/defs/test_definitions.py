@@ -60,6 +60,16 @@ def test_runs_that_write_tables_of_days_or_the_warehouse_can_be_limited_by_table
     assert pools == {"raw_telemetry", "clean_telemetry", "intervals_5min", "warehouse"}
 
 
+def test_a_publication_lists_none_of_the_days_of_all_fleets(graph):
+    warehouse = graph.get(dg.AssetKey("warehouse"))
+    days = [key for key in warehouse.parent_keys if isinstance(graph.get(key).partitions_def, dg.MultiPartitionsDefinition)]
+    assert days
+    for key in days:
+        mapping = graph.get_partition_mapping(warehouse.key, key)
+        of = mapping.get_upstream_mapped_partitions_result_for_partitions(None, None, graph.get(key).partitions_def)
+        assert list(of.partitions_subset.get_partition_keys()) == []
+
+
 def test_groups_come_in_the_order_in_which_data_flow_and_every_asset_says_its_layer_and_grain(graph):
     layers = ["landing", "bronze", "silver", "evidence", "gold", "warehouse", "upkeep"]
     groups = sorted({graph.get(key).group_name for key in graph.get_all_asset_keys()})

@@ -5,10 +5,21 @@ import dagster as dg
 from bess_pipeline.defs.house import CODE_VERSION, GROUPS, OWNER
 from bess_pipeline.defs.resources import Home
 from bess_pipeline.tables import catalog
+from bess_pipeline.tables.catalog import Table
+
+
+#: Of days Dagster would list every partition that there may be, of all fleets and since the first day, to find out that
+#: they are too many to look at: at each publication, and whenever a page asks whether the warehouse is old. That a day is
+#: new is seen in the fleet's tables, which rest on it.
+_NO_PARTITIONS = dg.SpecificPartitionsPartitionMapping([])
+
+
+def _dependency(table: Table) -> dg.AssetDep:
+    return dg.AssetDep(table.name, partition_mapping=_NO_PARTITIONS if table.per == "fleet_day" else None)
 
 
 @dg.asset(
-    deps=[table.name for table in catalog.PUBLISHED if table not in catalog.NOTES],
+    deps=[_dependency(table) for table in catalog.PUBLISHED if table not in catalog.NOTES],
     group_name=GROUPS["warehouse"],
     kinds={"duckdb"},
     owners=[OWNER],

@@ -62,7 +62,9 @@ def test_runs_that_write_tables_of_days_or_the_warehouse_can_be_limited_by_table
 
 def test_a_publication_lists_none_of_the_days_of_all_fleets(graph):
     warehouse = graph.get(dg.AssetKey("warehouse"))
-    days = [key for key in warehouse.parent_keys if isinstance(graph.get(key).partitions_def, dg.MultiPartitionsDefinition)]
+    days = [
+        key for key in warehouse.parent_keys if isinstance(graph.get(key).partitions_def, dg.MultiPartitionsDefinition)
+    ]
     assert days
     for key in days:
         mapping = graph.get_partition_mapping(warehouse.key, key)

@@ -7,10 +7,9 @@ from bess_pipeline.defs.resources import Home
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 
-
 #: Of days Dagster would list every partition that there may be, of all fleets and since the first day, to find out that
-#: they are too many to look at: at each publication, and whenever a page asks whether the warehouse is old. That a day is
-#: new is seen in the fleet's tables, which rest on it.
+#: they are too many to look at: at each publication, and whenever its pages ask whether the warehouse is old. That a
+#: day is new is seen in the fleet's tables, which rest on it.
 _NO_PARTITIONS = dg.SpecificPartitionsPartitionMapping([])
 
 

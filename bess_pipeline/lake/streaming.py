@@ -61,7 +61,9 @@ def streamed(
                     upcoming = worker.submit(next, coming, None)
                     ready = checked(table, batch, part)
                     written += ready.height
-                    yield from with_month(table, ready).to_arrow().to_batches()
+                    # The writer works on several batches at once, and writes first what is first done: of rows in two
+                    # chunks, such as a filter on two processors leaves, the second half might come before the first.
+                    yield from with_month(table, ready).rechunk().to_arrow().to_batches()
             except (Exception, pl.exceptions.PanicException) as error:
                 # It would hand on only the text of the error.
                 failure.append(error)

@@ -12,7 +12,7 @@ _DAY = timedelta(days=1)
 _FIRST = date(1970, 1, 1)
 
 #: Days of an epoch: the absolute grid on which the fleet level remembers what came before.
-EPOCH_DAYS = 28
+EPOCH_DAYS = 7
 
 
 @dataclass(frozen=True, order=True)
@@ -82,14 +82,18 @@ class Window:
         return f"{column} >= '{self.start}' AND {column} < '{self.end}'"
 
 
-def epoch_start(day: date) -> date:
+def epoch_start(day: date, days: int = EPOCH_DAYS) -> date:
     """The first day of the epoch that a day lies in.
 
+    Args:
+        day: The day.
+        days: How long epochs are.
+
     Examples:
-        >>> epoch_start(date(2026, 1, 14)), epoch_start(date(2026, 1, 15))
-        (datetime.date(2025, 12, 18), datetime.date(2026, 1, 15))
+        >>> epoch_start(date(2026, 1, 14)), epoch_start(date(2026, 1, 15)), epoch_start(date(2026, 1, 14), 28)
+        (datetime.date(2026, 1, 8), datetime.date(2026, 1, 15), datetime.date(2025, 12, 18))
     """
-    return day - timedelta(days=(day - _FIRST).days % EPOCH_DAYS)
+    return day - timedelta(days=(day - _FIRST).days % days)
 
 
 def contiguous(days: Iterable[date], *, longest: int) -> list[Window]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import cache
 from inspect import signature, unwrap
@@ -21,6 +21,7 @@ import polars as pl
 from bess_pipeline.analytics import capacity_marks, cells, intervals, telemetry
 from bess_pipeline.defs import assets
 from bess_pipeline.defs.groups import Grouped, Made
+from bess_pipeline.defs.house import COLUMNS
 from bess_pipeline.defs.increments import BEFORE, REACH, Reach
 from bess_pipeline.sources.simulate import Plan, Simulated
 from bess_pipeline.sources.simulate.data_faults import delivered
@@ -152,6 +153,7 @@ class Step:
         reach: How far its rows of one day rest on other days; none if it makes everything each time.
         function: What it does, with frames.
         kind: How it is handed its tables, if not whole.
+        columns: Of tables of which it is handed only some columns, which.
     """
 
     makes: tuple[str, ...]
@@ -160,6 +162,7 @@ class Step:
     reach: Reach | None
     function: Callable[..., Made]
     kind: type[Grouped] | None = None
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def run(self, tables: Frames) -> Frames:
         """What comes out; of the time before the first row nothing is known unless it is told."""
@@ -167,7 +170,10 @@ class Step:
             name: tables.get(name, catalog.TABLES[name.removesuffix(BEFORE)].contract.create_empty())
             for name in self.recalls
         }
-        result = self.function(**{name: tables[name] for name in sorted(self.needs)}, **recalled)
+        handed = {
+            name: tables[name].select(self.columns.get(name, tables[name].columns)) for name in sorted(self.needs)
+        }
+        result = self.function(**handed, **recalled)
         if isinstance(result, pl.DataFrame):
             result = (result,)
         if isinstance(result, tuple):
@@ -269,7 +275,13 @@ def steps() -> tuple[Step, ...]:
             text = asset.op.tags.get(REACH)
             reach = Reach.of_text(text) if text else None
             (kind,) = {parameter.annotation for parameter in signature(decorated).parameters.values()}
-            steps.append(Step(makes, needs, recalls, reach, function, kind if issubclass(kind, Grouped) else None))
+            narrow = {
+                name: tuple(asset.op.ins[name].metadata[COLUMNS])
+                for name in needs
+                if COLUMNS in (asset.op.ins[name].metadata or {})
+            }
+            grouped = kind if issubclass(kind, Grouped) else None
+            steps.append(Step(makes, needs, recalls, reach, function, grouped, narrow))
     return tuple(sorted(steps, key=lambda step: step.makes))
 
 

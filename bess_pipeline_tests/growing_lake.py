@@ -15,7 +15,7 @@ from bess_pipeline.defs.groups import Grouped, Groups, made_in_groups
 from bess_pipeline.defs.increments import Increment, increment
 from bess_pipeline.lake.ledger import Notes
 from bess_pipeline.lake.recent import Recent
-from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.slices import Part, Slice
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
@@ -80,7 +80,7 @@ class GrowingLake:
         lake, fleet, recent = self.lake, self.fleet_id, self._recent
         makes = [catalog.TABLES[name] for name in step.makes]
         if step.reach is None:
-            made = step.run({name: recent.read(catalog.TABLES[name], Slice(fleet)) for name in step.needs})
+            made = step.run({name: self._read(step, catalog.TABLES[name], Slice(fleet)) for name in step.needs})
             for table in makes:
                 lake.replace_changed(table, _signed(table.name, made[table.name]), Slice(fleet))
             return
@@ -89,13 +89,18 @@ class GrowingLake:
         if step.kind is not None:
             self._make_in_groups(step, step.kind, makes, wanted, notes)
             return
-        tables = {table.name: wanted.rows(recent, fleet, table) for table in reads}
+        tables = {table.name: self._read(step, table, wanted.part(fleet, table)) for table in reads}
         if step.reach.memory is not None:
             (name,) = step.recalls
             tables[name] = wanted.memory(recent, fleet, step.reach.memory)
         made = step.run(tables)
         for table in makes:
             wanted.bring(lake, fleet, table, _signed(table.name, made[table.name]), notes)
+
+    def _read(self, step: Step, table: Table, part: Part) -> pl.DataFrame:
+        """What a step is handed of a table."""
+        columns = step.columns.get(table.name)
+        return self._recent.read(table, part) if columns is None else self.lake.read(table, part, columns=columns)
 
     def _make_in_groups(
         self, step: Step, kind: type[Grouped], makes: list[Table], wanted: Increment, notes: Notes

@@ -12,10 +12,12 @@ from bess_pipeline.analytics.advice import next_steps
 from bess_pipeline.analytics.event_series import QUIET, STREAM, in_streams
 from bess_pipeline.analytics.lanes import ALARMS, LANE_BY_NAME, THRESHOLDS, WARNS, scores
 from bess_pipeline.tables.anomalies import SEVERITIES, AnomalyEvent
-from bess_pipeline.tables.keys import BATTERY
+from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 #: Limit episodes of one code closer than this are one event.
 LIMIT_QUIET = timedelta(days=7)
+#: Columns that tell on which days a battery was heard.
+HEARD = BATTERY_DAY
 
 
 def anomaly_events(
@@ -36,7 +38,7 @@ def anomaly_events(
         signals: `AnomalySignal` rows.
         episodes: `LimitEpisode` rows.
         series: `EventSeries` rows.
-        heard: `BATTERY_DAY` of every day on which a battery was heard.
+        heard: `HEARD` of every day on which a battery was heard.
 
     Returns:
         `AnomalyEvent` rows by detection and identity.

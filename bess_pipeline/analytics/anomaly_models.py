@@ -17,13 +17,21 @@ from bess_pipeline.analytics.feature_evidence import PEERS
 from bess_pipeline.analytics.features import FEATURES
 from bess_pipeline.analytics.lanes import FOREST, MODELS
 from bess_pipeline.analytics.memory import day_numbers, epoch_of
-from bess_pipeline.analytics.outlier_models import FOREST_NAME, KINDS, PCA_NAME, Model, budgeted_level, model_of
+from bess_pipeline.analytics.outlier_models import (
+    FOREST_NAME,
+    KINDS,
+    MODEL_DAYS,
+    PCA_NAME,
+    Model,
+    budgeted_level,
+    model_of,
+)
 from bess_pipeline.analytics.traces import numbered
 from bess_pipeline.analytics.windows import window_means
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.anomalies import AnomalyModel, AnomalySignal
 from bess_pipeline.tables.keys import BATTERY_DAY
-from bess_pipeline.window import EPOCH_DAYS, epoch_start
+from bess_pipeline.window import epoch_start
 
 #: Days whose mean scores are looked at together, and how many of them a feature needs.
 WINDOW, FEWEST_DAYS = timedelta(days=14), 5
@@ -137,7 +145,7 @@ def _learned(rows: pl.DataFrame, known: pl.DataFrame) -> Iterator[tuple[pl.DataF
     values = rows.select(_NAMES).to_numpy()
     day = rows["date"].to_physical().to_numpy().astype(np.int64)
     battery = numbered(rows)
-    epochs = sorted({epoch_start(at) for at in rows["date"].unique()})
+    epochs = sorted({epoch_start(at, MODEL_DAYS) for at in rows["date"].unique()})
     for epoch in epochs:
         if since is not None and epoch < since:
             continue
@@ -147,11 +155,11 @@ def _learned(rows: pl.DataFrame, known: pl.DataFrame) -> Iterator[tuple[pl.DataF
         if len(chosen) < FEWEST_FEATURES:
             continue
         trained = past[_is_known(values[past][:, chosen])]
-        blocks = np.unique(np.column_stack([battery[trained], day[trained] // EPOCH_DAYS]), axis=0, return_inverse=True)
+        blocks = np.unique(np.column_stack([battery[trained], day[trained] // MODEL_DAYS]), axis=0, return_inverse=True)
         number = blocks[1].reshape(-1)
         if len(trained) < FEWEST_ROWS or len(blocks[0]) < FEWEST_BLOCKS or np.ptp(day[trained]) < FEWEST_TRAINED.days:
             continue
-        now = np.flatnonzero((day >= begins) & (day < begins + EPOCH_DAYS))
+        now = np.flatnonzero((day >= begins) & (day < begins + MODEL_DAYS))
         now = now[_is_known(values[now][:, chosen])]
         training = np.nan_to_num(values[trained][:, chosen])
         unrest = _largest(number, np.square(training).sum(axis=1))

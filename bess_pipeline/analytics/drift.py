@@ -9,13 +9,12 @@ import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics.anomaly_models import CLIP
-from bess_pipeline.analytics.outlier_models import PCA_NAME
+from bess_pipeline.analytics.outlier_models import MODEL_DAYS, PCA_NAME
 from bess_pipeline.analytics.verdicts import Verdict
 from bess_pipeline.arrays import Floats
-from bess_pipeline.window import EPOCH_DAYS
 
 #: How long a model is in force.
-EPOCH = timedelta(days=EPOCH_DAYS)
+EPOCH = timedelta(days=MODEL_DAYS)
 #: Days since the beginning of a model's epoch that are compared with its training: at least, and at most.
 FEWEST_DAYS, MOST_DAYS = 14, 42
 #: Whole stretches of the training window, each as long as these days, that a comparison needs.

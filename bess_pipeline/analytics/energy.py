@@ -148,6 +148,10 @@ LAST_KNOWN = {
     "current": "current_ampere",
     "temperature": "temperature_celsius",
 }
+LAST_KNOWN_COLUMNS = (
+    *(f"last_{column}" for column in LAST_KNOWN.values()),
+    *(f"last_{name}_at" for name in LAST_KNOWN),
+)
 
 
 def last_known(telemetry: pl.DataFrame) -> pl.DataFrame:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
-from bess_pipeline.analytics.energy import LAST_KNOWN
+from bess_pipeline.analytics.energy import LAST_KNOWN, LAST_KNOWN_COLUMNS
 from bess_pipeline.tables.fleet import BatteryLatest, FleetDaily
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
+#: Columns of every day's rows that say how a battery stands now.
+READS_EVIDENCE = (*BATTERY_DAY, "last_at", *LAST_KNOWN_COLUMNS)
+READS_DAILY = (*BATTERY_DAY, "equivalent_full_cycles")
+READS_HEALTH = (*BATTERY_DAY, "soh_percent")
 #: State of health below which a battery is in a bad way [%].
 _WARNING_PERCENT, _CRITICAL_PERCENT = 80.0, 70.0
 
@@ -79,9 +83,9 @@ def battery_latest(
     The degradation is the newest of the battery's, positive for loss.
 
     Args:
-        evidence: `EnergyEvidence` rows.
-        daily: `BatteryDaily` rows.
-        health: `StateOfHealth` rows.
+        evidence: `EnergyEvidence` rows, of which `READS_EVIDENCE` are read.
+        daily: `BatteryDaily` rows, of which `READS_DAILY` are read.
+        health: `StateOfHealth` rows, of which `READS_HEALTH` are read.
         degradation: `Degradation` rows.
         events: `AnomalyEvent` rows; an event without an end is open.
         batteries: `Battery` rows.

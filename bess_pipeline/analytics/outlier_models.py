@@ -13,8 +13,9 @@ import numpy as np
 from numba import njit
 
 from bess_pipeline.arrays import Floats, Ints
-from bess_pipeline.window import EPOCH_DAYS
 
+#: Days for which models are in force.
+MODEL_DAYS = 28
 #: Share of the variance that the principal components keep.
 KEPT_VARIANCE = 0.7
 #: Trees of a forest, and the rows that each is grown on.
@@ -159,7 +160,7 @@ def budgeted_level(largest: Floats, budget: float = BUDGET) -> float:
     logarithms = np.log(largest)
     low, high = np.quantile(logarithms, [_LOWER, _UPPER])
     slope = (high - low) / (_gumbel(_UPPER) - _gumbel(_LOWER))
-    return float(np.exp(low + slope * (_gumbel(1.0 - budget * EPOCH_DAYS / 365.25) - _gumbel(_LOWER))))
+    return float(np.exp(low + slope * (_gumbel(1.0 - budget * MODEL_DAYS / 365.25) - _gumbel(_LOWER))))
 
 
 def _gumbel(share: float) -> float:

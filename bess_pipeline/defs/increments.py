@@ -15,7 +15,7 @@ from bess_pipeline.lake.slices import Part, Slice, Tail
 from bess_pipeline.lake.store import Lake, Written
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
-from bess_pipeline.window import Window, epoch_start
+from bess_pipeline.window import EPOCH_DAYS, Window, epoch_start
 
 #: What an asset that remembers is told of the days before, by the name of the table that it writes.
 BEFORE = "_before"
@@ -32,6 +32,8 @@ class Reach:
         ahead: Days after: so many days before the first change have to be made again.
         memory: Table of what is known of all days before an epoch, if rows of some days are not enough.
         back: Days before the epoch of the memory whose rows are read, too.
+        epoch: Days of an epoch.
+        block: Days of an epoch of which two are made together: that before the first change has to be made again, too.
         whole: Tables of which the whole history is read, for any of it may count; of all others only rows that speak of
             these days or of later ones.
     """
@@ -40,19 +42,29 @@ class Reach:
     ahead: int = 0
     memory: Table | None = None
     back: int = 0
+    epoch: int = EPOCH_DAYS
+    block: int = 0
     whole: tuple[Table, ...] = ()
 
     def to_text(self) -> str:
         """The reach as the tag of a step."""
         names = ",".join(table.name for table in self.whole)
-        return f"{self.before} {self.ahead} {self.memory.name if self.memory else '-'} {self.back} {names}"
+        memory = self.memory.name if self.memory else "-"
+        return f"{self.before} {self.ahead} {memory} {self.back} {self.epoch} {self.block} {names}"
 
     @classmethod
     def of_text(cls, text: str) -> "Reach":
         """The reach that a tag tells."""
-        before, ahead, memory, back, names = text.split(" ")
+        before, ahead, memory, back, epoch, block, names = text.split(" ")
         whole = tuple(catalog.TABLES[name] for name in names.split(",") if name)
-        return cls(int(before), int(ahead), None if memory == "-" else catalog.TABLES[memory], int(back), whole)
+        known = None if memory == "-" else catalog.TABLES[memory]
+        return cls(int(before), int(ahead), known, int(back), int(epoch), int(block), whole)
+
+    def first(self, changed: date) -> date:
+        """The first day that has to be made again for one that changed."""
+        if self.block:
+            changed = epoch_start(changed, self.block) - timedelta(days=self.block)
+        return changed - timedelta(days=self.ahead)
 
 
 class Reader(Protocol):
@@ -140,10 +152,10 @@ def increment(
     days: list[date] = basis["date"].to_list()
     if whole or not days:
         return Increment(reach, None, None, basis)
-    since = (changed or days[-1]) - timedelta(days=reach.ahead)
+    since = reach.first(changed or days[-1])
     reads_from: date | None = since - timedelta(days=reach.before)
     if reach.memory is not None and reads_from is not None:
-        reads_from = _remembered(lake, fleet_id, reach.memory, epoch_start(reads_from))
+        reads_from = _remembered(lake, fleet_id, reach.memory, epoch_start(reads_from, reach.epoch))
     if reads_from is None or reads_from <= days[0]:
         return Increment(reach, None, None, basis)
     return Increment(reach, reads_from + timedelta(days=reach.before), reads_from, basis)

@@ -59,7 +59,7 @@ class BatteryState(OfBatteryDay):
 
 
 class FilterMemory(OfBattery):
-    """One row per battery and epoch of 28 days: all that the state filter carries into it."""
+    """One row per battery and epoch of a week: all that the state filter carries into it."""
 
     date = day("First UTC day of the epoch")
     last_at = instant("Start of the last interval before the epoch")

@@ -8,7 +8,7 @@ from bess_pipeline.tables.resistance import METHODS
 
 
 class EpochMemory(OfBattery):
-    """One row per battery and epoch of 28 days: all that a recursion carries into it."""
+    """One row per battery and epoch of a week: all that a recursion carries into it."""
 
     date = day("First UTC day of the epoch")
     carried = dy.List(
@@ -19,7 +19,7 @@ class EpochMemory(OfBattery):
 
 
 class HealthMemory(OfBattery):
-    """One row per battery and epoch of 28 days: all that its state of health rests on from before the epoch."""
+    """One row per battery and epoch of a week: all that its state of health rests on from before the epoch."""
 
     date = day("First UTC day of the epoch")
     begun_on = day("First UTC day of the battery; null before any", primary_key=False, nullable=True)
@@ -40,7 +40,7 @@ class HealthMemory(OfBattery):
 
 
 class ResistanceMemory(OfBattery):
-    """One row per battery, method and epoch of 28 days: all that the filter of its resistance carries."""
+    """One row per battery, method and epoch of a week: all that the filter of its resistance carries."""
 
     method = choice(METHODS, "Whether it rests on current steps, or on 5-minute means.", primary_key=True)
     date = day("First UTC day of the epoch")
@@ -54,7 +54,7 @@ class ResistanceMemory(OfBattery):
 
 
 class ChartMemory(OfBattery):
-    """One row per battery, feature and epoch of 28 days: all that the sums of the feature's scores carry into it."""
+    """One row per battery, feature and epoch of a week: all that the sums of the feature's scores carry into it."""
 
     feature = key("Feature")
     date = day("First UTC day of the epoch")
@@ -69,7 +69,7 @@ class ChartMemory(OfBattery):
 
 
 class FeatureMemory(OfBattery):
-    """One row per battery, feature and epoch of 28 days: all that the feature's control charts carry into it."""
+    """One row per battery, feature and epoch of a week: all that the feature's control charts carry into it."""
 
     feature = key("Feature")
     date = day("First UTC day of the epoch")

@@ -19,11 +19,11 @@ from bess_pipeline.analytics.anomaly_models import (
     learned,
 )
 from bess_pipeline.analytics.lanes import FOREST, MODELS
-from bess_pipeline.analytics.outlier_models import FOREST_NAME, PCA_NAME, Components, Forest, model_of
+from bess_pipeline.analytics.outlier_models import FOREST_NAME, MODEL_DAYS, PCA_NAME, Components, Forest, model_of
 from bess_pipeline.tables.anomalies import AnomalyModel, AnomalySignal, DailyFeature
-from bess_pipeline.window import EPOCH_DAYS, epoch_start
+from bess_pipeline.window import epoch_start
 
-FIRST = epoch_start(date(2025, 1, 1))
+FIRST = epoch_start(date(2025, 1, 1), MODEL_DAYS)
 NAMES = (
     "step_resistance", "outside_cell_resistance", "cell_loop_resistance", "cell_low", "cell_high", "rest_spread",
     "spread_p95", "temperature_mean", "temperature_over_ambient", "temperature_hot_spot", "capacity",
@@ -155,9 +155,9 @@ def test_a_model_says_what_it_was_trained_on_and_scores_again_from_its_artifact(
 
 def test_models_begin_with_the_first_epoch_that_has_enough_before_it():
     begins = of_made(seed=0).models["date"].min()
-    assert begins == epoch_start(begins)
+    assert begins == epoch_start(begins, MODEL_DAYS)
     ready = FIRST + FEWEST_TRAINED
-    assert ready <= begins <= ready + timedelta(days=2 * EPOCH_DAYS)
+    assert ready <= begins <= ready + timedelta(days=2 * MODEL_DAYS)
     assert of(made_features(batteries=4)).models["date"].min() > begins
     assert of(made_features(batteries=2)).models.is_empty()
     assert of(made_features(days=60)).models.is_empty()
@@ -194,7 +194,7 @@ def test_an_epoch_rests_on_so_many_days_before_and_on_no_order(cut):
     """What an increment reads gives the same rows to the last digit; the days are those that Delta would give."""
     features = made_features(moved=("cell_low",), shift=1.2, seed=4)
     whole = of_made(moved=("cell_low",), shift=1.2, seed=4)
-    day = epoch_start(FIRST + timedelta(days=cut))
+    day = epoch_start(FIRST + timedelta(days=cut), MODEL_DAYS)
     read = features.filter(pl.col("date") >= day - BEFORE).sample(fraction=1.0, shuffle=True, seed=cut)
     part = learned(read, whole.models.filter(date=day))
     for mine, theirs in zip(part, whole, strict=True):
@@ -204,7 +204,7 @@ def test_an_epoch_rests_on_so_many_days_before_and_on_no_order(cut):
 
 
 def test_a_model_is_fitted_again_only_to_other_rows_or_by_another_library(monkeypatch):
-    features, day = made_features(), epoch_start(FIRST + timedelta(days=285))
+    features, day = made_features(), epoch_start(FIRST + timedelta(days=285), MODEL_DAYS)
     whole, read = of_made(seed=0), features.filter(pl.col("date") >= day - BEFORE)
     known = whole.models.filter(date=day)
     fits = []

@@ -14,12 +14,12 @@ from bess_pipeline.analytics.outlier_models import (
     KEPT_VARIANCE,
     KINDS,
     LEAVES,
+    MODEL_DAYS,
     TREES,
     Components,
     Forest,
     budgeted_level,
 )
-from bess_pipeline.window import EPOCH_DAYS
 
 
 def made_rows(count=600, seed=0, second=0.6):
@@ -81,7 +81,7 @@ def test_a_budget_is_kept_although_some_of_the_past_was_faulty(faulty):
     logarithms = chance.gumbel(0.0, 0.25, 20_000)
     spoilt = np.where(np.arange(20_000) < faulty * 20_000, logarithms + 3.0, logarithms)
     level = budgeted_level(np.exp(spoilt))
-    rate = (np.exp(logarithms) > level).mean() * 365.25 / EPOCH_DAYS
+    rate = (np.exp(logarithms) > level).mean() * 365.25 / MODEL_DAYS
     assert rate <= BUDGET * 1.15
     assert faulty or rate >= BUDGET * 0.8
     assert (np.exp(chance.gumbel(3.0, 0.25, 1000)) > level).mean() > 0.99

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from bess_pipeline.analytics.repairs import AHEAD_DAYS, READS, repaired, repairs
 from bess_pipeline.tables.memory import EpochMemory
 from bess_pipeline.tables.quality import Repair
-from bess_pipeline.window import epoch_start
+from bess_pipeline.window import EPOCH_DAYS, epoch_start
 from bess_pipeline_tests.analytics.made_days import made_batteries
 from bess_pipeline_tests.analytics.made_faults import faulty_fleet
 
@@ -136,10 +136,11 @@ def test_a_battery_is_remembered_from_the_epoch_after_its_first_row_on_also_when
     )
     memory = repairs(pl.concat([first, later]), BATTERIES).memory
     of_first = memory.filter(battery_id="b0")["date"].to_list()
-    assert of_first[0] == epoch_start(begun) + timedelta(days=28)
+    assert of_first[0] == epoch_start(begun) + timedelta(days=EPOCH_DAYS)
     assert of_first[-1] == epoch_start(last + timedelta(days=100))
-    assert {(b - a).days for a, b in pairwise(of_first)} == {28}
-    assert memory.filter(battery_id="b1")["date"].min() == epoch_start(begun + timedelta(days=100)) + timedelta(days=28)
+    assert {(b - a).days for a, b in pairwise(of_first)} == {EPOCH_DAYS}
+    of_second = memory.filter(battery_id="b1")["date"]
+    assert of_second.min() == epoch_start(begun + timedelta(days=100)) + timedelta(days=EPOCH_DAYS)
 
 
 def test_a_memory_is_of_one_epoch_and_of_rows_before():

@@ -74,7 +74,7 @@ def test_the_made_up_batteries_are_told_by_both_methods_and_not_always(made, who
     assert set(told["method"]) == {"steps", "means"}
     assert days.filter(battery_id="b4")["resistance_ohm"].null_count() > 0
     assert told["resistance_increase_percent"].null_count() > 0
-    assert memory["date"].n_unique() == 14
+    assert memory["date"].n_unique() == 57
     assert set(memory["carried"].list.len()) > {0, 36, 36 + 6 * 3}
     # Who began and was not measured is remembered, too: the first days of a battery are over at some time.
     assert memory.filter(battery_id="b3", method="steps")["carried"].list.len().to_list()[0] == 0
@@ -95,7 +95,7 @@ def test_taken_up_at_any_epoch_resistances_and_memories_are_those_of_the_whole(m
 
 def test_a_battery_that_has_fallen_silent_keeps_its_memory(made, whole):
     evidence, steps = made
-    epoch = whole[1]["date"].unique().sort()[9]
+    epoch = whole[1]["date"].unique().sort()[36]
     spoken = (pl.col("battery_id") != "b2") | (pl.col("date") < epoch - timedelta(days=200))
     _, kept = followed(evidence.filter(spoken), steps.filter(spoken))
     later = spoken & (pl.col("date") >= epoch - BEFORE)

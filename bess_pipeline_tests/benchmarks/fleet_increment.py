@@ -29,22 +29,23 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table as Grid
 
+from bess_pipeline.analytics.outlier_models import MODEL_DAYS
 from bess_pipeline.defs.increments import increment
 from bess_pipeline.lake.ledger import Notes
 from bess_pipeline.lake.slices import Slice
 from bess_pipeline.sources.simulate import Plan, simulate
 from bess_pipeline.tables import catalog
-from bess_pipeline.window import EPOCH_DAYS, epoch_start
+from bess_pipeline.window import epoch_start
 from bess_pipeline_tests.fleet_tables import Frames, plan_without_clocks, simulated_tables, steps
 from bess_pipeline_tests.growing_lake import GrowingLake
 
 #: Days of a period of the past: whole epochs, so that what is remembered of one lies at the beginning of one.
-PERIOD = 3 * EPOCH_DAYS
+PERIOD = 3 * MODEL_DAYS
 _GIVEN = ("intervals_5min", "cell_evidence", "capacity_evidence", "day_evidence", "batteries", "ocv_curves")
 _FLEET = "fleet"
 _COMPUTED = "all, of processors"
-#: The day after the last, in the midst of an epoch.
-_END = epoch_start(date(2025, 7, 1)) + timedelta(days=EPOCH_DAYS // 2)
+#: The day after the last: the nights are in the midst of an epoch, and of the time for which models are in force.
+_END = epoch_start(date(2025, 7, 1), MODEL_DAYS) + timedelta(days=19)
 
 
 def in_full(history: int) -> int:

@@ -18,11 +18,27 @@ DAY = date(2026, 3, 5)
         Reach(),
         Reach(before=3, ahead=1),
         Reach(memory=catalog.FEATURE_MEMORY, back=118),
+        Reach(memory=catalog.ANOMALY_MODELS, back=194, epoch=28),
+        Reach(memory=catalog.FILTER_MEMORY, block=7),
         Reach(before=13, ahead=6, whole=(catalog.DEGRADATION, catalog.BATTERY_DAILY)),
     ],
 )
 def test_a_reach_is_what_its_tag_says(reach):
     assert Reach.of_text(reach.to_text()) == reach
+
+
+@pytest.mark.parametrize(
+    ("reach", "changed", "first"),
+    [
+        (Reach(), "2026-03-05", "2026-03-05"),
+        (Reach(ahead=3), "2026-03-05", "2026-03-02"),
+        (Reach(block=7), "2026-03-05", "2026-02-26"),  # a Thursday, as 1970-01-01 was: a block begins
+        (Reach(block=7), "2026-03-11", "2026-02-26"),
+        (Reach(block=7, ahead=1), "2026-03-12", "2026-03-04"),
+    ],
+)
+def test_days_before_a_change_are_made_again_as_far_as_it_may_have_changed_them(reach, changed, first):
+    assert reach.first(date.fromisoformat(changed)) == date.fromisoformat(first)
 
 
 class Asked:

@@ -19,6 +19,7 @@ from bess_pipeline.analytics import (
 from bess_pipeline.analytics import chart_signals as charts
 from bess_pipeline.analytics import event_series as series
 from bess_pipeline.analytics import feature_evidence as days
+from bess_pipeline.analytics.outlier_models import MODEL_DAYS
 from bess_pipeline.defs.groups import by_battery, by_days
 from bess_pipeline.defs.house import outs, spec
 from bess_pipeline.defs.increments import Reach
@@ -81,7 +82,7 @@ def cell_signals(cell_evidence: pl.DataFrame, batteries: pl.DataFrame, feature_e
         catalog.ANOMALY_MODELS,
         catalog.MODEL_SIGNALS,
         # The models of an epoch rest on the days before it, as what is remembered does.
-        reach=Reach(memory=catalog.ANOMALY_MODELS, back=anomaly_models.BEFORE.days),
+        reach=Reach(memory=catalog.ANOMALY_MODELS, back=anomaly_models.BEFORE.days, epoch=MODEL_DAYS),
     ),
 )
 def learned(daily_features: pl.DataFrame, anomaly_models_before: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame]]:
@@ -130,7 +131,7 @@ def event_series(anomaly_signals: pl.DataFrame, daily_features: pl.DataFrame) ->
     return series.event_series(anomaly_signals, daily_features)
 
 
-@dg.asset(**spec(catalog.ANOMALY_EVENTS))
+@dg.asset(**spec(catalog.ANOMALY_EVENTS, columns={catalog.BATTERY_DAILY: anomalies.HEARD}))
 def anomaly_events(
     anomaly_signals: pl.DataFrame,
     limit_episodes: pl.DataFrame,
@@ -147,7 +148,16 @@ def failure_risks(
     return failure_risk.failure_risk(daily_features, anomaly_signals, degradation)
 
 
-@dg.asset(**spec(catalog.BATTERY_LATEST))
+@dg.asset(
+    **spec(
+        catalog.BATTERY_LATEST,
+        columns={
+            catalog.ENERGY_EVIDENCE: fleet.READS_EVIDENCE,
+            catalog.BATTERY_DAILY: fleet.READS_DAILY,
+            catalog.STATE_OF_HEALTH: fleet.READS_HEALTH,
+        },
+    )
+)
 def battery_latest(
     energy_evidence: pl.DataFrame,
     battery_daily: pl.DataFrame,

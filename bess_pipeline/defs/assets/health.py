@@ -80,7 +80,7 @@ def anchored(
         catalog.CHARGE_ESTIMATES,
         catalog.BATTERY_STATES,
         catalog.FILTER_MEMORY,
-        reach=Reach(ahead=2 * estimating.BLOCK_DAYS - 1, memory=catalog.FILTER_MEMORY),
+        reach=Reach(block=estimating.BLOCK_DAYS, memory=catalog.FILTER_MEMORY),
     ),
 )
 @by_battery

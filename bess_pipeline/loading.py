@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+#: Objects that are made, and not let go of, before the youngest are searched for garbage. Python's 700 are too few for
+#: records by the thousand, as Dagster's of a run are: the searches took a fifteenth of a small run, for as much memory.
+_YOUNG = 20_000
+
+
 @contextmanager
 def kept() -> Iterator[None]:
     """Within, modules are loaded that stay: the search for garbage leaves them alone, then and later.
@@ -20,5 +25,7 @@ def kept() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+    if 0 < gc.get_threshold()[0] < _YOUNG:
+        gc.set_threshold(_YOUNG)
     if not gc.get_freeze_count():
         gc.freeze()

@@ -67,6 +67,7 @@ PLOTS = {
 _LINES = 20
 #: Colours that are enough for a line drawing: with as few, it is a third as large.
 _COLOURS = 48
+_DPI = 90
 
 
 def picture(table: Table, lake: Lake, part: Slice) -> dict[str, dg.MetadataValue]:
@@ -163,12 +164,9 @@ def _date(axes: "Axes") -> None:
 
 
 def _empty() -> "Figure":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 2.4))
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(6.4, 2.4), dpi=_DPI)
 
 
 def _axes(figure: "Figure", *, left: float, right: float) -> "Axes":
@@ -177,11 +175,14 @@ def _axes(figure: "Figure", *, left: float, right: float) -> "Axes":
 
 
 def _png(figure: "Figure") -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    image, drawn = io.BytesIO(), io.BytesIO()
+    canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():  # of a letter that the font lacks, and of names that leave no room for lines
         warnings.simplefilter("ignore", UserWarning)
-        figure.savefig(drawn, format="png", dpi=90)
-    Image.open(drawn).convert("RGB").quantize(_COLOURS).save(image, format="png", optimize=True)
+        canvas.draw()
+    drawn = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
+    image = io.BytesIO()
+    drawn.quantize(_COLOURS, method=Image.Quantize.FASTOCTREE).save(image, format="png")
     return image.getvalue()

@@ -4,7 +4,6 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 #: Objects that are made, and not let go of, before the youngest are searched for garbage. Python's 700 are too few for
 #: records by the thousand, as Dagster's of a run are: the searches took a fifteenth of a small run, for as much memory.
 _YOUNG = 20_000

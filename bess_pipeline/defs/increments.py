@@ -32,7 +32,7 @@ class Reach:
         ahead: Days after: so many days before the first change have to be made again.
         memory: Table of what is known of all days before an epoch, if rows of some days are not enough.
         back: Days before the epoch of the memory whose rows are read, too.
-        epoch: Days of an epoch.
+        epoch: Days of an epoch of the memory.
         block: Days of an epoch of which two are made together: that before the first change has to be made again, too.
         whole: Tables of which the whole history is read, for any of it may count; of all others only rows that speak of
             these days or of later ones.

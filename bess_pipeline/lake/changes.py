@@ -25,6 +25,8 @@ def facts_of(names: list[str]) -> list[str]:
 def on_days(table: Table, rows: pl.DataFrame, *beside: str) -> pl.DataFrame:
     """A fingerprint of each row for each day that it speaks of; one that grew by a day is the same on those before.
 
+    What is not settled speaks of the days up to its end; without one, of no day.
+
     Args:
         table: The table.
         rows: Its rows.
@@ -39,18 +41,22 @@ def on_days(table: Table, rows: pl.DataFrame, *beside: str) -> pl.DataFrame:
         return rows.with_columns(date=day, version=rows.select(facts).hash_rows(seed=0)).select(
             "date", "version", *beside
         )
-    end = pl.col(table.until).cast(pl.Date)
+    until = pl.coalesce(table.until, "ended_at") if "ended_at" in facts else pl.col(table.until)
+    end = until.cast(pl.Date)
     lasting = rows.select(name for name in facts if name not in {table.until, "intervals"})
     return (
         rows.select(
-            table.until, *beside, date=pl.date_ranges(pl.min_horizontal(pl.col("started_at").cast(pl.Date), end), end)
+            table.until,
+            *beside,
+            end=end,
+            date=pl.date_ranges(pl.min_horizontal(pl.col("started_at").cast(pl.Date), end), end),
         )
         .with_columns(version=lasting.hash_rows(seed=0))
         .explode("date")
         .select(
             "date",
             *beside,
-            version=pl.when(end == pl.col("date")).then(pl.struct("version", table.until).hash()).otherwise("version"),
+            version=pl.when(pl.col("end") == pl.col("date")).then(pl.struct("version", table.until).hash()).otherwise("version"),
         )
     )
 

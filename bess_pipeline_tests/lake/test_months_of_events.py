@@ -97,6 +97,38 @@ def test_what_is_not_over_is_of_no_day_and_an_episode_counts_on_each_that_it_tou
     assert told["date"].drop_nulls().to_list() == [FIRST + timedelta(days=day) for day in range(71)]
 
 
+def cycles(*found):
+    """Cycles: the days on which they start, end and are certain or not yet, and how many they are."""
+
+    def noon(day):
+        return None if day is None else datetime.combine(FIRST, time(12), UTC) + timedelta(days=day)
+
+    rows = [
+        {
+            "fleet_id": "alpha", "battery_id": "b1", "started_at": noon(start), "ended_at": noon(end),
+            "counted_at": noon(counted), "depth_percent": 50.0, "mean_soc_percent": 50.0, "count": count,
+            "run_id": "run 1", "code_version": "1", "register_version": "r",
+        }
+        for start, end, counted, count in found
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=stored_schema(catalog.CYCLES)).sort(catalog.CYCLES.sort)
+
+
+def test_a_half_cycle_that_may_still_close_counts_on_its_days_and_changes_no_others(lake):
+    def told(*found):
+        lake.replace_changed(catalog.CYCLES, cycles(*found), Slice("alpha"))
+        return DayVersions(lake, "alpha").of(catalog.CYCLES)
+
+    over, outer = (0, 1, 2, 1.0), (1, 40, None, 0.5)
+    before, grown = told(over, outer, (50, 51, None, 0.5)), told(over, outer, (50, 52, None, 0.5))
+    assert before["date"].null_count() == 0
+    assert before["date"].to_list() == [FIRST + timedelta(days=day) for day in (*range(41), 50, 51)]
+    differs = grown.join(before, on=["date", "version"], how="anti")["date"].to_list()
+    assert differs == [FIRST + timedelta(days=day) for day in (50, 51, 52)]
+    closed = told(over, (1, 40, 53, 1.0), (50, 52, None, 0.5))
+    assert closed.join(grown, on=["date", "version"], how="anti")["date"].min() == FIRST + timedelta(days=1)
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     return Lake(str(tmp_path_factory.mktemp("shared")))

@@ -30,8 +30,8 @@ def epochs_after(day: date, last: date) -> list[date]:
     """First days of the epochs after that of one day, up to that of another.
 
     Examples:
-        >>> [str(epoch) for epoch in epochs_after(date(2026, 1, 1), date(2026, 3, 1))]
-        ['2026-01-15', '2026-02-12']
+        >>> [str(epoch) for epoch in epochs_after(date(2026, 1, 1), date(2026, 1, 20))]
+        ['2026-01-08', '2026-01-15']
     """
     first, step = epoch_start(day), timedelta(days=EPOCH_DAYS)
     return [first + step * n for n in range(1, (epoch_start(last) - first) // step + 1)]

@@ -56,7 +56,9 @@ def on_days(table: Table, rows: pl.DataFrame, *beside: str) -> pl.DataFrame:
         .select(
             "date",
             *beside,
-            version=pl.when(pl.col("end") == pl.col("date")).then(pl.struct("version", table.until).hash()).otherwise("version"),
+            version=pl.when(pl.col("end") == pl.col("date"))
+            .then(pl.struct("version", table.until).hash())
+            .otherwise("version"),
         )
     )
 

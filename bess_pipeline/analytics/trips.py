@@ -43,7 +43,7 @@ def trips(rows: pl.DataFrame) -> pl.DataFrame:
     found = _trips(
         series,
         ordered["timestamp"].to_physical().to_numpy(),
-        # Of a single row, or none, columns lie as rows do, and code would be compiled for that, too.
+        # Of a single row columns lie as rows do, and code would be compiled for that, too.
         np.ascontiguousarray(ordered.select(pl.col(_VALUES).fill_null(np.nan)).to_numpy()),
     )
     first, last = found[:, 0].astype(np.int64).tolist(), found[:, 1].astype(np.int64).tolist()

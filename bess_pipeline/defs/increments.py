@@ -33,7 +33,8 @@ class Reach:
         memory: Table of what is known of all days before an epoch, if rows of some days are not enough.
         back: Days before the epoch of the memory whose rows are read, too.
         epoch: Days of an epoch of the memory.
-        block: Days of an epoch of which two are made together: that before the first change has to be made again, too.
+        block: Days of a block, counted as epochs are, of which two are made together: that before the one of the first
+            change has to be made again, too. Nothing is made in blocks if 0.
         whole: Tables of which the whole history is read, for any of it may count; of all others only rows that speak of
             these days or of later ones.
     """

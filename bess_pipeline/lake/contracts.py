@@ -42,6 +42,16 @@ def with_month(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(month_of(table.until).alias(MONTH)) if table.by_month else rows
 
 
+def in_one_batch(table: Table, rows: pl.DataFrame) -> list[pa.RecordBatch]:
+    """Rows as the writer is handed them, with their month: one batch, so that they lie in their file in order.
+
+    The writer works on several batches at once, and writes first what is first done: of rows in two chunks, such as a
+    filter on two processors leaves, the second half might come before the first.
+    """
+    batches: list[pa.RecordBatch] = with_month(table, rows).rechunk().to_arrow().to_batches()
+    return batches
+
+
 #: Layers of what was received: their rows cannot be made again, because files may have gone since.
 RECEIVED = ("landing", "bronze")
 

@@ -35,10 +35,10 @@ from bess_pipeline.lake.contracts import (
     fields_of,
     fields_today,
     filled,
+    in_one_batch,
     in_order,
     stored_schema,
     unprefixed,
-    with_month,
 )
 from bess_pipeline.lake.durable import force_commit
 from bess_pipeline.lake.failures import DamagedError
@@ -347,9 +347,7 @@ class Lake:
         def write(delta: deltalake.DeltaTable, commit: deltalake.CommitProperties) -> None:
             deltalake.write_deltalake(
                 delta,
-                pa.RecordBatchReader.from_batches(
-                    arrow_schema(table), with_month(table, ready).to_arrow().to_batches()
-                ),
+                pa.RecordBatchReader.from_batches(arrow_schema(table), in_one_batch(table, ready)),
                 mode="append",
                 writer_properties=PARQUET,
                 commit_properties=commit,

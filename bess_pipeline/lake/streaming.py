@@ -9,7 +9,7 @@ import deltalake
 import polars as pl
 import pyarrow as pa
 
-from bess_pipeline.lake.contracts import arrow_schema, checked, with_month
+from bess_pipeline.lake.contracts import arrow_schema, checked, in_one_batch
 from bess_pipeline.lake.slices import Part
 from bess_pipeline.lake.transient import FAILURES, is_transient
 from bess_pipeline.tables.catalog import Table
@@ -61,9 +61,7 @@ def streamed(
                     upcoming = worker.submit(next, coming, None)
                     ready = checked(table, batch, part)
                     written += ready.height
-                    # The writer works on several batches at once, and writes first what is first done: of rows in two
-                    # chunks, such as a filter on two processors leaves, the second half might come before the first.
-                    yield from with_month(table, ready).rechunk().to_arrow().to_batches()
+                    yield from in_one_batch(table, ready)
             except (Exception, pl.exceptions.PanicException) as error:
                 # It would hand on only the text of the error.
                 failure.append(error)

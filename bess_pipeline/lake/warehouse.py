@@ -43,6 +43,9 @@ _LINGER_SECONDS = 24 * 3600
 #: A publication takes minutes: an unfinished one this old has died [s].
 _UNFINISHED, _ABANDONED_SECONDS = ".publish-", 6 * 3600
 
+#: Types of DuckDB's that Polars does not have.
+_FOREIGN = ("INTERVAL", "UNION")
+
 
 class QueryError(ValueError):
     """A query that the warehouse cannot answer."""
@@ -118,7 +121,7 @@ class Warehouse:
             yield connection
 
     def query(self, sql: str) -> pl.DataFrame:
-        """The answer to a query.
+        """The answer to a query; what Polars has no type for, as text: spans of time above all.
 
         Raises:
             QueryError: If the query is none, or names what is not there; with DuckDB's explanation.
@@ -126,7 +129,7 @@ class Warehouse:
         with self.connection() as connection:
             try:
                 relation: duckdb.DuckDBPyRelation | None = connection.sql(sql)
-                answer: pl.DataFrame = pl.DataFrame() if relation is None else relation.pl()
+                answer: pl.DataFrame = pl.DataFrame() if relation is None else _readable(relation).pl()
             except duckdb.Error as error:
                 raise QueryError(str(error)) from error
         return answer
@@ -324,3 +327,17 @@ def sql_type(column: dy.Column) -> str:
         dy.Datetime: "TIMESTAMPTZ",
     }
     return names[type(column)]
+
+
+def _readable(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """A relation whose columns Polars can hold."""
+    foreign = [any(kind in str(of) for kind in _FOREIGN) for of in relation.types]
+    if not any(foreign):
+        return relation
+    columns = enumerate(zip(relation.columns, foreign, strict=True), start=1)
+    texts = [f"{f'CAST(#{at} AS VARCHAR)' if odd else f'#{at}'} AS {_named(name)}" for at, (name, odd) in columns]
+    return relation.project(", ".join(texts))
+
+
+def _named(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

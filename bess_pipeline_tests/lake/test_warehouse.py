@@ -83,6 +83,14 @@ def test_before_the_first_publication_the_message_says_what_to_do(warehouse):
         warehouse.query("SELECT 1")
 
 
+def test_spans_of_time_are_told_as_text(lake, warehouse):
+    """Polars has no type for them, and says so with a panic where they are within others."""
+    warehouse.publish(lake)
+    span = "INTERVAL 90 MINUTE"
+    answer = warehouse.query(f'SELECT 1 AS n, {span} AS "a ""span""", [{span}] AS n, DATE \'2026-01-02\' AS day')
+    assert answer.rows() == [(1, "01:30:00", "['01:30:00']", date(2026, 1, 2))]
+
+
 def test_a_query_that_cannot_be_answered_says_why(lake, warehouse):
     warehouse.publish(lake)
     with pytest.raises(QueryError, match="nonsense"):

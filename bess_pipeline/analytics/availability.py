@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
 import polars as pl
 
-from bess_pipeline.tables.availability import Availability, PresenceEvidence
+from bess_pipeline.analytics.memory import epoch_of, epochs_within
+from bess_pipeline.tables.availability import (
+    EDGES,
+    INTERRUPTIONS,
+    SILENCES,
+    Availability,
+    Interruption,
+    PresenceEvidence,
+    PresenceMemory,
+)
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.telemetry import INTERVAL_US
 from bess_pipeline.units import US_PER_DAY, US_PER_HOUR
@@ -56,52 +69,84 @@ def presence_evidence(telemetry: pl.DataFrame, batteries: pl.DataFrame) -> pl.Da
     )
 
 
-def availability(evidence: pl.DataFrame) -> pl.DataFrame:
-    """Say for how much of each day each battery was there.
+@dataclass(frozen=True)
+class Interrupted:
+    """What was found.
 
-        availability = 100 · (H − unknown − outage − standstill) / (H − unknown)
+    Attributes:
+        interruptions: `Interruption` rows, sorted by battery, begin and kind.
+        memory: `PresenceMemory` rows of the epochs that begin within the evidence.
+    """
 
-    H are the hours of the day between the battery's first and last data. A silence of
-    at least half an hour is told by the reported charge, which the battery management
-    system goes on counting: when it moved across the silence, only communication was
-    lost. When it did not, though the current before would have moved it well beyond
+    interruptions: pl.DataFrame
+    memory: pl.DataFrame
+
+
+def interruptions(evidence: pl.DataFrame, memory: pl.DataFrame | None = None) -> Interrupted:
+    """Find when each battery was silent, and when it stood still.
+
+    A silence of at least half an hour is told by the reported charge, which the battery
+    management system goes on counting: when it moved across the silence, only communication
+    was lost. When it did not, though the current before would have moved it well beyond
     that or a day went by, the battery was out. Where it is not reported, or idling
-    explains that it stands, nobody knows: neither for nor against.
+    explains that it stands, nobody knows. What becomes of a silence is known once it is over.
 
     A standstill is six hours without current, at a mean charge at which the battery could
     have gone both ways, in three of which the middle one of at least three others
     worked.
 
     Args:
-        evidence: `PresenceEvidence` rows.
+        evidence: `PresenceEvidence` rows in any order; with a memory, those from its epoch on.
+        memory: `PresenceMemory` rows of one epoch; none to begin at the beginning.
 
     Returns:
-        `Availability` rows, sorted by battery and day. What becomes of a silence is known once it is over:
-        until then its days have no row.
+        All that was not settled before the epoch.
 
     References:
         Outages told by counters: K. Anderson, R. Blumenthal (2020), Overcoming communications outages in inverter
         downtime analysis, 47th IEEE Photovoltaic Specialists Conference.
     """
-    rows = evidence.sort(*BATTERY, "started_at")
-    silent = _by_day(_silences(rows))
-    still = _by_day(_standstills(rows)).rename({"us": "standstill"}).drop("kind")
-    kinds = {
-        kind: silent.filter(kind=kind).drop("kind").rename({"us": kind})
-        for kind in ("lost_communication", "outage", "unknown")
-    }
-    days = _presence(rows)
-    for part in (*kinds.values(), still):
-        days = days.join(part, on=BATTERY_DAY, how="left")
-    silences = pl.sum_horizontal(*kinds)
+    carried = PresenceMemory.create_empty() if memory is None else memory
+    rows = pl.concat([carried, evidence.select(carried.columns)]).sort(*BATTERY, "started_at")
+    days, idling = rows.filter(kind="day"), _added_up(rows.filter(kind="idling"))
+    found = [_silences(rows), _standstills(idling, days), _edges(days, carried)]
+    told = pl.concat(found, how="diagonal").select(Interruption.column_names())
+    epochs = epochs_within(evidence["date"], epoch_of(carried))
+    return Interrupted(
+        told.sort(*BATTERY, "started_at", "kind").pipe(Interruption.validate), _remembered(days, idling, epochs)
+    )
+
+
+def availability(evidence: pl.DataFrame, interruptions: pl.DataFrame) -> pl.DataFrame:
+    """Say for how much of each day each battery was there.
+
+        availability = 100 · (H − unknown − outage − standstill) / (H − unknown)
+
+    H are the hours of the day between the battery's first and last data. Silences that
+    nothing tells anything of count neither for nor against.
+
+    Args:
+        evidence: `PresenceEvidence` rows.
+        interruptions: `Interruption` rows.
+
+    Returns:
+        `Availability` rows, sorted by battery and day, of all days with data and all that a silence covers: until it
+        is over its days have no row.
+    """
+    hours = _by_day(interruptions)
+    silent = hours.filter(pl.col("kind").is_in(SILENCES))
+    us = hours.group_by(BATTERY_DAY).agg(pl.col("us").filter(kind=kind).sum().alias(kind) for kind in INTERRUPTIONS)
+    days = pl.concat([evidence.filter(kind="day").select(BATTERY_DAY), silent.select(BATTERY_DAY)]).unique()
+    there = US_PER_DAY - pl.sum_horizontal(EDGES)
     against = pl.col("outage") + pl.col("standstill")
-    told = pl.col("there") - pl.col("unknown")
+    told = there - pl.col("unknown")
     return (
-        days.with_columns(pl.col(*kinds, "standstill").fill_null(0))
+        days.join(us, on=BATTERY_DAY, how="left")
+        .with_columns(pl.col(INTERRUPTIONS).fill_null(0))
         .with_columns(
             availability_percent=pl.when(told > 0).then(100 * (told - against) / told),
-            observed_hours=(pl.col("there") - silences) / US_PER_HOUR,
-            **{f"{name}_hours": pl.col(name) / US_PER_HOUR for name in (*kinds, "standstill")},
+            observed_hours=(there - pl.sum_horizontal(SILENCES)) / US_PER_HOUR,
+            **{f"{name}_hours": pl.col(name) / US_PER_HOUR for name in (*SILENCES, "standstill")},
         )
         .select(Availability.column_names())
         .sort(BATTERY_DAY)
@@ -109,18 +154,8 @@ def availability(evidence: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _presence(evidence: pl.DataFrame) -> pl.DataFrame:
-    """Each day from first to last data of each battery, and its time between these [µs]."""
-    spans = (
-        evidence.filter(kind="day")
-        .group_by(BATTERY, maintain_order=True)
-        .agg(begins=pl.col("started_at").min(), ends=pl.col("ended_at").max())
-    )
-    return _by_day(spans.with_columns(kind=pl.lit("there"))).rename({"us": "there"}).drop("kind")
-
-
 def _silences(evidence: pl.DataFrame) -> pl.DataFrame:
-    """Silences of each battery, within its days and between them: begins, ends, kind."""
+    """Silences of each battery, within its days and between them; what is known then is settled."""
     following = {name: pl.col(of).shift(-1).over(BATTERY) for name, of in _NEXT.items()}
     between = (
         evidence.filter(kind="day")
@@ -146,7 +181,7 @@ def _silences(evidence: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("outage"))
         .otherwise(pl.lit("unknown"))
     )
-    return before.select(*BATTERY, begins="started_at", ends="ended_at", kind=kind)
+    return before.select(*BATTERY, "started_at", "ended_at", settled_at="ended_at", kind=kind)
 
 
 _NEXT = {"next_at": "started_at", "next_reported": "reported_before_percent"}
@@ -156,25 +191,98 @@ def _lasted() -> pl.Expr:
     return (pl.col("ended_at") - pl.col("started_at")).dt.total_microseconds()
 
 
-def _standstills(evidence: pl.DataFrame) -> pl.DataFrame:
-    """Stretches, over any midnights, in which a battery stands still while the others work: begins, ends, kind."""
+def _added_up(idling: pl.DataFrame) -> pl.DataFrame:
+    """Pieces of idling, each as all of its stretch up to its end: a stretch goes on over any midnights."""
     goes_on = (pl.col("started_at") == pl.col("ended_at").shift()) & (pl.struct(BATTERY) == pl.struct(BATTERY).shift())
+    return idling.with_columns(stretch=(~goes_on.fill_null(value=False)).cum_sum()).with_columns(
+        # One after the other, so that sums are the same to the last digit wherever they are taken up.
+        pl.col("intervals", "worked", "soc_sum_percent", "soc_known").cum_sum().over("stretch"),
+        started_at=pl.col("started_at").first().over("stretch"),
+    )
+
+
+def _standstills(idling: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
+    """Stretches in which a battery stands still while the others work; one that data end with is not settled."""
+    following = days.select(*BATTERY, settled_at="started_at").sort("settled_at")
     return (
-        evidence.filter(kind="idling")
-        .with_columns(stretch=(~goes_on.fill_null(value=False)).cum_sum())
-        .group_by(*BATTERY, "stretch", maintain_order=True)
-        .agg(
-            pl.col("intervals", "worked", "soc_sum_percent", "soc_known").sum(),
-            begins=pl.col("started_at").first(),
-            ends=pl.col("ended_at").last(),
-        )
+        idling.group_by("stretch", maintain_order=True)
+        .last()
         .filter(
             pl.col("intervals") * INTERVAL_US >= SHORTEST_STANDSTILL_US,
             pl.col("worked") * INTERVAL_US >= LEAST_WORK_US,
             (pl.col("soc_sum_percent") / pl.col("soc_known")).is_between(*ABLE_PERCENT),
         )
-        .select(*BATTERY, "begins", "ends", kind=pl.lit("standstill"))
+        .sort("ended_at")
+        .join_asof(
+            following,
+            left_on="ended_at",
+            right_on="settled_at",
+            by=list(BATTERY),
+            strategy="forward",
+            check_sortedness=False,
+        )
+        .select(
+            *BATTERY,
+            "started_at",
+            "ended_at",
+            # What ends within a day is settled by the rest of that day.
+            settled_at=pl.when(_midnight("ended_at") == pl.col("ended_at")).then("settled_at").otherwise("ended_at"),
+            kind=pl.lit("standstill"),
+        )
     )
+
+
+def _edges(days: pl.DataFrame, carried: pl.DataFrame) -> pl.DataFrame:
+    """What the first day of each battery lacks before its first data, and the last one after its last."""
+    by_battery = days.group_by(BATTERY, maintain_order=True)
+    before = by_battery.first().join(carried, on=BATTERY, how="anti", maintain_order="left")
+    after = by_battery.last()
+    return pl.concat(
+        [
+            before.select(
+                *BATTERY,
+                started_at=_midnight("started_at"),
+                ended_at="started_at",
+                settled_at="started_at",
+                kind=pl.lit("before_first"),
+            ),
+            after.select(
+                *BATTERY,
+                started_at="ended_at",
+                ended_at=_midnight("started_at") + pl.duration(days=1),
+                settled_at=pl.lit(None, pl.Datetime("us", "UTC")),
+                kind=pl.lit("after_last"),
+            ),
+        ]
+    ).filter(pl.col("ended_at") > pl.col("started_at"))
+
+
+def _remembered(days: pl.DataFrame, idling: pl.DataFrame, epochs: Sequence[date]) -> pl.DataFrame:
+    """`PresenceMemory` rows: the last day of each battery before each epoch, and the idling that it ended with."""
+    begins = pl.DataFrame({"epoch": epochs}, schema={"epoch": pl.Date}).with_columns(at=_midnight("epoch"))
+    last = (
+        days.select(BATTERY)
+        .unique()
+        .join(begins, how="cross")
+        .sort("at")
+        .join_asof(
+            days.sort("started_at"), left_on="at", right_on="started_at", by=list(BATTERY), allow_exact_matches=False,
+            coalesce=False, check_sortedness=False,
+        )
+        .drop_nulls("started_at")
+    )  # fmt: skip
+    at_end = last.filter(_midnight("ended_at") == pl.col("ended_at")).select(*BATTERY, "epoch", "ended_at")
+    idle = at_end.join(idling, on=[*BATTERY, "ended_at"])
+    return (
+        pl.concat(frame.with_columns(date="epoch").select(PresenceMemory.column_names()) for frame in (last, idle))
+        .sort(*BATTERY_DAY, "kind", "started_at")
+        .pipe(PresenceMemory.validate)
+    )
+
+
+def _midnight(column: str) -> pl.Expr:
+    """The midnight at which the day of an instant begins."""
+    return pl.col(column).cast(pl.Date).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
 def _day_pieces(rows: pl.DataFrame) -> pl.DataFrame:
@@ -216,7 +324,7 @@ def _idle_pieces(rows: pl.DataFrame) -> pl.DataFrame:
         & (idle == idle.shift())
     )
     soc = pl.coalesce("soc_percent", "soc_bms_percent")
-    midnight = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    midnight = _midnight("date")
     return (
         known.join(peers, on=["fleet_id", "timestamp"], how="left", maintain_order="left")
         .with_columns(
@@ -245,14 +353,15 @@ def _idle_pieces(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _by_day(stretches: pl.DataFrame) -> pl.DataFrame:
     """Stretches cut at midnights and added up by battery, day and kind [µs]."""
-    first, last = pl.col("begins").dt.date(), (pl.col("ends") - pl.duration(microseconds=1)).dt.date()
-    midnight = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    first, last = pl.col("started_at").dt.date(), (pl.col("ended_at") - pl.duration(microseconds=1)).dt.date()
+    midnight = _midnight("date")
     return (
         stretches.with_columns(date=pl.date_ranges(first, last))
         .explode("date")
         .with_columns(
             us=(
-                pl.min_horizontal("ends", midnight + pl.duration(days=1)) - pl.max_horizontal("begins", midnight)
+                pl.min_horizontal("ended_at", midnight + pl.duration(days=1))
+                - pl.max_horizontal("started_at", midnight)
             ).dt.total_microseconds()
         )
         .group_by(*BATTERY_DAY, "kind")

@@ -1,9 +1,13 @@
 """How much of the time a battery could be used."""
 
-from bess_pipeline.tables.columns import choice, count, instant, number, quantity
-from bess_pipeline.tables.keys import OfBatteryDay
+from bess_pipeline.tables.columns import choice, count, day, instant, number, quantity
+from bess_pipeline.tables.keys import OfBattery, OfBatteryDay
 
 PIECES = ("day", "silence", "idling")
+#: What a silence was; what a battery's first and last day lack; all that interrupts its being there.
+SILENCES = ("lost_communication", "outage", "unknown")
+EDGES = ("before_first", "after_last")
+INTERRUPTIONS = (*SILENCES, "standstill", *EDGES)
 
 
 class PresenceEvidence(OfBatteryDay):
@@ -19,6 +23,29 @@ class PresenceEvidence(OfBatteryDay):
     worked = count("Of these, those in which the middle one of at least three others worked")
     soc_sum_percent = quantity("%", "Sum of the charges while idling")
     soc_known = count("Number of these charges")
+
+
+class PresenceMemory(PresenceEvidence):
+    """One row per battery, epoch of a week and piece before it that may still count.
+
+    The pieces are its last day, and the idling that this ended with.
+    """
+
+    date = day("First UTC day of the epoch")
+
+
+class Interruption(OfBattery):
+    """One row per battery, kind and stretch of time in which it was silent, or stood still while others worked."""
+
+    kind = choice(
+        INTERRUPTIONS,
+        "A silence in which only communication was lost, in which the battery was out, or that nothing tells anything "
+        "of; a standstill; what its first day lacks before its first data, or its last after its last.",
+        primary_key=True,
+    )
+    started_at = instant("Begin", primary_key=True)
+    ended_at = instant("End; of what data end in, the midnight after")
+    settled_at = instant("Start of the data that made it certain; null while later ones may change it", nullable=True)
 
 
 class Availability(OfBatteryDay):

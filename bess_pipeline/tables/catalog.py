@@ -225,6 +225,23 @@ PRESENCE_EVIDENCE = Table(
     (*_BATTERY_DAY, "kind", "started_at"),
     by_month=True,
 )
+PRESENCE_MEMORY = Table(
+    "presence_memory",
+    availability.PresenceMemory,
+    "evidence",
+    "fleet",
+    (*_BATTERY_DAY, "kind", "started_at"),
+    by_month=True,
+)
+INTERRUPTIONS = Table(
+    "interruptions",
+    availability.Interruption,
+    "gold",
+    "fleet",
+    ("battery_id", "started_at", "kind"),
+    until="settled_at",
+    by_month=True,
+)
 AVAILABILITY = Table("availability", availability.Availability, "gold", "fleet", _BATTERY_DAY, by_month=True)
 _BATTERY_AS_OF = ("battery_id", "as_of")
 DAILY_STRESS = Table("daily_stress", degradation.DailyStress, "evidence", "fleet", _BATTERY_DAY, by_month=True)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bess_pipeline.analytics.availability import availability, presence_evidence
-from bess_pipeline.tables.availability import Availability
+from bess_pipeline.analytics.availability import availability, interruptions, presence_evidence
+from bess_pipeline.tables.availability import SILENCES, Availability
 from bess_pipeline.tables.telemetry import Telemetry5min
 from bess_pipeline_tests.analytics import made_cells
 
@@ -43,12 +43,16 @@ def telemetry(days=1, *, battery="b", rate=0.25, bms=50.0, soc=50.0, silent=()):
     )
 
 
+def available(evidence):
+    return availability(evidence, interruptions(evidence).interruptions)
+
+
 def days_of(*frames):
     rows = pl.concat(frames)
     plates = made_cells.batteries(*sorted(set(rows["battery_id"])))
-    found = availability(presence_evidence(rows, plates))
+    found = available(presence_evidence(rows, plates))
     by_day = [presence_evidence(day, plates) for _, day in rows.group_by("date", maintain_order=True)]
-    assert_frame_equal(availability(pl.concat(by_day)), found, check_exact=True)
+    assert_frame_equal(available(pl.concat(by_day)), found, check_exact=True)
     Availability.validate(found)
     return found
 
@@ -90,7 +94,7 @@ def test_a_day_by_hand(rows, percent, silence):
     """Hand-computed."""
     (day,) = days_of(rows).to_dicts()
     assert day["availability_percent"] == pytest.approx(percent)
-    for kind in ("lost_communication", "outage", "unknown"):
+    for kind in SILENCES:
         assert day[f"{kind}_hours"] == pytest.approx(silence.get(kind, 0))
     assert day["observed_hours"] == pytest.approx(24 - sum(silence.values()))
 
@@ -149,4 +153,79 @@ def test_hours_add_up_and_the_order_of_rows_does_not_matter(there, seed):
 
 
 def test_nothing_in_gives_nothing_out():
-    assert availability(presence_evidence(telemetry().clear(), made_cells.batteries("b"))).is_empty()
+    found = interruptions(presence_evidence(telemetry().clear(), made_cells.batteries("b")))
+    assert found.interruptions.is_empty()
+    assert found.memory.is_empty()
+    assert available(presence_evidence(telemetry().clear(), made_cells.batteries("b"))).is_empty()
+
+
+def at(day, hour=0):
+    return START + timedelta(days=day, hours=hour)
+
+
+def test_interruptions_by_hand():
+    """Hand-computed: begins at 06:00, is out over a midnight, stands still on two days that no data follow."""
+    rates = np.concatenate([np.full(5 * DAY, 0.25), np.zeros(2 * DAY)])
+    own = telemetry(7, rate=rates, silent=[(0, 6), (40, 52)])
+    peers = [telemetry(7, battery=name, rate=0.3) for name in ("a", "c", "d")]
+    evidence = presence_evidence(pl.concat([own, *peers]), made_cells.batteries(*"abcd"))
+    found = interruptions(evidence).interruptions.filter(battery_id="b")
+    assert found.select("kind", "started_at", "ended_at", "settled_at").rows() == [
+        ("before_first", at(0), at(0, 6), at(0, 6)),
+        ("outage", at(1, 16), at(2, 4), at(2, 4)),
+        ("standstill", at(5), at(7), None),
+    ]
+
+
+def test_what_the_last_day_lacks_is_not_settled():
+    """Hand-computed: data until 18:00."""
+    found = interruptions(presence_evidence(telemetry(silent=[(18, 24)]), made_cells.batteries("b"))).interruptions
+    assert found.select("kind", "started_at", "ended_at", "settled_at").rows() == [
+        ("after_last", at(0, 18), at(1), None)
+    ]
+
+
+def test_a_standstill_is_settled_by_the_next_data_however_late():
+    """Hand-computed: it stands still up to a midnight, and is silent for ten days."""
+    rates = np.concatenate([np.zeros(DAY), np.full(13 * DAY, 0.25)])
+    own = telemetry(14, rate=rates, silent=[(24, 24 * 11)])
+    peers = [telemetry(14, battery=name, rate=0.3) for name in ("a", "c", "d")]
+    evidence = presence_evidence(pl.concat([own, *peers]), made_cells.batteries(*"abcd"))
+    found = interruptions(evidence).interruptions.filter(battery_id="b", kind="standstill")
+    assert found.select("ended_at", "settled_at").rows() == [(at(1), at(11))]
+
+
+@pytest.fixture(scope="module")
+def restless():
+    """Evidence of seven batteries that fall silent and stand still for hours to weeks, and of their peers: 60 days."""
+    random = np.random.default_rng(4)
+    frames = [telemetry(60, battery=name, rate=0.3) for name in ("x", "y", "z")]
+    for name in "abcdefg":
+        spells = np.repeat(random.integers(0, 4, 400), random.choice([5, 40, 200, 900, 2500], 400))[: 60 * DAY]
+        charge = 50 + np.clip(np.cumsum(random.normal(0, 0.1, 60 * DAY)), -40, 40) * (name in "bdf")
+        rows = telemetry(60, battery=name, rate=np.where(spells >= 2, 0.0, 0.25), bms=charge, soc=charge)
+        frames.append(rows.filter(pl.Series(spells != 1 if name < "d" else (spells != 1) & (spells != 2))))
+    return presence_evidence(pl.concat(frames), made_cells.batteries(*"abcdefgxyz"))
+
+
+def test_what_is_taken_up_at_an_epoch_goes_on_as_if_it_had_been_begun_at_the_beginning(restless):
+    whole = interruptions(restless)
+    epochs = whole.memory["date"].unique().sort()
+    assert len(epochs) == 8
+    assert set(whole.interruptions["kind"]) > {*SILENCES, "standstill"}
+    for epoch in epochs:
+        since = datetime(epoch.year, epoch.month, epoch.day, tzinfo=UTC)
+        later = interruptions(restless.filter(pl.col("date") >= epoch), whole.memory.filter(date=epoch))
+        speaks = (pl.col("settled_at") >= since).fill_null(value=True)
+        assert_frame_equal(later.interruptions.filter(speaks), whole.interruptions.filter(speaks), check_exact=True)
+        assert_frame_equal(later.memory, whole.memory.filter(pl.col("date") > epoch), check_exact=True)
+
+
+def test_days_after_a_day_rest_on_interruptions_that_end_after_it(restless):
+    whole = interruptions(restless).interruptions
+    days = availability(restless, whole)
+    for day in sorted(set(days["date"]))[5::7]:
+        since = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        read = whole.filter((pl.col("settled_at") >= since).fill_null(value=True))
+        later = availability(restless.filter(pl.col("date") >= day), read)
+        assert_frame_equal(later.filter(pl.col("date") >= day), days.filter(pl.col("date") >= day), check_exact=True)

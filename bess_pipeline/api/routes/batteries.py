@@ -43,6 +43,7 @@ NOUNS = (
     Noun("resistance", catalog.RESISTANCE_DAILY, "date"),
     Noun("balance", catalog.CELL_BALANCE, "date"),
     Noun("availability", catalog.AVAILABILITY, "date"),
+    Noun("interruptions", catalog.INTERRUPTIONS, "started_at"),
     Noun("scores", catalog.ANOMALY_SCORES, "date"),
     Noun("warranty", catalog.WARRANTY_DAILY, "date"),
     Noun("warranty-events", catalog.WARRANTY_EVENTS, "started_at"),

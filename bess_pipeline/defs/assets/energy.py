@@ -66,9 +66,22 @@ def presence_evidence(telemetry_5min: pl.DataFrame, batteries: pl.DataFrame) -> 
     return presence.presence_evidence(telemetry_5min, batteries)
 
 
-@dg.asset(**spec(catalog.AVAILABILITY))
-def availability(presence_evidence: pl.DataFrame) -> pl.DataFrame:
-    return presence.availability(presence_evidence)
+@dg.multi_asset(
+    name="interrupted",
+    **outs(catalog.INTERRUPTIONS, catalog.PRESENCE_MEMORY, reach=Reach(memory=catalog.PRESENCE_MEMORY)),
+)
+def interrupted(
+    presence_evidence: pl.DataFrame, presence_memory_before: pl.DataFrame
+) -> Iterator[dg.Output[pl.DataFrame]]:
+    """Find when batteries were silent, or stood still while others worked."""
+    found = presence.interruptions(presence_evidence, presence_memory_before)
+    yield dg.Output(found.interruptions, catalog.INTERRUPTIONS.name)
+    yield dg.Output(found.memory, catalog.PRESENCE_MEMORY.name)
+
+
+@dg.asset(**spec(catalog.AVAILABILITY, Reach()))
+def availability(presence_evidence: pl.DataFrame, interruptions: pl.DataFrame) -> pl.DataFrame:
+    return presence.availability(presence_evidence, interruptions)
 
 
 @dg.asset(**spec(catalog.FLEET_DAILY, Reach()))

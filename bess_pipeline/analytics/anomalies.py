@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import timedelta
 
 import polars as pl
 
 from bess_pipeline.analytics.advice import next_steps
-from bess_pipeline.analytics.event_series import QUIET, STREAM, in_streams
+from bess_pipeline.analytics.event_onsets import QUIET, STREAM, identity, in_streams
 from bess_pipeline.analytics.lanes import ALARMS, LANE_BY_NAME, THRESHOLDS, WARNS, scores
 from bess_pipeline.tables.anomalies import SEVERITIES, AnomalyEvent
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 
 #: Limit episodes of one code closer than this are one event.
 LIMIT_QUIET = timedelta(days=7)
-#: Columns that tell on which days a battery was heard.
+#: Columns that tell on which days a battery was heard; of signals, their key and what tells when events end and how
+#: much they matter.
 HEARD = BATTERY_DAY
+READS_SIGNALS = (
+    *BATTERY_DAY, "lane", "component", "feature", "direction", "family", "kind", "severity", "raised_at",
+)  # fmt: skip
+_EVENT = (
+    "event_id", *STREAM, "kind", "detector", "severity", "started_at", "ended_at", "detected_at", "score", "evidence",
+)  # fmt: skip
 
 
 def anomaly_events(
-    signals: pl.DataFrame, episodes: pl.DataFrame, series: pl.DataFrame, heard: pl.DataFrame
+    signals: pl.DataFrame, episodes: pl.DataFrame, onsets: pl.DataFrame, heard: pl.DataFrame
 ) -> pl.DataFrame:
     """Events of all lanes that are on, each with the instant from which on it could be known.
 
@@ -35,83 +41,42 @@ def anomaly_events(
     end and a rise of its severity can change.
 
     Args:
-        signals: `AnomalySignal` rows.
+        signals: `READS_SIGNALS` of `AnomalySignal` rows.
         episodes: `LimitEpisode` rows.
-        series: `EventSeries` rows.
+        onsets: `EventOnset` rows.
         heard: `HEARD` of every day on which a battery was heard.
 
     Returns:
         `AnomalyEvent` rows by detection and identity.
     """
-    lanes = [_raised_events(signals, series, heard), _limit_events(episodes)]
+    lanes = [_raised_events(signals, onsets, heard), _limit_events(episodes)]
     return (
         pl.concat(lanes)
         .with_columns(component=pl.when(pl.col("component") != "").then("component"))
         .with_columns(detected_on=pl.col("detected_at").dt.date(), next_step=next_steps("family", "kind"))
-        .with_columns(event_id=_identity())
         .select(AnomalyEvent.column_names())
         .sort("detected_at", "event_id")
     )
 
 
-def _identity() -> pl.Expr:
-    """Hash of what an event keeps; streams tell apart what one instant can raise in one family."""
-    parts = pl.struct(*STREAM, pl.col("detected_at").to_physical())
-
-    def digest(row: dict[str, object]) -> str:
-        return hashlib.blake2b(json.dumps(list(row.values())).encode(), digest_size=8).hexdigest()
-
-    return parts.map_elements(digest, return_dtype=pl.String)
-
-
-def _raised_events(signals: pl.DataFrame, series: pl.DataFrame, heard: pl.DataFrame) -> pl.DataFrame:
+def _raised_events(signals: pl.DataFrame, onsets: pl.DataFrame, heard: pl.DataFrame) -> pl.DataFrame:
     last = heard.group_by(BATTERY).agg(last_date=pl.col("date").max())
-    rows = in_streams(signals).join(last, on=BATTERY, how="left", maintain_order="left")
-    numbered = rows.with_columns(event=pl.col("begins").cast(pl.Int64).cum_sum()).with_columns(
-        fresh=pl.col("date") == pl.col("date").min().over("event")
+    over = pl.col("last_date") - pl.col("last_raised") > QUIET
+    return (
+        in_streams(signals)
+        .with_columns(event=pl.col("begins").cast(pl.Int64).cum_sum())
+        .group_by("event", *STREAM, maintain_order=True)
+        .agg(
+            pl.col("date").first(),
+            severity=pl.col("severity").cast(pl.Enum(SEVERITIES)).max().cast(pl.String),
+            last_raised=pl.col("date").last(),
+            raised_until=pl.col("raised_at").max(),
+        )
+        .join(last, on=BATTERY, how="left", maintain_order="left")
+        .join(onsets, on=[*STREAM, "date"], how="left", maintain_order="left")
+        .with_columns(ended_at=pl.when(over).then("raised_until"))
+        .select(_EVENT)
     )
-    over = pl.col("last_date").first() - pl.col("date").max() > QUIET
-    evidence = pl.struct("lane", "feature", "direction", "value", "z", "peers", "statistic")
-    events = numbered.group_by("event", *STREAM, maintain_order=True).agg(
-        pl.col("kind", "score", "feature", "date").first(),
-        detector=pl.col("lane").first(),
-        severity=pl.col("severity").cast(pl.Enum(SEVERITIES)).max().cast(pl.String),
-        started_at=pl.col("started_at").filter("fresh").min(),
-        ended_at=pl.when(over).then(pl.col("raised_at").max()),
-        detected_at=pl.col("raised_at").first(),
-        features=evidence.filter("fresh"),
-    )
-    behind = series.select(
-        *STREAM, "date", series=pl.struct("feature", pl.col("days").cast(pl.List(pl.String)), "values", "peers")
-    )
-    return events.join(behind, on=[*STREAM, "date"], how="left", maintain_order="left").select(
-        *STREAM,
-        "kind",
-        "detector",
-        "severity",
-        "started_at",
-        "ended_at",
-        "detected_at",
-        "score",
-        evidence=pl.struct("features", "series").map_elements(_as_json, return_dtype=pl.String),
-    )
-
-
-def _as_json(row: dict[str, object]) -> str:
-    """What an event rests on, as JSON, numbers to six digits."""
-
-    def rounded(item: object) -> object:
-        match item:
-            case float():
-                return round(item, 6)
-            case dict():
-                return {name: rounded(value) for name, value in item.items()}
-            case list():
-                return [rounded(value) for value in item]
-            case _:
-                return item
-
-    return json.dumps({name: rounded(value) for name, value in row.items() if value is not None})
 
 
 def _limit_events(episodes: pl.DataFrame) -> pl.DataFrame:
@@ -137,17 +102,14 @@ def _limit_events(episodes: pl.DataFrame) -> pl.DataFrame:
             episodes=pl.len(),
         )
     )
-    return events.select(
-        *BATTERY,
-        pl.lit("").alias("component"),
-        pl.lit("limit").alias("family"),
-        pl.col("code").alias("stream"),
-        pl.col("code").alias("kind"),
-        pl.lit(THRESHOLDS).alias("detector"),
-        pl.when(alarm).then(pl.lit("critical")).otherwise(pl.lit("warning")).alias("severity"),
-        "started_at",
-        "ended_at",
-        "detected_at",
-        pl.when(alarm).then(score[True]).otherwise(score[False]).alias("score"),
+    named = events.with_columns(
+        component=pl.lit(""),
+        family=pl.lit("limit"),
+        stream="code",
+        kind="code",
+        detector=pl.lit(THRESHOLDS),
+        severity=pl.when(alarm).then(pl.lit("critical")).otherwise(pl.lit("warning")),
+        score=pl.when(alarm).then(score[True]).otherwise(score[False]),
         evidence=pl.struct("limit", "extreme", "episodes").map_elements(json.dumps, return_dtype=pl.String),
     )
+    return named.with_columns(event_id=identity()).select(_EVENT)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from bess_pipeline.analytics.event_series import QUIET
+from bess_pipeline.analytics.event_onsets import QUIET
 from bess_pipeline.analytics.lanes import LANES, SAFETY, THRESHOLDS, with_scores
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
 from bess_pipeline.tables.risk import FailureRisk

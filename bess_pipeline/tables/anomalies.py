@@ -109,22 +109,19 @@ class AnomalyScore(OfBatteryDay):
     )
 
 
-class EventSeries(OfBatteryDay):
-    """One row per battery, component, family, stream and UTC day on which an event begins: the values before it."""
+class EventOnset(OfBatteryDay):
+    """One row per battery, component, family, stream and UTC day on which an event begins: what stays as it is."""
 
     component = key("Cell, probe or sensor; empty for the battery as a whole")
     family = key("What part of the system is unusual")
     stream = key("Signals that may be of one event: those of the battery, information, or one kind of data fault")
-    feature = label("What moved")
-    days = dy.List(
-        dy.Date(nullable=False), nullable=False, description="UTC days with a value, of the 60 up to this one"
-    )
-    values = dy.List(dy.Float64(nullable=True), nullable=False, description="The values on these days")
-    peers = dy.List(
-        dy.Float64(nullable=True),
-        nullable=False,
-        description="Medians of the peers on these days; null where there is none",
-    )
+    event_id = label("Identity of the event")
+    kind = label("What it looks like")
+    detector = label("Detector that raised it")
+    started_at = instant("Start of the unusual data")
+    detected_at = instant("End of the last sample needed to raise the event, in data time")
+    score = number("Share of healthy battery-days that are less unusual", low=0, high=1, nullable=False)
+    evidence = label("What the event rests on, as JSON: features of the day, and a series of the 60 days up to it")
 
 
 class AnomalyEvent(dy.Schema):

@@ -342,9 +342,9 @@ ANOMALY_SIGNALS = Table("anomaly_signals", anomalies.AnomalySignal, "gold", "fle
 ANOMALY_SCORES = Table(
     "anomaly_scores", anomalies.AnomalyScore, "gold", "fleet", (*_BATTERY_DAY, "detector"), by_month=True
 )
-EVENT_SERIES = Table(
-    "event_series",
-    anomalies.EventSeries,
+EVENT_ONSETS = Table(
+    "event_onsets",
+    anomalies.EventOnset,
     "evidence",
     "fleet",
     (*_BATTERY_DAY, "component", "family", "stream"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bess_pipeline.analytics.advice import next_steps
 from bess_pipeline.analytics.anomalies import anomaly_events
 from bess_pipeline.analytics.chart_signals import chart_signals
-from bess_pipeline.analytics.event_series import event_series
+from bess_pipeline.analytics.event_onsets import event_onsets
 from bess_pipeline.analytics.features import DATA_FAULTS, FEATURES
 from bess_pipeline.analytics.lanes import anomaly_scores
 from bess_pipeline.analytics.limits import limit_episodes
@@ -81,8 +81,8 @@ def scores_of(features, episodes=NO_EPISODES):
 def events_of(features, episodes=NO_EPISODES, degradation=None):
     scores_of(features, episodes)
     signals = signals_of(features, episodes, degradation)
-    series = event_series(signals, features)
-    return AnomalyEvent.validate(anomaly_events(signals, episodes, series, features))
+    onsets = event_onsets(signals, features)
+    return AnomalyEvent.validate(anomaly_events(signals, episodes, onsets, features))
 
 
 def data_fault(battery, feature, day, value):

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from bess_pipeline.analytics.chart_signals import BEFORE, LEAP, LEAPING_FAMILIES, chart_signals
 from bess_pipeline.analytics.chart_sums import followed_sums, nothing_carried
 from bess_pipeline.analytics.control_charts import CHART
-from bess_pipeline.analytics.event_series import SHOWN, event_series
+from bess_pipeline.analytics.event_onsets import SHOWN, event_onsets
 from bess_pipeline.analytics.features import FEATURES
 from bess_pipeline.tables.anomalies import AnomalySignal
 from bess_pipeline.tables.memory import ChartMemory
@@ -118,13 +118,13 @@ def test_days_on_which_channels_leap_at_once_are_those_that_counting_one_by_one_
     assert set(told.iter_rows()) == expected
 
 
-def test_the_values_behind_an_event_rest_on_sixty_days(features, whole):
-    series = event_series(whole.signals, features)
-    assert series.height > 20
+def test_where_an_event_begins_rests_on_sixty_days(features, whole):
+    onsets = event_onsets(whole.signals, features)
+    assert onsets.height > 20
     for back in (30, 100, 200):
         day = FIRST + timedelta(days=DAYS - back)
         read = pl.col("date") >= day - SHOWN
-        part = event_series(whole.signals.filter(read), features.filter(read))
-        expected = series.filter(pl.col("date") >= day)
+        part = event_onsets(whole.signals.filter(read), features.filter(read))
+        expected = onsets.filter(pl.col("date") >= day)
         assert part.filter(pl.col("date") >= day).equals(expected)
         assert expected.height > 0

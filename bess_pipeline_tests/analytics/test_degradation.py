@@ -183,3 +183,12 @@ def test_nothing_is_said_of_nothing():
     health, stress, plates = tables([lived(60)[1]])
     assert ageing(health, stress, plates).degradation.is_empty()
     assert ageing(health.clear(), stress, plates).forecast.is_empty()
+
+
+def test_a_knee_is_told_within_a_month_of_its_proof():
+    """What makes signals of knees rests on it: no month end says anything of days more than a month before."""
+    lives = [lived(700, knee=knee, steep=8e-4, seed=knee)[1] for knee in (300, 345, 360)]
+    told = ageing(*tables(lives)).degradation.drop_nulls("knee_detected_on")
+    first = told.group_by("battery_id", "knee_detected_on").agg(pl.col("as_of").min())
+    assert first.height == 3
+    assert (first["as_of"] - first["knee_detected_on"]).dt.total_days().is_between(0, 30).all()

@@ -210,7 +210,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bess_pipeline/defs/lineage.json"))
     given = parser.parse_args()
     tables = read(given.home)
-    found: dict[str, Lineage] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    told: dict[str, Lineage] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    found = {name: columns for name, columns in told.items() if name in catalog.TABLES}
     for step in _wanted(given.only):
         print(", ".join(step.makes), flush=True)  # noqa: T201
         found |= {name: told for name, told in lineage_of(step, tables).items() if not name.endswith("_memory")}

@@ -17,7 +17,7 @@ from bess_pipeline.analytics import (
     signals,
 )
 from bess_pipeline.analytics import chart_signals as charts
-from bess_pipeline.analytics import event_series as series
+from bess_pipeline.analytics import event_onsets as onsets
 from bess_pipeline.analytics import feature_evidence as days
 from bess_pipeline.analytics.outlier_models import MODEL_DAYS
 from bess_pipeline.defs.groups import by_battery, by_days
@@ -107,7 +107,8 @@ def charted(daily_features: pl.DataFrame, chart_memory_before: pl.DataFrame) -> 
     yield dg.Output(found.memory, catalog.CHART_MEMORY.name)
 
 
-@dg.asset(**spec(catalog.ANOMALY_SIGNALS))
+# Knees are told at the next month end, by then up to a month ago.
+@dg.asset(**spec(catalog.ANOMALY_SIGNALS, Reach(ahead=32)))
 def anomaly_signals(
     chart_signals: pl.DataFrame,
     limit_episodes: pl.DataFrame,
@@ -126,19 +127,24 @@ def anomaly_scores(anomaly_signals: pl.DataFrame, daily_features: pl.DataFrame) 
     return lanes.anomaly_scores(anomaly_signals, daily_features)
 
 
-@dg.asset(**spec(catalog.EVENT_SERIES, Reach(before=series.SHOWN.days)))
-def event_series(anomaly_signals: pl.DataFrame, daily_features: pl.DataFrame) -> pl.DataFrame:
-    return series.event_series(anomaly_signals, daily_features)
+@dg.asset(**spec(catalog.EVENT_ONSETS, Reach(before=onsets.SHOWN.days)))
+def event_onsets(anomaly_signals: pl.DataFrame, daily_features: pl.DataFrame) -> pl.DataFrame:
+    return onsets.event_onsets(anomaly_signals, daily_features)
 
 
-@dg.asset(**spec(catalog.ANOMALY_EVENTS, columns={catalog.BATTERY_DAILY: anomalies.HEARD}))
+@dg.asset(
+    **spec(
+        catalog.ANOMALY_EVENTS,
+        columns={catalog.ANOMALY_SIGNALS: anomalies.READS_SIGNALS, catalog.BATTERY_DAILY: anomalies.HEARD},
+    )
+)
 def anomaly_events(
     anomaly_signals: pl.DataFrame,
     limit_episodes: pl.DataFrame,
-    event_series: pl.DataFrame,
+    event_onsets: pl.DataFrame,
     battery_daily: pl.DataFrame,
 ) -> pl.DataFrame:
-    return anomalies.anomaly_events(anomaly_signals, limit_episodes, event_series, battery_daily)
+    return anomalies.anomaly_events(anomaly_signals, limit_episodes, event_onsets, battery_daily)
 
 
 @dg.asset(**spec(catalog.FAILURE_RISK, Reach(before=failure_risk.COUNTS.days, whole=(catalog.DEGRADATION,))))

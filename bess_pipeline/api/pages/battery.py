@@ -29,6 +29,19 @@ _FORECAST = (
     f"SELECT * FROM capacity_forecast WHERE {_OF} AND as_of = (SELECT max(as_of) FROM capacity_forecast WHERE {_OF}) "
     "ORDER BY date"
 )
+_ABSENT = f"""
+    SELECT
+        date_trunc('week', date)::DATE AS week, sum(outage_hours) AS outage, sum(standstill_hours) AS standstill,
+        sum(lost_communication_hours) AS lost_communication, sum(unknown_hours) AS unknown
+    FROM availability WHERE {_OF} GROUP BY ALL ORDER BY week
+"""
+#: What of it is what, and how it is coloured.
+_ABSENCES = (
+    ("outage", "outage", "bad"),
+    ("standstill", "standstill", "limit"),
+    ("lost_communication", "only communication was lost", "other"),
+    ("unknown", "nobody knows", "forecast"),
+)
 _EVENTS = f"SELECT * FROM event_verdicts WHERE {_OF} ORDER BY detected_at DESC, event_id LIMIT {_LONGEST_LIST}"
 _LATEST = f"SELECT * FROM battery_latest WHERE {_OF}"
 _SOH = f"SELECT * FROM state_of_health WHERE {_OF} ORDER BY date DESC LIMIT 1"
@@ -67,6 +80,7 @@ def battery(
         _cycles(seen, which, f"{api}/cycles?{of}"),
         _resistance(seen, which, f"{api}/resistance?{of}"),
         _efficiency(seen, which, f"{api}/daily?{of}"),
+        _absences(seen, which, f"{api}/interruptions?{of}"),
     ]
     days = [] if shown is None else _day(seen, which, shown, f"{api}/telemetry?{of}&from={shown}&to={shown}")
     return page(
@@ -166,6 +180,16 @@ def _efficiency(seen: Seen, which: dict[str, Any], source: str) -> Chart:
     ]
     about = "Energy out over energy in of 30 days, corrected for the charge at both ends."
     return Chart("Round-trip efficiency", about, traces, {"yaxis": axis("%"), "showlegend": False}, source)
+
+
+def _absences(seen: Seen, which: dict[str, Any], source: str) -> Chart:
+    rows = seen.ask(_ABSENT, which)
+    bars: list[Trace] = [
+        {"type": "bar", "x": rows["week"].to_list(), "y": rows[column].to_list(), "role": role, "name": name}
+        for column, name, role in _ABSENCES
+    ]
+    about = "Hours of each week in which it was silent, and what it was then, or stood still while most others worked."
+    return Chart("Silent or at a standstill", about, bars, {"yaxis": axis("h a week"), "barmode": "stack"}, source)
 
 
 @router.get("/compare")

@@ -60,13 +60,16 @@ class GrowingLake:
                 part = Slice(self.fleet_id, window)
                 self.lake.replace(table, rows.filter(part.rows()), part)
 
-    def follow(self) -> None:
-        """Bring every table of the fleet level up to date."""
+    def follow(self, *only: str) -> None:
+        """Bring every table of the fleet level up to date, or only some and what is made with them."""
         there = {
             table.name for table in catalog.TABLES.values() if table.per == "fleet_day" or table.layer == "landing"
         } | {catalog.BATTERIES.name, catalog.OCV_CURVES.name}
         notes = Notes(self.lake, self.fleet_id)
         left = [step for step in steps() if not there >= set(step.makes)]
+        if only:
+            left = [step for step in left if set(only) & set(step.makes)]
+            there = catalog.TABLES.keys() - {name for step in left for name in step.makes}
         while ready := [step for step in left if step.needs <= there]:
             for step in ready:
                 begun = time.perf_counter()

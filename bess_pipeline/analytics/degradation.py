@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -10,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from bess_pipeline.analytics.ageing_clocks import Clock, clock_of, run_through
+from bess_pipeline.analytics.ageing_clocks import Clock
+from bess_pipeline.analytics.lives import ALIKE_DAYS, BEFORE_DATA, GAIN, OWN_SIGMA, Life, last_day, lives_of
 from bess_pipeline.analytics.memory import epoch_of, epochs_after
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.columns import NORMAL_90
@@ -29,10 +29,6 @@ _PACE, _PACE_SIGMA = {0.5: 1.0, 0.75: 0.6}, 0.6
 _TOGETHER = 0.8
 #: Batteries of a fleet differ by at least so much in their pace.
 _BETWEEN = 0.15
-#: Loss that lies before the data.
-_BEFORE = 0.004
-#: Error of the gain of the sensor, in every estimate alike; estimates are alike over so many days beyond that.
-GAIN, ALIKE_DAYS, OWN_SIGMA = 0.004, 150.0, 0.001
 #: Futures, and what they differ by beyond the regression: use, and what the clocks do not know (logarithms).
 _FUTURES, _USE, _UNKNOWN = 400, 0.08, 0.12
 #: How far ahead futures are followed [days], and forecasts are told [years].
@@ -43,33 +39,6 @@ _LEFT_OUT, _WEEK, _DRIFT, _THRESHOLD, _FIRST_KNEE = 60, 7, 1.0, 6.0, 150
 _HAZARD, _HAZARD_YEARS = 0.02, 25.0
 #: A day that does not come.
 _NEVER = 10**6
-
-
-@dataclass(frozen=True)
-class _Life:
-    """One battery's estimates and clocks.
-
-    Attributes:
-        end: Capacity at which its life ends [of rated].
-        at: Days of the estimates since the first day, and their values and standard errors [of rated].
-        calendar: Loss that the calendar's clock stands for at the end of each day, at laboratory pace; cycle likewise.
-        added: What each day added to the two clocks: shape (days, 2).
-    """
-
-    key: tuple[str, str]
-    first: date
-    end: float
-    clock: Clock
-    at: Ints
-    level: Floats
-    sigma: Floats
-    calendar: Floats
-    cycle: Floats
-    added: Floats
-
-    def design(self, days: Ints) -> Floats:
-        """What capacity is made of on some days: shape (days, 3)."""
-        return np.stack([np.ones(len(days)), -self.calendar[days], -self.cycle[days]], axis=1)
 
 
 @dataclass(frozen=True)
@@ -98,7 +67,7 @@ class Ageing:
 def ageing(
     health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame, memory: pl.DataFrame | None = None
 ) -> Ageing:
-    """Say at every month end, and on the last day, how fast each battery ages and how long it will do.
+    """Say at every month end, and on the last day of any data, how fast each battery ages and how long it will do.
 
     Capacity is q₀ − a·A(t) − b·B(t): A and B are what the calendar and cycling cost after
     laboratory measurements of the chemistry (`ageing_clocks`), a and b how fast this
@@ -116,8 +85,8 @@ def ageing(
     From then on the rate is that since the knee, by regression, and so are the futures.
 
     Args:
-        health: `StateOfHealth` rows, of all days.
-        stress: `DailyStress` rows, of all days.
+        health: `StateOfHealth` rows, of all days: `HEALTH`.
+        stress: `DailyStress` rows, of all days: `STRESS`.
         batteries: `Battery` rows.
         memory: `EpochMemory` rows of one epoch: nothing is said as of earlier days, and knees are looked for from
             there on; none to begin at the beginning.
@@ -125,10 +94,10 @@ def ageing(
     References:
         Clocks: see `daily_stress`. CUSUM: E. S. Page (1954), Biometrika 41, 100, doi:10.1093/biomet/41.1-2.100.
     """
-    lives = list(_lives(health, stress, batteries))
-    if not lives:
+    end = last_day(health, stress)
+    lives = [] if end is None else list(lives_of(health, stress, batteries, end))
+    if end is None or not lives:
         return Ageing(Degradation.create_empty(), CapacityForecast.create_empty(), EpochMemory.create_empty())
-    end = max(life.first + timedelta(days=int(life.at[-1])) for life in lives)
     begun = min(life.first for life in lives)
     since = epoch_of(memory)
     searched = [_searched(life, search, end) for life, search in zip(lives, _recalled(lives, memory), strict=True)]
@@ -160,37 +129,6 @@ def ageing(
             orient="row",
         ).sort(*BATTERY_DAY),
     )
-
-
-def _lives(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame) -> Iterator[_Life]:
-    plates = {row[:2]: row[2:] for row in batteries.select(*BATTERY, "chemistry", "end_of_life_percent").rows()}
-    added_by = stress.sort(*BATTERY_DAY).partition_by(BATTERY, as_dict=True)
-    known = health.drop_nulls(["soh_percent", "soh_upper_percent"]).sort(*BATTERY_DAY)
-    for key, days in known.partition_by(BATTERY, as_dict=True, maintain_order=True).items():
-        chemistry, end_percent = plates[key]
-        clock, own = clock_of(chemistry), added_by[key]
-        first: date = own["date"][0]
-        at = (days["date"] - first).dt.total_days().to_numpy().astype(np.int64)
-        seen = (own["date"] - first).dt.total_days().to_numpy().astype(np.int64)
-        added = np.full((max(at[-1], seen[-1]) + 1, 2), np.nan)
-        added[seen] = own.select("calendar", "cycle").to_numpy()
-        # A day without data ages as those before it did on average, and does no cycle.
-        empty = np.isnan(added[:, 0])
-        so_far = np.cumsum(np.nan_to_num(added[:, 0])) / np.cumsum(~empty)
-        added[empty, 0], added[empty, 1] = so_far[empty], 0.0
-        half = (days["soh_upper_percent"] - days["soh_percent"]).to_numpy() / 100
-        yield _Life(
-            key=(str(key[0]), str(key[1])),
-            first=first,
-            end=end_percent / 100,
-            clock=clock,
-            at=at,
-            level=days["soh_percent"].to_numpy() / 100,
-            sigma=np.sqrt(np.maximum((half / NORMAL_90) ** 2 - GAIN**2, OWN_SIGMA**2)),
-            calendar=run_through(added[:, 0], clock.calendar_power, _BEFORE),
-            cycle=run_through(added[:, 1], clock.cycle_power, _BEFORE),
-            added=added,
-        )
 
 
 def _month_ends(first: date, last: date) -> list[date]:
@@ -236,13 +174,13 @@ def _fleet_prior(prior: _Fit, pace: Floats, own: Floats) -> _Fit:
     return _stated(mean, np.sqrt(np.minimum(spread + known, _PACE_SIGMA**2)))
 
 
-def _points(life: _Life, day: int) -> Ints:
+def _points(life: Life, day: int) -> Ints:
     """Estimates up to a day that enter the regression: the newest, and those before it at even distances."""
     last = int(np.searchsorted(life.at, day, side="right")) - 1
     return np.arange(last, -1, -max(_POINT_DAYS, last // _POINTS))[::-1]
 
 
-def _fit(life: _Life, day: int, prior: _Fit) -> _Fit:
+def _fit(life: Life, day: int, prior: _Fit) -> _Fit:
     """The posterior of the regression from estimates up to a day."""
     chosen = _points(life, day)
     at = life.at[chosen]
@@ -266,7 +204,7 @@ class _Search(NamedTuple):
     proven: int = _NEVER
 
 
-def _recalled(lives: list[_Life], memory: pl.DataFrame | None) -> list[tuple[date | None, _Search]]:
+def _recalled(lives: list[Life], memory: pl.DataFrame | None) -> list[tuple[date | None, _Search]]:
     """Where the search stands at the epoch of the memory, for each battery."""
     known = {} if memory is None else {row[:2]: row[2:] for row in memory.select(*BATTERY_DAY, "carried").rows()}
     found: list[tuple[date | None, _Search]] = []
@@ -277,7 +215,7 @@ def _recalled(lives: list[_Life], memory: pl.DataFrame | None) -> list[tuple[dat
 
 
 def _searched(
-    life: _Life, begun: tuple[date | None, _Search], end: date
+    life: Life, begun: tuple[date | None, _Search], end: date
 ) -> tuple[_Search, list[tuple[date, list[float]]]]:
     """Look for the knee, week by week; where the search stands in the end, and what is kept at each epoch."""
     epoch, search = begun
@@ -294,7 +232,7 @@ def _searched(
     return search, kept
 
 
-def _week(life: _Life, search: _Search, day: int) -> _Search:
+def _week(life: Life, search: _Search, day: int) -> _Search:
     """One more week of the search for a knee: when the loss became faster than expected, and when that is proven."""
     now = int(np.searchsorted(life.at, day, side="right")) - 1
     fit = _fit(life, day - _LEFT_OUT, _prior(life.clock))
@@ -322,7 +260,7 @@ def _draws() -> Floats:
 
 
 def _told(
-    life: _Life, fit: _Fit, day: int, knee: tuple[int, int], hazard: float
+    life: Life, fit: _Fit, day: int, knee: tuple[int, int], hazard: float
 ) -> tuple[dict[str, object], list[dict[str, object]]]:
     """One row, and the forecast that goes with it."""
     has_knee = knee[1] <= day
@@ -385,12 +323,12 @@ def _told(
     return row, forecast
 
 
-def _units(life: _Life, fit: _Fit, day: int, since_knee: float | None) -> tuple[float, float]:
+def _units(life: Life, fit: _Fit, day: int, since_knee: float | None) -> tuple[float, float]:
     """Capacity that one more unit of each clock costs on a day: the slope of the two roots, times the battery's pace.
 
     Since a knee both are so much larger that use as in the last year costs what is lost in one now.
     """
-    stood = (life.calendar[day] + _BEFORE, life.cycle[day] + _BEFORE)
+    stood = (life.calendar[day] + BEFORE_DATA, life.cycle[day] + BEFORE_DATA)
     powers = (life.clock.calendar_power, life.clock.cycle_power)
     slopes = [power * at ** ((power - 1) / power) for power, at in zip(powers, stood, strict=True)]
     calendar, cycle = (max(float(fit.mean[k + 1]), 0.0) * slopes[k] for k in range(2))
@@ -410,7 +348,7 @@ def _between(level: Floats, told: Ints) -> Floats:
     return found
 
 
-def _since(life: _Life, knee: int, day: int) -> tuple[float, float]:
+def _since(life: Life, knee: int, day: int) -> tuple[float, float]:
     """Loss per year since the knee by least squares, and its standard error."""
     chosen = (life.at >= knee) & (life.at <= day)
     at, level = life.at[chosen] / _YEAR, life.level[chosen]
@@ -419,7 +357,7 @@ def _since(life: _Life, knee: int, day: int) -> tuple[float, float]:
     return slope, float(1.2 * life.sigma[chosen][-1] * np.sqrt(1 - np.exp(-span * _YEAR / ALIKE_DAYS)) / span)
 
 
-def _futures(life: _Life, fit: _Fit, day: int, draws: Floats, since_knee: tuple[float, float] | None) -> Floats:
+def _futures(life: Life, fit: _Fit, day: int, draws: Floats, since_knee: tuple[float, float] | None) -> Floats:
     """Capacity of each future at each distance: shape (futures, distances)."""
     root = np.linalg.cholesky(fit.cover + 1e-12 * np.eye(3))
     theta = fit.mean + draws[:, :3] @ root.T
@@ -434,7 +372,7 @@ def _futures(life: _Life, fit: _Fit, day: int, draws: Floats, since_knee: tuple[
         return straight
     lately = life.added[max(day - 364, 0) : day + 1].mean(axis=0)
     lost = np.zeros((len(theta), len(_AHEAD)))
-    stood = (life.calendar[day] + _BEFORE, life.cycle[day] + _BEFORE)
+    stood = (life.calendar[day] + BEFORE_DATA, life.cycle[day] + BEFORE_DATA)
     for k, power in enumerate((life.clock.calendar_power, life.clock.cycle_power)):
         begun = stood[k] ** (1 / power)
         grown = (begun + np.outer(use, lately[k] * _AHEAD)) ** power - stood[k]

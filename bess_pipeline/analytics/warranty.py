@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
-from bess_pipeline.analytics.degradation import ALIKE_DAYS, GAIN, OWN_SIGMA
+from bess_pipeline.analytics.lives import ALIKE_DAYS, GAIN, OWN_SIGMA
 from bess_pipeline.analytics.terms import Terms, age_years, anniversary, terms_of
 from bess_pipeline.arrays import Floats
 from bess_pipeline.tables.columns import NORMAL_90

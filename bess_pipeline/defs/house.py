@@ -80,29 +80,28 @@ def spec(
         reach: How far the rows of a day rest on other days; whole histories are read and made where it is not said.
         columns: Large tables of which only some columns are read, with the names of these.
     """
-    told = {"name": table.name, "io_manager_key": LAKE_IO, **_traits(table), **partitioning(table), **_reaching(reach)}
-    narrow = {read.name: dg.AssetIn(metadata={COLUMNS: list(names)}) for read, names in (columns or {}).items()}
-    return told | {"ins": told.get("ins", {}) | narrow}
+    told = {"name": table.name, "io_manager_key": LAKE_IO, **_traits(table), **partitioning(table)}
+    return told | _reaching(reach, columns)
 
 
-def outs(*tables: Table, reach: Reach | None = None) -> dict[str, Any]:
+def outs(
+    *tables: Table, reach: Reach | None = None, columns: Mapping[Table, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """Keyword arguments of an ordinary `dagster.multi_asset` that makes several tables in one pass; see `spec`."""
     return {
         "outs": {table.name: dg.AssetOut(io_manager_key=LAKE_IO, **_traits(table)) for table in tables},
         **partitioning(tables[0]),
-        **_reaching(reach),
+        **_reaching(reach, columns),
     }
 
 
-def _reaching(reach: Reach | None) -> dict[str, Any]:
-    """What the reader of an asset's inputs has to know of its reach."""
-    if reach is None:
-        return {}
-    told = {"op_tags": {REACH: reach.to_text()}}
-    if reach.memory is None:
-        return told
-    before = reach.memory.name + BEFORE
-    return told | {"ins": {before: dg.AssetIn(before, input_manager_key=LAKE_IO)}}
+def _reaching(reach: Reach | None, columns: Mapping[Table, Sequence[str]] | None) -> dict[str, Any]:
+    """What the reader of an asset's inputs has to know of its reach, and of the columns that it reads."""
+    ins = {read.name: dg.AssetIn(metadata={COLUMNS: list(names)}) for read, names in (columns or {}).items()}
+    if reach is not None and reach.memory is not None:
+        before = reach.memory.name + BEFORE
+        ins[before] = dg.AssetIn(before, input_manager_key=LAKE_IO)
+    return {"ins": ins} | ({} if reach is None else {"op_tags": {REACH: reach.to_text()}})
 
 
 def remembered(*tables: Table) -> list[dg.AssetSpec]:

@@ -37,6 +37,8 @@ class Reach:
             change has to be made again, too. Nothing is made in blocks if 0.
         whole: Tables of which the whole history is read, for any of it may count; of all others only rows that speak of
             these days or of later ones.
+        as_of_last: Whether something is said as of the last day of what is read alone, which is gone when that is
+            another: what was the last day, and what is now, has to be made again in any case.
     """
 
     before: int = 0
@@ -46,20 +48,22 @@ class Reach:
     epoch: int = EPOCH_DAYS
     block: int = 0
     whole: tuple[Table, ...] = ()
+    as_of_last: bool = False
 
     def to_text(self) -> str:
         """The reach as the tag of a step."""
         names = ",".join(table.name for table in self.whole)
         memory = self.memory.name if self.memory else "-"
-        return f"{self.before} {self.ahead} {memory} {self.back} {self.epoch} {self.block} {names}"
+        last = " last" if self.as_of_last else ""
+        return f"{self.before} {self.ahead} {memory} {self.back} {self.epoch} {self.block} {names}{last}"
 
     @classmethod
     def of_text(cls, text: str) -> "Reach":
         """The reach that a tag tells."""
-        before, ahead, memory, back, epoch, block, names = text.split(" ")
+        before, ahead, memory, back, epoch, block, names, *last = text.split(" ")
         whole = tuple(catalog.TABLES[name] for name in names.split(",") if name)
         known = None if memory == "-" else catalog.TABLES[memory]
-        return cls(int(before), int(ahead), known, int(back), int(epoch), int(block), whole)
+        return cls(int(before), int(ahead), known, int(back), int(epoch), int(block), whole, bool(last))
 
     def first(self, changed: date) -> date:
         """The first day that has to be made again for one that changed."""
@@ -154,6 +158,8 @@ def increment(
     if whole or not days:
         return Increment(reach, None, None, basis)
     since = reach.first(changed or days[-1])
+    if reach.as_of_last:
+        since = min(since, days[-1], *_last_days(notes, makes))
     reads_from: date | None = since - timedelta(days=reach.before)
     if reach.memory is not None and reads_from is not None:
         reads_from = _remembered(lake, fleet_id, reach.memory, epoch_start(reads_from, reach.epoch))
@@ -184,6 +190,12 @@ def _first_change(notes: Notes, basis: pl.DataFrame, makes: Sequence[Table]) -> 
         both = basis.join(made, on="date", how="full", coalesce=True, suffix="_made")
         found.append(both.filter(pl.col("signature").ne_missing(pl.col("signature_made")))["date"].min())
     return min((day for day in found if isinstance(day, date)), default=None)
+
+
+def _last_days(notes: Notes, makes: Sequence[Table]) -> list[date]:
+    """The last day from which each of the tables was made."""
+    found = [notes.signatures(table.name)["date"].max() for table in makes]
+    return [day for day in found if isinstance(day, date)]
 
 
 def _remembered(lake: Lake, fleet_id: str, memory: Table, epoch: date) -> date | None:

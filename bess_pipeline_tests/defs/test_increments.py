@@ -21,6 +21,8 @@ DAY = date(2026, 3, 5)
         Reach(memory=catalog.ANOMALY_MODELS, back=194, epoch=28),
         Reach(memory=catalog.FILTER_MEMORY, block=7),
         Reach(before=13, ahead=6, whole=(catalog.DEGRADATION, catalog.BATTERY_DAILY)),
+        Reach(memory=catalog.AGEING_MEMORY, as_of_last=True),
+        Reach(whole=(catalog.DEGRADATION,), as_of_last=True),
     ],
 )
 def test_a_reach_is_what_its_tag_says(reach):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
-from bess_pipeline.analytics import ageing_clocks
+from bess_pipeline.analytics import ageing_clocks, lives
 from bess_pipeline.analytics import degradation as ageing
 from bess_pipeline.defs.groups import by_battery_or_days
 from bess_pipeline.defs.house import outs, spec
@@ -25,8 +25,10 @@ def daily_stress(telemetry_5min: pl.DataFrame, battery_states: pl.DataFrame, bat
         catalog.DEGRADATION,
         catalog.CAPACITY_FORECAST,
         catalog.AGEING_MEMORY,
-        # What was said as of the last day is gone when another day comes.
-        reach=Reach(ahead=32, memory=catalog.AGEING_MEMORY, whole=(catalog.STATE_OF_HEALTH, catalog.DAILY_STRESS)),
+        reach=Reach(
+            memory=catalog.AGEING_MEMORY, whole=(catalog.STATE_OF_HEALTH, catalog.DAILY_STRESS), as_of_last=True
+        ),
+        columns={catalog.STATE_OF_HEALTH: lives.HEALTH, catalog.DAILY_STRESS: lives.STRESS},
     ),
 )
 def aged(

@@ -91,6 +91,9 @@ def give_past(lake: GrowingLake, periods: int) -> None:
         rows = whole = lake.lake.read(table, Slice(_FLEET))
         if table in {catalog.BATTERIES, catalog.OCV_CURVES} or table.layer == "landing" or rows.is_empty():
             continue
+        if table is catalog.ANOMALY_MODELS:
+            # Those in force were trained on fewer days than there are now, and would be trained anew each night.
+            whole = whole.filter(pl.col("date") < pl.col("date").max())
         if table.by_day:
             rows = rows.group_by("battery_id", "date", maintain_order=True).first()
         first = pl.col(table.until).cast(pl.Date).min() if table.until in rows.columns else pl.lit(None)

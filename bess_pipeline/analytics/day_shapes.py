@@ -11,7 +11,7 @@ from numba import njit
 
 from bess_pipeline.analytics.feature_evidence import PEERS
 from bess_pipeline.analytics.lanes import SHAPES
-from bess_pipeline.analytics.traces import numbered
+from bess_pipeline.analytics.traces import floats, numbered
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.anomalies import AnomalySignal
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
@@ -73,13 +73,20 @@ def shape_signals(hours: pl.DataFrame) -> pl.DataFrame:
     References:
         C.-C. M. Yeh et al., Matrix profile I, ICDM 2016, doi:10.1109/ICDM.2016.0179.
     """
-    known = hours.filter(pl.col("intervals") >= KNOWN)
+    known = hours.filter(pl.col("intervals") >= KNOWN).sort(*BATTERY, "timestamp")
+    days = known.select(BATTERY_DAY).unique(maintain_order=True)
+    place = (numbered(known, BATTERY_DAY), known["timestamp"].dt.hour().to_numpy())
+    told = []
+    for course in COURSES:
+        values = np.full((days.height, _HOURS), np.nan)
+        values[place] = floats(known[course.column])
+        told.append(_told(days, values, course))
     until = hours.group_by(BATTERY_DAY).agg(pl.col("observed_until").max())
-    told = [_told(known, course).join(until, on=BATTERY_DAY, how="left") for course in COURSES]
     start = pl.col("date").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") - LATELY + timedelta(days=1)
     return (
         pl.concat(told)
         .filter(pl.col("statistic") >= LEAST)
+        .join(until, on=BATTERY_DAY, how="left")
         .with_columns(
             lane=pl.lit(SHAPES),
             component=pl.lit(""),
@@ -95,15 +102,14 @@ def shape_signals(hours: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _told(hours: pl.DataFrame, course: Course) -> pl.DataFrame:
-    """Distance of each day, and how unusual that is."""
-    days = (
-        hours.drop_nulls(course.column)
-        .with_columns(hour=pl.col("timestamp").dt.hour().cast(pl.String))
-        .pivot("hour", index=BATTERY_DAY, values=course.column, on_columns=[str(hour) for hour in range(_HOURS)])
-        .sort(BATTERY_DAY)
-    )
-    values = days.select(str(hour) for hour in range(_HOURS)).fill_null(float("nan")).to_numpy().astype(float)
+def _told(days: pl.DataFrame, values: Floats, course: Course) -> pl.DataFrame:
+    """Distance of each day, and how unusual that is.
+
+    Args:
+        days: Days of each battery, in order.
+        values: Of each its hours, NaN where unknown: shape (days, hours).
+        course: What they are of.
+    """
     distances = nearest_distances(
         numbered(days),
         days["date"].to_physical().cast(pl.Int64).to_numpy(),

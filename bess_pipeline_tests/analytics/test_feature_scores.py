@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from bess_pipeline.analytics.control_charts import CHART
 from bess_pipeline.analytics.feature_scores import scored
-from bess_pipeline.analytics.features import BEFORE, FEATURES
+from bess_pipeline.analytics.features import FEATURES
 from bess_pipeline.tables.memory import FeatureMemory
 
 FIRST = date(2024, 12, 1)
@@ -61,7 +62,7 @@ def test_the_made_up_batteries_raise_alarms_and_lose_them(whole):
 def test_taken_up_at_any_epoch_scores_and_memories_are_those_of_the_whole(values, whole):
     rows, memory = whole
     for epoch in memory["date"].unique().sort():
-        later = values.filter(pl.col("date") >= epoch - BEFORE)
+        later = values.filter(pl.col("date") >= epoch - CHART.reference)
         told, kept = scored(later, FEATURES, memory.filter(date=epoch))
         fresh = pl.col("date") >= epoch
         assert told.filter(fresh).equals(rows.filter(fresh)), epoch
@@ -74,7 +75,7 @@ def test_a_battery_that_has_fallen_silent_keeps_its_memory(values, whole):
     epoch = memory["date"].unique().sort()[32]
     silent = values.filter((pl.col("battery_id") != "b3") | (pl.col("date") < epoch))
     _, kept = scored(silent, FEATURES)
-    _, again = scored(silent.filter(pl.col("date") >= epoch - BEFORE), FEATURES, kept.filter(date=epoch))
+    _, again = scored(silent.filter(pl.col("date") >= epoch - CHART.reference), FEATURES, kept.filter(date=epoch))
     assert again.equals(kept.filter(pl.col("date") > epoch))
     assert set(again["battery_id"]) >= {"b3"}
 

@@ -50,6 +50,9 @@ LEAST = {PCA_NAME: 0.5, FOREST_NAME: 0.75}
 #: Days before an epoch on which its models rest.
 BEFORE = TRAINED + WINDOW
 
+#: Columns of daily features that are read.
+READS = (*BATTERY_DAY, "feature", "z", "observed_until")
+
 #: Score of the resistance over that of the warmth from which on the temperature sensor reads high. A kelvin too much
 #: adds some 2 % to the resistance at 25 °C: 0.6 at the floors of both features; a battery that is warmer adds nothing.
 READS_HIGH = 0.3
@@ -95,7 +98,7 @@ def learned(features: pl.DataFrame, models: pl.DataFrame | None = None) -> Learn
     by the family of features whose scores are largest.
 
     Args:
-        features: `DailyFeature` rows.
+        features: `DailyFeature` rows, of which `READS` are read.
         models: `AnomalyModel` rows of one epoch, that from which on models are trained; none to begin at the beginning.
             Those of the same rows and library are not fitted again.
 

@@ -21,6 +21,9 @@ MOST, CASE = 6.0, 2
 #: Least time from a precursor to its end in simulated thermal runaways [d]; see docs/methods/anomalies.md.
 PRECURSOR_LEAD = 3.0
 
+#: Columns of daily features that are read.
+READS_FEATURES = (*BATTERY_DAY, "feature", "z")
+
 _LEAD = {
     "precursor": "simulated precursors were raised three days or more before the end; a real one may be faster, "
     "and batteries are known to fail without any",
@@ -42,7 +45,7 @@ def failure_risk(features: pl.DataFrame, signals: pl.DataFrame, degradation: pl.
     precursors for those of a thermal runaway. What fails without a precursor is not foreseen.
 
     Args:
-        features: `DailyFeature` rows.
+        features: `DailyFeature` rows, of which `READS_FEATURES` are read.
         signals: `AnomalySignal` rows.
         degradation: `Degradation` rows.
 

@@ -17,6 +17,16 @@ from bess_pipeline.units import US_PER_DAY
 NO_DAY = date(1970, 1, 1)
 
 
+#: Columns of each battery's days of which a fleet's are made.
+READS_BATTERIES = (
+    *BATTERY_DAY,
+    *REPAIR_COUNTS,
+    "coverage_fraction",
+    "rows_accepted",
+    "excluded_fraction",
+    "cell_voltage_mismatch_fraction",
+    "soc_bms_mismatch_fraction",
+)
 #: What makes a battery the worst of its fleet's day: a share [1], the least worth a name, and how it is told.
 _TROUBLES = (
     (1 - pl.col("coverage_fraction"), 0.05, "{} % of the day without data"),
@@ -60,7 +70,7 @@ def data_quality_daily(
         landing_days: `LandingDay` rows: rows by day, as the index counted them.
         landing_files: `LandingFile` rows: rows without a usable time.
         accounts: `RowAccount` rows: what became of each.
-        batteries_daily: `BatteryDataQualityDaily` rows.
+        batteries_daily: `BatteryDataQualityDaily` rows, of which `READS_BATTERIES` are read.
 
     Returns:
         `DataQualityDaily` rows, sorted: a day that only one side knows is there too, and so are days between the
@@ -150,13 +160,20 @@ def _over_batteries(calendar: pl.DataFrame, batteries_daily: pl.DataFrame) -> pl
 def _absent(days: pl.DataFrame, rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """The first by name of the batteries known by a day that have no row on it."""
     numbered = known.with_row_index("battery")
-    present = rows.join(numbered.select(*BATTERY, "battery"), on=BATTERY).select("battery", "date")
     here = rows.group_by("fleet_id", "date").agg(here=pl.len())
-    return (
+    lacking = (
         days.join(here, on=["fleet_id", "date"], how="left")
         .filter(pl.col("here").fill_null(0) < pl.col("batteries_expected"))
         .select("fleet_id", "date")
-        .join(numbered.select("fleet_id", "battery", "first_day"), on="fleet_id")
+    )
+    # Days on which somebody is absent are few, and those on which everybody is there are years.
+    present = (
+        rows.join(lacking, on=["fleet_id", "date"], how="semi")
+        .join(numbered.select(*BATTERY, "battery"), on=BATTERY)
+        .select("battery", "date")
+    )
+    return (
+        lacking.join(numbered.select("fleet_id", "battery", "first_day"), on="fleet_id")
         .filter(pl.col("date") >= pl.col("first_day"))
         .select("date", "battery", "fleet_id")
         .join(present, on=["battery", "date"], how="anti")

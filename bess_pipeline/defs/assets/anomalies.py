@@ -83,6 +83,7 @@ def cell_signals(cell_evidence: pl.DataFrame, batteries: pl.DataFrame, feature_e
         catalog.MODEL_SIGNALS,
         # The models of an epoch rest on the days before it, as what is remembered does.
         reach=Reach(memory=catalog.ANOMALY_MODELS, back=anomaly_models.BEFORE.days, epoch=MODEL_DAYS),
+        columns={catalog.DAILY_FEATURES: anomaly_models.READS},
     ),
 )
 def learned(daily_features: pl.DataFrame, anomaly_models_before: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame]]:
@@ -147,7 +148,13 @@ def anomaly_events(
     return anomalies.anomaly_events(anomaly_signals, limit_episodes, event_onsets, battery_daily)
 
 
-@dg.asset(**spec(catalog.FAILURE_RISK, Reach(before=failure_risk.COUNTS.days, whole=(catalog.DEGRADATION,))))
+@dg.asset(
+    **spec(
+        catalog.FAILURE_RISK,
+        Reach(before=failure_risk.COUNTS.days, whole=(catalog.DEGRADATION,)),
+        columns={catalog.DAILY_FEATURES: failure_risk.READS_FEATURES},
+    )
+)
 def failure_risks(
     daily_features: pl.DataFrame, anomaly_signals: pl.DataFrame, degradation: pl.DataFrame
 ) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from bess_pipeline.defs.resources import Home
 from bess_pipeline.tables import catalog
 
 
-@dg.asset(**spec(catalog.DATA_QUALITY_DAILY))
+@dg.asset(**spec(catalog.DATA_QUALITY_DAILY, columns={catalog.BATTERY_DATA_QUALITY_DAILY: quality.READS_BATTERIES}))
 def data_quality_daily(
     landing_days: pl.DataFrame,
     landing_files: pl.DataFrame,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics.ageing_clocks import Clock, clock_of, run_through
+from bess_pipeline.analytics.traces import numbered
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.columns import NORMAL_90
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
@@ -21,6 +24,7 @@ STRESS = (*BATTERY_DAY, "calendar", "cycle")
 GAIN, ALIKE_DAYS, OWN_SIGMA = 0.004, 150.0, 0.001
 #: Loss that lies before the data.
 BEFORE_DATA = 0.004
+_DAY_0 = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,23 @@ class Life:
         return np.stack([np.ones(len(days)), -self.calendar[days], -self.cycle[days]], axis=1)
 
 
+class _Days(NamedTuple):
+    """Days of one battery since 1970, in order, and what the two columns beside them say: shape (days, 2)."""
+
+    days: Ints
+    values: Floats
+
+
+def _by_battery(rows: pl.DataFrame) -> Iterator[tuple[tuple[str, str], _Days]]:
+    """The days of each battery, of rows in order; the last two columns are the values."""
+    days = rows["date"].to_physical().to_numpy().astype(np.int64)
+    values = np.ascontiguousarray(rows.select(rows.columns[-2:]).to_numpy(), dtype=np.float64)
+    places = np.append(np.flatnonzero(np.diff(numbered(rows), prepend=-1)), rows.height)
+    for begin, end in pairwise(places.tolist()):
+        fleet_id, battery_id = rows.row(begin)[:2]
+        yield (fleet_id, battery_id), _Days(days[begin:end], values[begin:end])
+
+
 def last_day(health: pl.DataFrame, stress: pl.DataFrame) -> date | None:
     """The last day of any data; none if there are none."""
     days = [day for day in (health["date"].max(), stress["date"].max()) if isinstance(day, date)]
@@ -68,27 +89,26 @@ def lives_of(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame
         end: The day up to which clocks run.
     """
     plates = {row[:2]: row[2:] for row in batteries.select(*BATTERY, "chemistry", "end_of_life_percent").rows()}
-    added_by = stress.select(STRESS).sort(*BATTERY_DAY).partition_by(BATTERY, as_dict=True)
     known = health.select(HEALTH).drop_nulls(["soh_percent", "soh_upper_percent"]).sort(*BATTERY_DAY)
-    for key, days in known.partition_by(BATTERY, as_dict=True, maintain_order=True).items():
+    added_by = dict(_by_battery(stress.select(STRESS).sort(*BATTERY_DAY)))
+    for key, estimates in _by_battery(known):
         chemistry, end_percent = plates[key]
         clock, own = clock_of(chemistry), added_by[key]
-        first: date = own["date"][0]
-        at = (days["date"] - first).dt.total_days().to_numpy().astype(np.int64)
-        seen = (own["date"] - first).dt.total_days().to_numpy().astype(np.int64)
-        added = np.full(((end - first).days + 1, 2), np.nan)
-        added[seen] = own.select("calendar", "cycle").to_numpy()
+        first = int(own.days[0])
+        added = np.full(((end - _DAY_0).days - first + 1, 2), np.nan)
+        added[own.days - first] = own.values
         empty = np.isnan(added[:, 0])
         so_far = np.cumsum(np.nan_to_num(added[:, 0])) / np.cumsum(~empty)
         added[empty, 0], added[empty, 1] = so_far[empty], 0.0
-        half = (days["soh_upper_percent"] - days["soh_percent"]).to_numpy() / 100
+        middle, upper = estimates.values.T
+        half = (upper - middle) / 100
         yield Life(
-            key=(str(key[0]), str(key[1])),
-            first=first,
+            key=key,
+            first=_DAY_0 + timedelta(days=first),
             end=end_percent / 100,
             clock=clock,
-            at=at,
-            level=days["soh_percent"].to_numpy() / 100,
+            at=estimates.days - first,
+            level=middle / 100,
             sigma=np.sqrt(np.maximum((half / NORMAL_90) ** 2 - GAIN**2, OWN_SIGMA**2)),
             calendar=run_through(added[:, 0], clock.calendar_power, BEFORE_DATA),
             cycle=run_through(added[:, 1], clock.cycle_power, BEFORE_DATA),

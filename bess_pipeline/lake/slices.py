@@ -78,7 +78,8 @@ class Tail:
         """Whether a row lies in the tail, for Polars."""
         midnight = datetime(self.since.year, self.since.month, self.since.day, tzinfo=UTC)
         speaks = pl.col(self.until) >= (midnight if self.at_instants else self.since)
-        return (pl.col("fleet_id") == self.fleet_id) & speaks.fill_null(value=True)
+        # By what fills nulls no file could be left out unopened.
+        return (pl.col("fleet_id") == self.fleet_id) & (speaks | pl.col(self.until).is_null())
 
     def delta_predicate(self) -> str:
         """Whether a row lies in the tail, for Delta."""
@@ -152,6 +153,15 @@ class Named:
 
 #: Any part of a table that can be read, and replaced whole.
 Part = Slice | Tail | Months | Named
+
+
+def months_of(part: Part) -> pl.Expr:
+    """Whether a file of a table of months may hold rows of a part, by the month in its address alone."""
+    if isinstance(part, Tail):
+        return pl.col(MONTH) >= part.since.replace(day=1)
+    if isinstance(part, Months):
+        return (pl.col(MONTH) >= part.window.start) & (pl.col(MONTH) < part.window.end)
+    return pl.lit(value=True)
 
 
 def _is_fleet(fleet_id: str) -> str:

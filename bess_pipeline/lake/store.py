@@ -42,7 +42,7 @@ from bess_pipeline.lake.contracts import (
 )
 from bess_pipeline.lake.durable import force_commit
 from bess_pipeline.lake.failures import DamagedError
-from bess_pipeline.lake.slices import Months, Part, Slice
+from bess_pipeline.lake.slices import Months, Part, Slice, months_of
 from bess_pipeline.lake.streaming import MOST_COMMITS, PARQUET, UnmadeError, streamed
 from bess_pipeline.lake.transient import FAILURES, OPTIONS, SCAN_OPTIONS, USUAL, Patience, said
 from bess_pipeline.tables import catalog
@@ -218,7 +218,10 @@ class Lake:
             Columns as stored; order within the slice is that of the files: sort if it matters.
         """
         options = SCAN_OPTIONS if self.is_remote else None
-        frame = pl.scan_delta(self.delta(table), storage_options=options).select(stored_schema(table).names())
+        files = pl.scan_delta(self.delta(table), storage_options=options)
+        if part is not None and table.by_month:
+            files = files.filter(months_of(part))
+        frame = files.select(stored_schema(table).names())
         if table.layer in RECEIVED:
             frame = frame.with_columns(filled(table))
         return frame if part is None else frame.filter(part.rows())

@@ -2,6 +2,7 @@
 
 import os
 from datetime import date, timedelta
+from pathlib import Path
 
 import deltalake
 import polars as pl
@@ -13,7 +14,7 @@ from bess_pipeline.lake import mending
 from bess_pipeline.lake.changes import on_days
 from bess_pipeline.lake.contracts import stored_schema
 from bess_pipeline.lake.day_versions import DayVersions
-from bess_pipeline.lake.slices import Slice, Tail
+from bess_pipeline.lake.slices import Months, Slice, Tail
 from bess_pipeline.lake.store import Lake
 from bess_pipeline.tables import catalog
 from bess_pipeline.window import Window
@@ -62,6 +63,24 @@ def test_a_new_day_writes_the_file_of_its_month_and_no_other(grown):
     rows = grown.read(TABLE, Slice("alpha"))
     assert rows["date"].to_list() == DAYS
     assert rows.filter(run_id="run 2")["date"].to_list() == [LAST], "the others keep who said it first"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Tail.of(TABLE, "alpha", date(2026, 1, 15)),
+        Months("alpha", Window(date(2026, 1, 1), date(2026, 3, 1)), TABLE.until),
+        Slice("alpha", Window(date(2026, 1, 15), date(2026, 2, 8))),
+    ],
+)
+def test_files_of_other_months_are_not_opened(grown, part):
+    """A night of a hundred months had opened them all, for 20 ms in each table."""
+    whole = grown.read(TABLE, Slice("alpha"))
+    for (fleet, month), path in files(grown).items():
+        if (fleet, month) != ("alpha", date(2026, 1, 1)) and month != date(2026, 2, 1):
+            Path(grown.address(TABLE), path).unlink()
+    assert grown.read(TABLE, part).equals(whole.filter(part.rows()))
+    assert grown.read(TABLE, part).height > 20
 
 
 def test_rows_that_say_the_same_write_nothing(grown):

@@ -32,6 +32,7 @@ def stored_schema(table: Table) -> pl.Schema:
     return stored_contract(table).create_empty().schema
 
 
+@cache
 def arrow_schema(table: Table) -> pa.Schema:
     """Names and Arrow types of the columns that are written: those stored, and the month of tables of months."""
     return with_month(table, stored_contract(table).create_empty()).to_arrow().schema

@@ -42,6 +42,7 @@ from bess_pipeline.lake.contracts import (
 )
 from bess_pipeline.lake.durable import force_commit
 from bess_pipeline.lake.failures import DamagedError
+from bess_pipeline.lake.scans import is_newest, scanned
 from bess_pipeline.lake.slices import Months, Part, Slice, months_of
 from bess_pipeline.lake.streaming import MOST_COMMITS, PARQUET, UnmadeError, streamed
 from bess_pipeline.lake.transient import FAILURES, OPTIONS, SCAN_OPTIONS, USUAL, Patience, said
@@ -166,6 +167,8 @@ class Lake:
         """The Delta table, as of now."""
         known = self._open.get(table.name)
         if known is not None:
+            if "://" not in self.uri and is_newest(known, Path(self.address(table))):
+                return known
             try:
                 self.patience.run(f"opening {table.name}", known.update_incremental)
             except DeltaError as error:
@@ -217,8 +220,7 @@ class Lake:
         Returns:
             Columns as stored; order within the slice is that of the files: sort if it matters.
         """
-        options = SCAN_OPTIONS if self.is_remote else None
-        files = pl.scan_delta(self.delta(table), storage_options=options)
+        files = scanned(self.delta(table), is_remote=self.is_remote)
         if part is not None and table.by_month:
             files = files.filter(months_of(part))
         frame = files.select(stored_schema(table).names())

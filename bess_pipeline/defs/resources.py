@@ -73,7 +73,7 @@ class Home:
         Raises:
             LookupError: If the register has no such fleet, or its file has mistakes.
         """
-        known = self.register()
+        known = register.read_register(self.settings.fleets, only=fleet_id)
         if fleet_id in known.fleets:
             return known.fleets[fleet_id]
         missing = [f"there is no {self.settings.fleets / fleet_id}.yaml"]

@@ -235,15 +235,16 @@ class _MistakenError(Exception):
         self.lines = lines
 
 
-def read_register(folder: Path) -> Register:
+def read_register(folder: Path, only: str | None = None) -> Register:
     """Read all fleet files of a folder; a file with mistakes stops no other.
 
     Args:
         folder: The folder of ``<fleet_id>.yaml`` files; one that is not there is an empty register.
+        only: The fleet whose files alone are read, if not all are wanted.
     """
     register = Register()
     for path in sorted(folder.glob("*.yaml")) + sorted(folder.glob("*.yml")):
-        if path.name.startswith("."):
+        if path.name.startswith(".") or only not in {None, path.stem}:
             continue
         try:
             fleet = _fleet(path)
@@ -401,10 +402,16 @@ def _field_of_curve(fleet: Fleet, name: str) -> str:
 
 def _curve(path: Path) -> Curve:
     try:
-        table = pl.read_csv(path, schema_overrides={"soc_percent": pl.Float64, "ocv_volt": pl.Float64})
+        return _points(path.read_bytes())
     except (pl.exceptions.PolarsError, OSError) as broken:
         reason = str(broken).splitlines()[0] if path.exists() else "there is no such file beside the fleet file"
         raise ValueError(reason) from None
+
+
+@cache
+def _points(content: bytes) -> Curve:
+    """The points that a curve file of this content has: it, too, is asked for hundreds of times in a run."""
+    table = pl.read_csv(content, schema_overrides={"soc_percent": pl.Float64, "ocv_volt": pl.Float64})
     if {"soc_percent", "ocv_volt"} - set(table.columns):
         raise ValueError("needs the columns soc_percent and ocv_volt")
     points = table.select("soc_percent", "ocv_volt")

@@ -178,7 +178,7 @@ class Lake:
                 return known
         found = self.patience.run(f"opening {table.name}", lambda: self._found(table))
         if found is None:
-            self.create()
+            self.patience.run(f"creating {table.name}", partial(self._fit, table))
             return self.delta(table)
         self._open[table.name] = found
         return found

@@ -158,7 +158,8 @@ def _evidence(samples: pl.DataFrame, context: _Context, values_at_once: int, *, 
         plates = context.plates[first:last]
         if of_cells:
             values[values > LEAST_MILLIVOLT] /= 1000
-            bounds = np.ascontiguousarray(plates.select("least", "most").to_numpy())
+            # A copy: what Polars gives of a single battery is read only, to Numba another type.
+            bounds = np.array(plates.select("least", "most").to_numpy(), order="C")
             strings = plates["cells_in_series"].to_numpy().astype(np.float64)
         else:
             bounds, strings = np.tile(np.array(PLAUSIBLE_CELSIUS), (last - first, 1)), np.full(last - first, np.nan)

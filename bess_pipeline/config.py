@@ -79,6 +79,11 @@ _SECRET = re.compile(
 )
 
 
+#: What a path on this machine may hold below which the files of tables are found again: all else is written as in
+#: addresses and looked for by such names, or taken for the name of a partition.
+_FOUND_AGAIN = re.compile(r"[A-Za-z0-9/!$&'()*+,\-.:;@_~]*")
+
+
 class Settings(BaseSettings):
     """Where a deployment lives and how it behaves; each field is read from ``BESS_<FIELD>``.
 
@@ -215,6 +220,15 @@ class Settings(BaseSettings):
         }
         if unknown:
             raise ValueError(f"alert_least_severity names {', '.join(sorted(unknown))}, which is no channel")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        if "://" not in self.lake and not _FOUND_AGAIN.fullmatch(self.lake):
+            raise ValueError(
+                f"a lake at {self.lake} could not be read: its path may hold no blanks and no other characters than "
+                "unaccented letters, digits and !$&'()*+,-.:;@_~; set BESS_HOME, or BESS_LAKE_URI, to another place"
+            )
         return self
 
     @property

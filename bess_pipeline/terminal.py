@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
+from bess_pipeline.config import Settings
 from bess_pipeline.lake.failures import StorageError, is_lack_of_room
 
 out = Console()
@@ -34,13 +36,13 @@ def remark(lines: Iterable[str]) -> None:
 
 
 class Commands(TyperGroup):
-    """Commands that say in a line what the storage did to them, instead of where in the code it was."""
+    """Commands that say in a line what storage or settings did to them, instead of where in the code it was."""
 
     def invoke(self, ctx: Any) -> object:  # noqa: ANN401 - a context of typer's own
         """Run the command that was typed.
 
         Raises:
-            typer.Exit: If the storage failed.
+            typer.Exit: If the storage failed, or a setting makes no sense.
         """
         try:
             return super().invoke(ctx)
@@ -49,6 +51,11 @@ class Commands(TyperGroup):
         except PermissionError as error:
             where = f"{error.filename} may not be read or written" if error.filename else str(error)
             fail([f"{where}; is this the user that the deployment belongs to, and is BESS_HOME its home?"])
+        except ValidationError as error:
+            if error.title != Settings.__name__:
+                raise
+            told = [(*one["loc"], one["msg"].removeprefix("Value error, ")) for one in error.errors()]
+            fail(": ".join(map(str, ("settings", *one))) for one in told)
         except Exception as error:
             if not is_lack_of_room(error):
                 raise

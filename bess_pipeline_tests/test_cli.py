@@ -58,6 +58,16 @@ def test_a_mistake_in_a_fleet_file_is_one_clear_line_and_an_exit_code(bess, samp
     assert "source.columns.current_ampere.positive" in line
 
 
+def test_settings_that_make_no_sense_are_told_in_a_line(bess, monkeypatch, tmp_path):
+    monkeypatch.setenv("BESS_DAYS_PER_RUN", "0")
+    ran = bess("status")
+    assert ran.exit_code == 1
+    assert "days_per_run: Input should be greater than or equal to 1" in ran.output
+    monkeypatch.setenv("BESS_DAYS_PER_RUN", "1")
+    monkeypatch.setenv("BESS_HOME", str(tmp_path / "my home"))
+    assert "set BESS_HOME" in bess("status").output
+
+
 def test_a_fleet_that_is_not_there_is_named(bess):
     ran = bess("run", "--fleet", "nowhere")
     assert ran.exit_code == 1

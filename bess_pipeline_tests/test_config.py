@@ -1,9 +1,14 @@
+from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 from pydantic import ValidationError
 
 from bess_pipeline.config import Settings, settings_now
+from bess_pipeline.lake.slices import Slice
+from bess_pipeline.lake.store import Lake
+from bess_pipeline.tables import catalog
 
 
 def test_everything_of_a_deployment_lies_below_its_home(monkeypatch, tmp_path):
@@ -16,6 +21,23 @@ def test_everything_of_a_deployment_lies_below_its_home(monkeypatch, tmp_path):
 def test_the_lake_may_lie_elsewhere(monkeypatch):
     monkeypatch.setenv("BESS_LAKE_URI", "s3://bucket/lake")
     assert Settings().lake == "s3://bucket/lake"
+
+
+@pytest.mark.parametrize("name", ["my home", "höhe", "a[1]", "50%", "a=b"])
+def test_a_place_that_no_lake_could_be_read_from_is_refused(monkeypatch, tmp_path, name):
+    monkeypatch.setenv("BESS_HOME", str(tmp_path / name))
+    with pytest.raises(ValidationError, match=r"could not be read.*BESS_HOME, or BESS_LAKE_URI"):
+        Settings()
+    monkeypatch.setenv("BESS_LAKE_URI", "s3://bucket/lake")
+    assert Settings().root == tmp_path / name
+
+
+@pytest.mark.parametrize("sign", "!$&'()*+,-.:;@_~")
+def test_what_is_allowed_in_the_path_of_a_lake_can_be_read(tmp_path, sign):
+    lake, day = Lake(Settings(home=tmp_path / f"x{sign}y").lake), date(2026, 1, 2)
+    rows = pl.DataFrame({"fleet_id": ["f"], "name": ["n"], "date": [day], "signature": [1]})
+    lake.replace(catalog.MADE_FROM, rows, Slice("f"))
+    assert lake.read(catalog.MADE_FROM, Slice("f")).row(0)[:3] == rows.row(0)[:3]
 
 
 def test_a_setting_that_makes_no_sense_is_refused(monkeypatch):

@@ -44,6 +44,17 @@ def scanned(delta: deltalake.DeltaTable, *, is_remote: bool) -> pl.LazyFrame:
     )
 
 
+def read_through(file: str, *, is_remote: bool) -> None:
+    """Read all of a Parquet file, to see whether it can be read.
+
+    Args:
+        file: Its address.
+        is_remote: Whether it lies in an object store.
+    """
+    options = SCAN_OPTIONS if is_remote else None
+    pl.scan_parquet(file, storage_options=options, hive_partitioning=False, glob=False).collect()
+
+
 def is_newest(delta: deltalake.DeltaTable, folder: Path) -> bool:
     """Whether the log of a table on this machine ends with the commit up to which it was read.
 

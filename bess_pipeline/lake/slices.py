@@ -155,8 +155,15 @@ class Named:
 Part = Slice | Tail | Months | Named
 
 
-def months_of(part: Part) -> pl.Expr:
-    """Whether a file of a table of months may hold rows of a part, by the month in its address alone."""
+def months_of(part: Part, until: str) -> pl.Expr:
+    """Whether a file of a table of months may hold rows of a part, by the month in its address alone.
+
+    Args:
+        part: The part.
+        until: Column of whose month the files are, see `Table`.
+    """
+    if isinstance(part, Slice) and part.window is not None and until == "date":
+        return (pl.col(MONTH) >= part.window.start.replace(day=1)) & (pl.col(MONTH) < part.window.end)
     if isinstance(part, Tail):
         return pl.col(MONTH) >= part.since.replace(day=1)
     if isinstance(part, Months):

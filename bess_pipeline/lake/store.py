@@ -42,10 +42,10 @@ from bess_pipeline.lake.contracts import (
 )
 from bess_pipeline.lake.durable import force_commit
 from bess_pipeline.lake.failures import DamagedError
-from bess_pipeline.lake.scans import is_newest, scanned
+from bess_pipeline.lake.scans import is_newest, read_through, scanned
 from bess_pipeline.lake.slices import Months, Part, Slice, months_of
 from bess_pipeline.lake.streaming import MOST_COMMITS, PARQUET, UnmadeError, streamed
-from bess_pipeline.lake.transient import FAILURES, OPTIONS, SCAN_OPTIONS, USUAL, Patience, said
+from bess_pipeline.lake.transient import FAILURES, OPTIONS, USUAL, Patience, said
 from bess_pipeline.tables import catalog
 from bess_pipeline.tables.catalog import Table
 from bess_pipeline.window import contiguous
@@ -222,7 +222,7 @@ class Lake:
         """
         files = scanned(self.delta(table), is_remote=self.is_remote)
         if part is not None and table.by_month:
-            files = files.filter(months_of(part))
+            files = files.filter(months_of(part, table.until))
         frame = files.select(stored_schema(table).names())
         if table.layer in RECEIVED:
             frame = frame.with_columns(filled(table))
@@ -253,14 +253,11 @@ class Lake:
         of_fleet = pl.lit(value=True) if part is None else pl.col("fleet_id") == part.fleet_id
         window = part.window if isinstance(part, Slice) and table.by_day else None
         for row in files.filter(of_fleet if window is None else of_fleet & window.days()).iter_rows(named=True):
+            file = f"{self.address(table)}/{row['path']}"
             try:
-                self.patience.run(f"reading {row['path']}", partial(self._read_through, table, row["path"]))
+                self.patience.run(f"reading {row['path']}", partial(read_through, file, is_remote=self.is_remote))
             except FAILURES as error:
                 yield row, said(error)
-
-    def _read_through(self, table: Table, path: str) -> None:
-        options = SCAN_OPTIONS if self.is_remote else None
-        pl.scan_parquet(f"{self.address(table)}/{path}", storage_options=options, hive_partitioning=False).collect()
 
     def diagnosis(self, table: Table, part: Part | None, error: BaseException) -> BaseException:
         """What it is that a table could not be read for: a damaged file, or the error as it is."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import timedelta
 
 import polars as pl
 
 from bess_pipeline.analytics.advice import next_steps
-from bess_pipeline.analytics.event_onsets import QUIET, STREAM, identity, in_streams
+from bess_pipeline.analytics.event_onsets import QUIET, STREAM, in_streams
 from bess_pipeline.analytics.lanes import ALARMS, LANE_BY_NAME, THRESHOLDS, WARNS, scores
 from bess_pipeline.tables.anomalies import SEVERITIES, AnomalyEvent
 from bess_pipeline.tables.keys import BATTERY, BATTERY_DAY
@@ -22,7 +23,7 @@ READS_SIGNALS = (
     *BATTERY_DAY, "lane", "component", "feature", "direction", "family", "kind", "severity", "raised_at",
 )  # fmt: skip
 _EVENT = (
-    "event_id", *STREAM, "kind", "detector", "severity", "started_at", "ended_at", "detected_at", "score", "evidence",
+    *STREAM, "kind", "detector", "severity", "started_at", "ended_at", "detected_at", "score", "evidence",
 )  # fmt: skip
 
 
@@ -54,9 +55,20 @@ def anomaly_events(
         pl.concat(lanes)
         .with_columns(component=pl.when(pl.col("component") != "").then("component"))
         .with_columns(detected_on=pl.col("detected_at").dt.date(), next_step=next_steps("family", "kind"))
+        .with_columns(event_id=_identity())
         .select(AnomalyEvent.column_names())
         .sort("detected_at", "event_id")
     )
+
+
+def _identity() -> pl.Expr:
+    """Hash of what an event keeps; streams tell apart what one instant can raise in one family."""
+    parts = pl.struct(*STREAM, pl.col("detected_at").to_physical())
+
+    def digest(row: dict[str, object]) -> str:
+        return hashlib.blake2b(json.dumps(list(row.values())).encode(), digest_size=8).hexdigest()
+
+    return parts.map_elements(digest, return_dtype=pl.String)
 
 
 def _raised_events(signals: pl.DataFrame, onsets: pl.DataFrame, heard: pl.DataFrame) -> pl.DataFrame:
@@ -112,4 +124,4 @@ def _limit_events(episodes: pl.DataFrame) -> pl.DataFrame:
         score=pl.when(alarm).then(score[True]).otherwise(score[False]),
         evidence=pl.struct("limit", "extreme", "episodes").map_elements(json.dumps, return_dtype=pl.String),
     )
-    return named.with_columns(event_id=identity()).select(_EVENT)
+    return named.select(_EVENT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import timedelta
 
@@ -70,24 +69,11 @@ def event_onsets(signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
     behind = _values_behind(begun, signals, features)
     return (
         begun.join(behind, on=[*STREAM, "date"], how="left", maintain_order="left")
-        .with_columns(
-            event_id=identity(),
-            evidence=pl.struct("features", "series").map_elements(_as_json, return_dtype=pl.String),
-        )
+        .with_columns(evidence=pl.struct("features", "series").map_elements(_as_json, return_dtype=pl.String))
         .select(EventOnset.column_names())
         .sort(*BATTERY_DAY, "component", "family", "stream")
         .pipe(EventOnset.validate)
     )
-
-
-def identity() -> pl.Expr:
-    """Hash of what an event keeps; streams tell apart what one instant can raise in one family."""
-    parts = pl.struct(*STREAM, pl.col("detected_at").to_physical())
-
-    def digest(row: dict[str, object]) -> str:
-        return hashlib.blake2b(json.dumps(list(row.values())).encode(), digest_size=8).hexdigest()
-
-    return parts.map_elements(digest, return_dtype=pl.String)
 
 
 def _values_behind(begun: pl.DataFrame, signals: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:

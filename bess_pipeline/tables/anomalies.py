@@ -115,7 +115,6 @@ class EventOnset(OfBatteryDay):
     component = key("Cell, probe or sensor; empty for the battery as a whole")
     family = key("What part of the system is unusual")
     stream = key("Signals that may be of one event: those of the battery, information, or one kind of data fault")
-    event_id = label("Identity of the event")
     kind = label("What it looks like")
     detector = label("Detector that raised it")
     started_at = instant("Start of the unusual data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, date, datetime, timedelta
 
@@ -123,6 +124,14 @@ def test_a_lasting_shift_is_one_event_of_its_family(shift, family, kind, severit
     assert event["ended_at"] is not None
     assert 0.9 < event["score"] <= 1.0
     assert json.loads(event["evidence"])["features"][0]["feature"] == shift[1]
+
+
+def test_an_event_is_called_by_what_it_keeps():
+    """Names are stable: feedback and tickets hold them. Hand-computed."""
+    (event,) = events_of(scored(("b0", "rest_spread", 50, 90, 20.0))).to_dicts()
+    detected_us = round(event["detected_at"].timestamp() * 1e6)
+    kept = json.dumps([event["fleet_id"], "b0", None, "cell", "battery", detected_us])
+    assert event["event_id"] == hashlib.blake2b(kept.encode(), digest_size=8).hexdigest()
 
 
 def test_features_of_one_family_make_one_event_named_by_the_strongest():

@@ -16,7 +16,7 @@ from bess_pipeline.tables.keys import BATTERY_DAY
 from bess_pipeline.window import batched
 
 #: Rows of whole battery-days that are handed on together: enough to be quick, few enough to be forgotten.
-PORTION = 400_000
+PORTION = 200_000
 
 
 def portions(lake: Lake, table: Table, part: Slice, *, budget: int, portion: int = PORTION) -> Iterator[pl.DataFrame]:

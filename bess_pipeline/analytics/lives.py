@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from bess_pipeline.analytics.ageing_clocks import Clock, clock_of, run_through
+from bess_pipeline.analytics.memory import day_numbers
 from bess_pipeline.analytics.traces import numbered
 from bess_pipeline.arrays import Floats, Ints
 from bess_pipeline.tables.columns import NORMAL_90
@@ -24,7 +25,6 @@ STRESS = (*BATTERY_DAY, "calendar", "cycle")
 GAIN, ALIKE_DAYS, OWN_SIGMA = 0.004, 150.0, 0.001
 #: Loss that lies before the data.
 BEFORE_DATA = 0.004
-_DAY_0 = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,9 @@ class Life:
 
 
 class _Days(NamedTuple):
-    """Days of one battery since 1970, in order, and what the two columns beside them say: shape (days, 2)."""
+    """The first day of one battery, its days since 1970, in order, and what two columns say: shape (days, 2)."""
 
+    first: date
     days: Ints
     values: Floats
 
@@ -67,8 +68,8 @@ def _by_battery(rows: pl.DataFrame) -> Iterator[tuple[tuple[str, str], _Days]]:
     values = np.ascontiguousarray(rows.select(rows.columns[-2:]).to_numpy(), dtype=np.float64)
     places = np.append(np.flatnonzero(np.diff(numbered(rows), prepend=-1)), rows.height)
     for begin, end in pairwise(places.tolist()):
-        fleet_id, battery_id = rows.row(begin)[:2]
-        yield (fleet_id, battery_id), _Days(days[begin:end], values[begin:end])
+        fleet_id, battery_id, first = rows.row(begin)[:3]
+        yield (fleet_id, battery_id), _Days(first, days[begin:end], values[begin:end])
 
 
 def last_day(health: pl.DataFrame, stress: pl.DataFrame) -> date | None:
@@ -91,11 +92,12 @@ def lives_of(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame
     plates = {row[:2]: row[2:] for row in batteries.select(*BATTERY, "chemistry", "end_of_life_percent").rows()}
     known = health.select(HEALTH).drop_nulls(["soh_percent", "soh_upper_percent"]).sort(*BATTERY_DAY)
     added_by = dict(_by_battery(stress.select(STRESS).sort(*BATTERY_DAY)))
+    (last,) = day_numbers([end])
     for key, estimates in _by_battery(known):
         chemistry, end_percent = plates[key]
         clock, own = clock_of(chemistry), added_by[key]
         first = int(own.days[0])
-        added = np.full(((end - _DAY_0).days - first + 1, 2), np.nan)
+        added = np.full((last - first + 1, 2), np.nan)
         added[own.days - first] = own.values
         empty = np.isnan(added[:, 0])
         so_far = np.cumsum(np.nan_to_num(added[:, 0])) / np.cumsum(~empty)
@@ -104,7 +106,7 @@ def lives_of(health: pl.DataFrame, stress: pl.DataFrame, batteries: pl.DataFrame
         half = (upper - middle) / 100
         yield Life(
             key=key,
-            first=_DAY_0 + timedelta(days=first),
+            first=own.first,
             end=end_percent / 100,
             clock=clock,
             at=estimates.days - first,

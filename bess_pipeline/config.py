@@ -300,17 +300,16 @@ class Settings(BaseSettings):
         return [*named, *parts, *passwords, *map(unquote, passwords)]
 
 
-def at_least_two_threads(there_would_be: int) -> None:
-    """Have deltalake, before it begins, use two threads where it would use one.
+def at_least_two_threads(of_polars: int) -> None:
+    """Have deltalake, before it begins, use as many threads as Polars does, and two at least.
 
     A write keeps one of them waiting for rows that may have to be read by way of another: with one alone it would
     wait for ever, where there is one processor or a container may use no more than one.
 
     Args:
-        there_would_be: Threads that it would use of its own accord.
+        of_polars: Threads of Polars; both count processors, but for what `POLARS_MAX_THREADS` says.
     """
-    if there_would_be < 2:
-        os.environ.setdefault("TOKIO_WORKER_THREADS", "2")
+    os.environ.setdefault("TOKIO_WORKER_THREADS", str(max(2, of_polars)))
 
 
 def settings_now() -> Settings:

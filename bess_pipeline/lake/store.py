@@ -88,7 +88,7 @@ class Lake:
     """
 
     def __init__(self, uri: str, patience: timedelta = USUAL) -> None:
-        at_least_two_threads(pl.thread_pool_size())  # Polars counts the processors as deltalake does
+        at_least_two_threads(pl.thread_pool_size())
         self.uri = uri.rstrip("/")
         self.is_remote = "://" in uri and not uri.startswith("file://")
         self._open: dict[str, deltalake.DeltaTable] = {}

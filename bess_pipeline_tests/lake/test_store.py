@@ -90,7 +90,7 @@ class Failing:
         yield from Read()
         raise OSError("the disk is gone")
 
-assert pl.thread_pool_size() == 1
+assert pl.thread_pool_size() == int(os.environ.get("POLARS_MAX_THREADS", 1))
 print(Lake(sys.argv[1]).replace(catalog.QUARANTINE, Read(), Slice("beta", no_day=True)).rows)
 try:
     Lake(sys.argv[1]).replace(catalog.QUARANTINE, Failing(), Slice("beta", no_day=True))
@@ -100,14 +100,15 @@ except OSError as error:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here")
-def test_where_there_is_one_processor_rows_are_read_while_rows_are_written_and_what_fails_is_told(lake):
+@pytest.mark.parametrize("of_polars", [{}, {"POLARS_MAX_THREADS": "3"}], ids=["as counted", "more threads of Polars"])
+def test_where_there_is_one_processor_rows_are_read_while_rows_are_written_and_what_fails_is_told(lake, of_polars):
     lake.replace(catalog.QUARANTINE, quarantine(rejected(None, 1)), Slice("alpha", no_day=True))
     said = {
         name: value for name, value in os.environ.items() if name not in {"POLARS_MAX_THREADS", "TOKIO_WORKER_THREADS"}
     }
     done = subprocess.run(
         [sys.executable, "-c", _ON_ONE_PROCESSOR, lake.uri],
-        env={**said, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**said, **of_polars, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "1\nthe disk is gone\n"), done.stderr

@@ -90,6 +90,7 @@ def test_thousands_of_mistakes_are_told_in_a_few_lines(asking, home):
     )
 
 
+@pytest.mark.usefixtures("every_processor")
 def test_many_deliveries_at_once_are_all_taken(asking, home):
     with ThreadPoolExecutor(8) as pool:
         files = [ROWS.replace(b"790", b"7%d" % n) for n in range(10, 50)]
@@ -213,6 +214,7 @@ def test_a_line_that_was_cut_off_ends_there_and_keeps_nobody_from_being_forgotte
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("every_processor")
 def test_many_who_write_at_once_cut_no_line(tmp_path):
     def note(n):
         Writes(tmp_path / "writes.ndjson").note("a", "delivered", f"alpha/{n}")

@@ -65,6 +65,7 @@ def test_a_name_is_one_keys_and_a_key_is_for_something(keys):
             keys.add(name, scopes, fleets)
 
 
+@pytest.mark.usefixtures("every_processor")
 def test_keys_that_are_made_at_once_are_all_kept(keys):
     with ThreadPoolExecutor(8) as pool:
         tokens = list(pool.map(lambda n: Keys(keys._path).add(f"k{n}", ["read"]), range(24)))

@@ -86,6 +86,7 @@ def test_the_same_rows_published_again_have_the_same_tag(lake, warehouse, reader
         assert publication.tag == tag
 
 
+@pytest.mark.usefixtures("every_processor")
 def test_threads_see_whole_publications_while_others_are_put_in_place(lake, warehouse, reader):
     publish(lake, warehouse, 1)
     seen, stop = [], threading.Event()

@@ -1,12 +1,13 @@
-"""One fleet-day of 50 batteries at 1 s as CSV: the pipeline, a pandas program that does less, and a bare copy.
+"""One fleet-day of 50 batteries at 1 s as CSV: the pipeline, a pandas program that does less, and two that are bare.
 
     python -m bess_pipeline_tests.benchmarks.fleet_day [--batteries 50] [--interval 1] [--repeats 5]
 
-Each repetition takes the same file three times, one after the other: Polars copies it from CSV to Parquet
-(`scan_csv` with times parsed by their format, `sink_parquet`); `pandas_program` does its work; `bess run` does all that
-it does in an empty home, up to the published warehouse. Each is a process of its own. The times of steps are Dagster's
-own; what a process needs until it begins is told apart. What is printed are ratios of the same repetition, because
-machines differ and are shared.
+Each repetition takes the same file four times, one after the other: Polars copies it from CSV to Parquet
+(`scan_csv` with times parsed by their format, `sink_parquet`); Polars stores what the pipeline stores of samples, and
+decides nothing of them: by battery, stored, read again and stored once more, condensed; `pandas_program` does its work;
+`bess run` does all that it does in an empty home, up to the published warehouse. Each is a process of its own. The
+times of steps are Dagster's own; what a process needs until it begins is told apart. What is printed are ratios of the
+same repetition, because machines differ and are shared.
 """
 
 from __future__ import annotations
@@ -50,6 +51,20 @@ import polars as pl, sys
 moment = pl.col("timestamp").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", time_zone="UTC")
 pl.scan_csv(sys.argv[1]).with_columns(moment).sink_parquet(sys.argv[2])
 """
+_STORE = """
+import polars as pl, sys
+csv, folder = sys.argv[1:]
+moment = pl.col("timestamp").str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", time_zone="UTC")
+rows = pl.scan_csv(csv).with_columns(moment).with_row_index("row_number").collect(engine="streaming")
+zstd = {"compression": "zstd", "compression_level": 1}
+pl.concat(rows.partition_by("battery_id", maintain_order=True)).lazy().sink_parquet(f"{folder}/raw.parquet", **zstd)
+power = pl.col("voltage_volt") * pl.col("current_ampere")
+pl.scan_parquet(f"{folder}/raw.parquet").with_columns(power_watt=power).sink_parquet(f"{folder}/clean.parquet", **zstd)
+values = pl.selectors.float()
+five = pl.scan_parquet(f"{folder}/clean.parquet").group_by("battery_id", pl.col("timestamp").dt.truncate("5m"))
+five = five.agg(values.mean().name.suffix("_mean"), values.min().name.suffix("_min"), values.max().name.suffix("_max"))
+five.collect(engine="streaming").write_parquet(f"{folder}/five_minutes.parquet", **zstd)
+"""
 #: A small process between the one that measures and the one that is measured: the peak of a process that was begun by a
 #: large one is at least as large, whatever it does.
 _MEASURED = """
@@ -64,6 +79,7 @@ print(json.dumps([child.returncode, *took]))
 #: What each process needs before it begins with the file.
 _STARTS = {
     "copy": "import polars",
+    "store": "import polars",
     "pandas": "import bess_pipeline_tests.benchmarks.pandas_program",
     "bess run": "import bess_pipeline.definitions",
 }
@@ -197,10 +213,12 @@ def main() -> None:
         csv = delivered(home, batteries=given.batteries, interval=given.interval)
         rows = given.batteries * 86_400 // given.interval
         copy, program = str(home / "copy.parquet"), ("-m", "bess_pipeline_tests.benchmarks.pandas_program")
-        found: dict[str, list[Took]] = {"copy": [], "pandas": [], "bess run": []}
+        (home / "stored").mkdir()
+        found: dict[str, list[Took]] = {who: [] for who in _STARTS}
         stages: list[dict[str, float]] = []
         for _ in track(range(given.repeats), "repetitions", console=console, transient=True):
             found["copy"].append(process("-c", _COPY, str(csv), copy))
+            found["store"].append(process("-c", _STORE, str(csv), str(home / "stored")))
             found["pandas"].append(process(*program, str(csv), str(home / "pandas"), "--engine", given.engine))
             took, steps = run(home)
             found["bess run"].append(took)
